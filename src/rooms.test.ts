@@ -31,7 +31,7 @@ function sources(folder: string): string[] {
 
 function imports(path: string): string[] {
   const text = readFileSync(path, 'utf8')
-  return [...text.matchAll(/^\s*(?:import|export)\s[^'"`;]*?(?:from\s*)?'([^']+)'/gm)].map((match) => match[1]!)
+  return [...text.matchAll(/^\s*(?:import\s*|(?:import|export)\s[^'"`;=]*?from\s*)'([^']+)'/gm)].map((match) => match[1]!)
 }
 
 test('every room has a rank', () => {

@@ -75,7 +75,7 @@ export const Op = {
   KIND: 4,
   /** u8: one of `Test`, for Kind.BRANCH. */
   TEST: 5,
-  /** u16: slot that takes the result too; 0 for none. */
+  /** u16: slot that takes the result too, an error included; 0 for none. */
   DST: 6,
   /** six u64. */
   ARGS: 8,
@@ -117,7 +117,7 @@ export const Kind = {
   FORK: 6,
   /** Answer on descriptor a from now on, and forget an earlier failure. result = 0. For forked children. */
   SESSION: 7,
-  /** Stop the batch as if a system call had failed: result = -a. */
+  /** As a system call that failed with errno a: result = -a, and without expected errnos the batch stops. */
   FAIL: 8,
 } as const
 
@@ -128,7 +128,7 @@ export const Test = {
   LESS: 2,
 } as const
 
-/** Answer: header, one i64 result per operation, output bytes. */
+/** Answer: header (its last 8 bytes are zero), one i64 result per operation, output bytes. */
 export const REPLY_SIZE = 16
 export const Reply = {
   SEQUENCE: 0,

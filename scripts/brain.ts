@@ -1,0 +1,142 @@
+/** Builds the brain: the bundle, then the two links that src/engine-quickjs/host.c describes. */
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { arch } from 'node:os'
+import { dirname, join } from 'node:path'
+import { build, type Plugin } from 'esbuild'
+import type { Machine } from '../src/base/platform.ts'
+import { MESSAGE_MAX } from '../src/executor/protocol.ts'
+import { findLibraries } from './libraries.ts'
+import { BuildError, root, run } from './tools.ts'
+
+const source = join(root, 'src/engine-quickjs')
+
+export const ownMachine: Machine = arch() === 'arm64' ? 'aarch64' : 'x86_64'
+
+/** Commander's imports of Node.js, and the text conversions that host.c does faster. */
+const substitutes: Plugin = {
+  name: 'quickjs',
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path, importer }) => {
+      const file = join(source, 'shims', `${path.slice('node:'.length).replace('_', '-')}.ts`)
+      return existsSync(file) ? { path: file } : { errors: [{ text: `${importer} imports ${path}; QuickJS has none` }] }
+    })
+    build.onResolve({ filter: /\/bytes\.ts$/ }, ({ path, resolveDir }) =>
+      resolveDir !== source && join(resolveDir, path) === join(root, 'src/base/bytes.ts')
+        ? { path: join(source, 'bytes.ts') }
+        : undefined,
+    )
+  },
+}
+
+/** One script whose completion value is the entry's export `start`. Not minified: its size costs nothing at run time, and stacks stay readable. */
+export async function bundleBrain(entry: string): Promise<string> {
+  const result = await build({
+    entryPoints: [entry],
+    absWorkingDir: root,
+    bundle: true,
+    write: false,
+    format: 'iife',
+    globalName: 'runt',
+    // V8's extension, which commander calls; QuickJS fills in stacks by itself.
+    banner: { js: 'Error.captureStackTrace ??= () => {}' },
+    footer: { js: 'runt.start' },
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    conditions: ['import', 'require'],
+    target: 'es2023',
+    plugins: [substitutes],
+    logLevel: 'warning',
+  })
+  return result.outputFiles[0]!.text
+}
+
+/** Address of the section .image, far from everything else in a small-model program. */
+const IMAGE = '0x20000000'
+const NO_EXECUTABLE_STACK = '.section .note.GNU-stack,"",%progbits\n'
+/** Address space for the heap of the first link. */
+const EMPTY_IMAGE = `.section .image,"aw",%nobits
+.balign 65536
+.globl image, image_end
+image: .zero 0x4000000
+image_end:
+${NO_EXECUTABLE_STACK}`
+const filledImage = (path: string) => `.section .image,"aw",%progbits
+.balign 65536
+.globl image, image_end
+image: .incbin "${path}"
+image_end:
+${NO_EXECUTABLE_STACK}`
+
+/** Builds the program `output` from the module `entry`. Does nothing when it is there and made of the same inputs. */
+export async function buildBrain(entry: string, output: string, machine: Machine = ownMachine): Promise<void> {
+  const foreign = machine !== ownMachine
+  const prefix = foreign ? `${machine}-linux-gnu-` : ''
+  const compiler = `${prefix}gcc`
+  const packages = foreign ? `gcc-${machine.replace('_', '-')}-linux-gnu` : 'gcc'
+
+  const version = run(compiler, ['--version'], packages).split('\n')[0]!
+  const { quickjsInclude, muslInclude, quickjs, musl } = findLibraries(machine)
+  const bundle = await bundleBrain(entry)
+
+  const compile = ['-O2', '-fno-pie', '-ffunction-sections', '-fdata-sections', `-DMESSAGE_MAX=${MESSAGE_MAX}`]
+  compile.push('-nostdinc', '-isystem', muslInclude, '-isystem', quickjsInclude)
+  const link = ['-nostdlib', '-static', '-no-pie', '-Wl,--gc-sections', '-Wl,-z,norelro', '-Wl,-z,noexecstack']
+  link.push(`-Wl,--section-start=.image=${IMAGE}`, join(musl, 'crt1.o'), join(musl, 'crti.o'))
+  const libraries = [
+    quickjs,
+    '-Wl,--start-group',
+    join(musl, 'libc.a'),
+    '-lgcc',
+    '-Wl,--end-group',
+    join(musl, 'crtn.o'),
+  ]
+  const key = createHash('sha256')
+    .update(JSON.stringify([version, machine, compile, link, libraries, bundle, EMPTY_IMAGE]))
+    .update(readFileSync(join(source, 'host.c')))
+    .digest('hex')
+  const kept = join(root, 'build', `brain-${machine}-${key.slice(0, 16)}`)
+  if (!existsSync(kept)) {
+    const work = join(root, 'build', `brain.${process.pid}`)
+    const at = (name: string) => join(work, name)
+    mkdirSync(work, { recursive: true })
+    try {
+      writeFileSync(at('runt.js'), bundle)
+      writeFileSync(at('empty.S'), EMPTY_IMAGE)
+      writeFileSync(at('filled.S'), filledImage(at('image')))
+      run(compiler, [...compile, '-c', join(source, 'host.c'), '-o', at('host.o')], packages)
+      const linkWith = (image: string, target: string) =>
+        run(compiler, [...link, '-o', at(target), at('host.o'), at(image), ...libraries], packages)
+      linkWith('empty.S', 'first')
+      const build = [at('first'), at('runt.js'), at('image')] as const
+      if (foreign) run(`qemu-${machine}-static`, build, 'qemu-user-static')
+      else run(build[0], build.slice(1), packages)
+      linkWith('filled.S', 'second')
+      const symbols = (file: string) =>
+        run(`${prefix}nm`, [at(file)], 'binutils')
+          .split('\n')
+          .filter((line) => !/ image(_end)?$/.test(line))
+          .join('\n')
+      if (symbols('first') !== symbols('second'))
+        throw new BuildError('the two links of runt-brain differ in their addresses')
+      run(`${prefix}strip`, ['-o', at('stripped'), at('second')], 'binutils')
+      renameSync(at('stripped'), kept)
+    } finally {
+      rmSync(work, { recursive: true })
+    }
+  }
+  mkdirSync(dirname(output), { recursive: true })
+  // A new file and a rename: the old program may be running.
+  copyFileSync(kept, `${output}.new`)
+  chmodSync(`${output}.new`, 0o755)
+  renameSync(`${output}.new`, output)
+}

@@ -1,0 +1,253 @@
+/** runtime-spec, config-linux.md: "Control groups". */
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { cgroupRoot, container, heading, leavesNothing, ok, run as runtime, skip, started } from '../harness.ts'
+import { cgroupDirectories, cgroupDirectory, hierarchies, unified } from '../host.ts'
+
+const { test, run } = heading('config-linux/cgroups')
+
+/** The value of a control file of a started container with these resources; v2 name where only cgroup2 is mounted. */
+function value(resources: Record<string, unknown>, controller: string, v1: string, v2: string): string {
+  const c = started((config) => {
+    config.linux.resources = { ...config.linux.resources, ...resources }
+  })
+  const directory = cgroupDirectory(controller, c.bundle.config.linux.cgroupsPath)
+  if (!directory) skip(`the controller ${controller} is not mounted`)
+  const file = join(directory, unified ? v2 : v1)
+  if (!existsSync(file)) skip(`the kernel has no ${file}`)
+  return readFileSync(file, 'utf8').trim()
+}
+
+test('the container process is in cgroupsPath in every hierarchy', () => {
+  const c = started()
+  const lines = readFileSync(`/proc/${c.state().pid}/cgroup`, 'utf8').trim().split('\n')
+  for (const line of lines) {
+    const [, controllers, path] = line.split(':')
+    if (controllers === '' && !hierarchies().some(({ version }) => version === 2)) continue
+    assert.is(path, c.bundle.config.linux.cgroupsPath, line)
+  }
+})
+
+test('the created container is in its control group before it is started', () => {
+  const c = container()
+  ok(c.create())
+  for (const directory of cgroupDirectories(c.bundle.config.linux.cgroupsPath)) {
+    assert.match(
+      readFileSync(join(directory, 'cgroup.procs'), 'utf8'),
+      new RegExp(`^${c.state().pid}$`, 'm'),
+      directory,
+    )
+  }
+})
+
+test('a nested cgroupsPath is created with its parents', () => {
+  const c = started((config) => {
+    config.linux.cgroupsPath = `${config.linux.cgroupsPath}/deep/er`
+  })
+  assert.ok(cgroupDirectories(c.bundle.config.linux.cgroupsPath).length > 0)
+  ok(c.delete('--force'))
+  assert.equal(cgroupDirectories(c.bundle.config.linux.cgroupsPath), [])
+  for (const directory of cgroupDirectories(`${cgroupRoot}/${c.bundle.name}`)) {
+    rmdirSync(join(directory, 'deep'))
+    rmdirSync(directory)
+  }
+})
+
+test('the control groups are gone after delete', () => {
+  const c = started((config) => {
+    config.process.args = ['true']
+  })
+  c.until('stopped')
+  ok(c.delete())
+  assert.equal(cgroupDirectories(c.bundle.config.linux.cgroupsPath), [])
+})
+
+test('the control groups are gone after run', () => {
+  const c = container((config) => {
+    config.process.args = ['true']
+  })
+  ok(c.run())
+  leavesNothing()
+})
+
+test('a control group that the container made below its own is gone after delete', () => {
+  const c = started()
+  const directory = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)
+  if (!directory) skip('the controller pids is not mounted')
+  mkdirSync(join(directory, 'child'))
+  ok(c.delete('--force'))
+  leavesNothing()
+})
+
+const shares = (n: number) => 1 + Math.floor(((n - 2) * 9999) / 262142)
+
+for (const [title, resources, controller, v1, v2, want1, want2] of [
+  [
+    'memory.limit',
+    { memory: { limit: 33_554_432 } },
+    'memory',
+    'memory.limit_in_bytes',
+    'memory.max',
+    '33554432',
+    '33554432',
+  ],
+  [
+    'memory.reservation',
+    { memory: { reservation: 16_777_216 } },
+    'memory',
+    'memory.soft_limit_in_bytes',
+    'memory.low',
+    '16777216',
+    '16777216',
+  ],
+  ['memory.swappiness', { memory: { swappiness: 17 } }, 'memory', 'memory.swappiness', '-', '17', ''],
+  [
+    'memory.limit -1',
+    { memory: { limit: -1 } },
+    'memory',
+    'memory.limit_in_bytes',
+    'memory.max',
+    /^9223372036854\d+$/,
+    'max',
+  ],
+  [
+    'memory.disableOOMKiller',
+    { memory: { disableOOMKiller: true } },
+    'memory',
+    'memory.oom_control',
+    '-',
+    /^oom_kill_disable 1/,
+    '',
+  ],
+  ['pids.limit', { pids: { limit: 42 } }, 'pids', 'pids.max', 'pids.max', '42', '42'],
+  ['pids.limit -1', { pids: { limit: -1 } }, 'pids', 'pids.max', 'pids.max', 'max', 'max'],
+  ['cpu.shares', { cpu: { shares: 512 } }, 'cpu', 'cpu.shares', 'cpu.weight', '512', String(shares(512))],
+  [
+    'cpu.quota',
+    { cpu: { quota: 50_000, period: 100_000 } },
+    'cpu',
+    'cpu.cfs_quota_us',
+    'cpu.max',
+    '50000',
+    '50000 100000',
+  ],
+  [
+    'cpu.period',
+    { cpu: { quota: 20_000, period: 50_000 } },
+    'cpu',
+    'cpu.cfs_period_us',
+    'cpu.max',
+    '50000',
+    '20000 50000',
+  ],
+  ['cpu.cpus', { cpu: { cpus: '0' } }, 'cpuset', 'cpuset.cpus', 'cpuset.cpus', '0', '0'],
+  ['cpu.mems', { cpu: { mems: '0' } }, 'cpuset', 'cpuset.mems', 'cpuset.mems', '0', '0'],
+  ['cpu.idle', { cpu: { idle: 1 } }, 'cpu', 'cpu.idle', 'cpu.idle', '1', '1'],
+  [
+    'cpu.burst',
+    { cpu: { quota: 50_000, period: 100_000, burst: 10_000 } },
+    'cpu',
+    'cpu.cfs_burst_us',
+    'cpu.max.burst',
+    '10000',
+    '10000',
+  ],
+] as const) {
+  test(`${title} is set`, () => {
+    const found = value(resources, controller, v1, v2)
+    const want = unified ? want2 : want1
+    if (typeof want === 'string') assert.is(found, want)
+    else assert.match(found, want)
+  })
+}
+
+test('memory.swap is set', () => {
+  const found = value(
+    { memory: { limit: 33_554_432, swap: 67_108_864 } },
+    'memory',
+    'memory.memsw.limit_in_bytes',
+    'memory.swap.max',
+  )
+  assert.is(found, unified ? '33554432' : '67108864')
+})
+
+test('resources.unified is set on cgroup2', () => {
+  if (!unified) skip('cgroup2 is not the only hierarchy')
+  assert.is(value({ unified: { 'pids.max': '77' } }, 'pids', 'pids.max', 'pids.max'), '77')
+})
+
+test('the pids limit holds', () => {
+  const c = container((config) => {
+    config.linux.resources = { ...config.linux.resources, pids: { limit: 5 } }
+    config.process.args = ['sh', '-c', 'for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; true']
+  })
+  assert.match(c.run().stderr, /can't fork|Resource temporarily unavailable/)
+})
+
+test('the memory limit holds', () => {
+  const c = container((config) => {
+    config.linux.resources = { ...config.linux.resources, memory: { limit: 16_777_216 } }
+    config.process.args = [
+      'sh',
+      '-c',
+      'dd if=/dev/zero of=/dev/shm/file bs=1M count=60 2>/dev/null; dd if=/dev/zero of=/dev/null bs=60M count=1',
+    ]
+  })
+  assert.is.not(c.run().status, 0)
+})
+
+test('the container sees its limit in its own control group mount', () => {
+  const file = unified ? '/sys/fs/cgroup/pids.max' : '/sys/fs/cgroup/pids/pids.max'
+  const c = container((config) => {
+    config.linux.resources = { ...config.linux.resources, pids: { limit: 99 } }
+    config.process.args = ['cat', file]
+  })
+  assert.is(ok(c.run()).stdout, '99\n')
+})
+
+test('pause stops the container and resume lets it go on', () => {
+  const c = started((config) => {
+    config.process.args = ['sh', '-c', 'while :; do echo x; sleep 0.02; done']
+  })
+  c.says(/x/)
+  ok(runtime(['pause', c.id]))
+  assert.is(c.status(), 'paused')
+  const before = c.output().length
+  ok(runtime(['resume', c.id]))
+  assert.is(c.status(), 'running')
+  c.says(new RegExp(`^[x\\n]{${before + 4},}`))
+})
+
+test('delete --force ends a paused container', () => {
+  const c = started()
+  ok(runtime(['pause', c.id]))
+  ok(c.delete('--force'))
+  leavesNothing()
+})
+
+test('update changes the limits of a running container', () => {
+  const c = started()
+  ok(runtime(['update', '--pids-limit', '33', '--memory', '67108864', c.id]))
+  const pids = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)!
+  assert.is(readFileSync(join(pids, 'pids.max'), 'utf8').trim(), '33')
+  const memory = cgroupDirectory('memory', c.bundle.config.linux.cgroupsPath)!
+  assert.is(readFileSync(join(memory, unified ? 'memory.max' : 'memory.limit_in_bytes'), 'utf8').trim(), '67108864')
+})
+
+test('update takes resources from standard input', () => {
+  const c = started()
+  ok(runtime(['update', '--resources', '-', c.id], { stdin: JSON.stringify({ pids: { limit: 34 } }) }))
+  const pids = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)!
+  assert.is(readFileSync(join(pids, 'pids.max'), 'utf8').trim(), '34')
+})
+
+test('events --stats prints one JSON object with the usage', () => {
+  const c = started()
+  const { type, id, data } = JSON.parse(ok(runtime(['events', '--stats', c.id])).stdout)
+  assert.equal([type, id], ['stats', c.id])
+  assert.ok(data.pids.current >= 1)
+  assert.ok(data.memory.usage.usage > 0)
+})
+
+run()

@@ -1,0 +1,254 @@
+/** runtime-spec, config.md: "Process". */
+import { existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { bundle, type Config, container, heading, inside, ok } from '../harness.ts'
+
+const { test, run } = heading('config/process')
+
+const writable = (config: Config) => {
+  config.root.readonly = false
+}
+
+test('the arguments reach the program unchanged', () => {
+  const args = ['printf', '%s|', '', 'two words', '"quoted"', '$HOME', 'ünïcode', 'a\nb', '\\']
+  const c = container((config) => {
+    config.process.args = args
+  })
+  assert.is(
+    ok(c.run()).stdout,
+    args
+      .slice(2)
+      .map((arg) => `${arg}|`)
+      .join(''),
+  )
+})
+
+test('ten thousand arguments reach the program', () => {
+  const c = container((config) => {
+    config.process.args = ['sh', '-c', 'echo $#', 'sh', ...Array.from({ length: 10_000 }, (_, n) => `${n}`)]
+  })
+  assert.is(ok(c.run()).stdout, '10000\n')
+})
+
+test('an argument of 100,000 bytes reaches the program', () => {
+  const c = container((config) => {
+    config.process.args = ['sh', '-c', 'printf %s "$1" | wc -c', 'sh', 'x'.repeat(100_000)]
+  })
+  assert.is(ok(c.run()).stdout.trim(), '100000')
+})
+
+test('the program is process 1', () => {
+  assert.is(inside('echo $$'), '1\n')
+})
+
+test('the program is looked up in the PATH of process.env', () => {
+  const made = bundle((config) => {
+    config.process.env = ['PATH=/nowhere:/opt/tools:/bin']
+    config.process.args = ['hello']
+  })
+  made.file('opt/tools/hello', '#!/bin/sh\necho from PATH')
+  assert.is(ok(container(made).run()).stdout, 'from PATH\n')
+})
+
+test('the first match in PATH wins', () => {
+  const made = bundle((config) => {
+    config.process.env = ['PATH=/first:/second']
+    config.process.args = ['hello']
+  })
+  made.file('first/hello', '#!/bin/sh\necho first')
+  made.file('second/hello', '#!/bin/sh\necho second')
+  assert.is(ok(container(made).run()).stdout, 'first\n')
+})
+
+test('a file in PATH that is not executable is passed over', () => {
+  const made = bundle((config) => {
+    config.process.env = ['PATH=/first:/second']
+    config.process.args = ['hello']
+  })
+  made.file('first/hello', '#!/bin/sh\necho first', 0o644)
+  made.file('second/hello', '#!/bin/sh\necho second')
+  assert.is(ok(container(made).run()).stdout, 'second\n')
+})
+
+test('a directory in PATH with the name of the program is passed over', () => {
+  const made = bundle((config) => {
+    config.process.env = ['PATH=/first:/second']
+    config.process.args = ['hello']
+  })
+  mkdirSync(join(made.rootfs, 'first/hello'), { recursive: true })
+  made.file('second/hello', '#!/bin/sh\necho second')
+  assert.is(ok(container(made).run()).stdout, 'second\n')
+})
+
+test('a program given as an absolute path needs no PATH', () => {
+  const c = container((config) => {
+    config.process.env = []
+    config.process.args = ['/bin/echo', 'here']
+  })
+  assert.is(ok(c.run()).stdout, 'here\n')
+})
+
+test('a program given with a slash is relative to the working directory', () => {
+  const made = bundle((config) => {
+    config.process.cwd = '/work'
+    config.process.args = ['./tool']
+  })
+  made.file('work/tool', '#!/bin/sh\npwd')
+  assert.is(ok(container(made).run()).stdout, '/work\n')
+})
+
+test('a program that is an absolute symbolic link is resolved inside the root', () => {
+  const made = bundle((config) => {
+    config.process.args = ['/linked', 'through a link']
+  })
+  made.file('real', '#!/bin/sh\necho "$1"')
+  symlinkSync('/real', join(made.rootfs, 'linked'))
+  assert.is(ok(container(made).run()).stdout, 'through a link\n')
+})
+
+test('argv[0] is the one of the configuration', () => {
+  const c = container((config) => {
+    config.process.args = ['cat', '/proc/self/cmdline']
+  })
+  assert.is(ok(c.run()).stdout, 'cat\0/proc/self/cmdline\0')
+})
+
+test('the environment is the one of the configuration', () => {
+  const c = container((config) => {
+    config.process.env = ['PATH=/bin', 'A=1', 'B=with spaces', 'EMPTY=', 'C=a=b']
+    config.process.args = ['env']
+  })
+  const lines = ok(c.run())
+    .stdout.trim()
+    .split('\n')
+    .filter((line) => !line.startsWith('HOME='))
+  assert.equal(lines.sort(), ['A=1', 'B=with spaces', 'C=a=b', 'EMPTY=', 'PATH=/bin'])
+})
+
+test('HOME is set from /etc/passwd where the configuration has none', () => {
+  assert.is(inside('echo $HOME'), '/root\n')
+})
+
+test('HOME of the configuration wins', () => {
+  const home = inside('echo $HOME', (config) => config.process.env!.push('HOME=/elsewhere'))
+  assert.is(home, '/elsewhere\n')
+})
+
+test('HOME of a user whom /etc/passwd does not know is /', () => {
+  const home = inside('echo $HOME', (config) => {
+    config.process.user = { uid: 4242, gid: 4242 }
+  })
+  assert.is(home, '/\n')
+})
+
+test('the working directory is the one of the configuration', () => {
+  assert.is(
+    inside('pwd', (config) => (config.process.cwd = '/tmp')),
+    '/tmp\n',
+  )
+})
+
+test('a working directory that is missing is created', () => {
+  const made = bundle((config) => {
+    writable(config)
+    config.process.cwd = '/new/place'
+  })
+  assert.is(inside('pwd', made), '/new/place\n')
+  assert.ok(statSync(join(made.rootfs, 'new/place')).isDirectory())
+})
+
+test('a working directory that is an absolute symbolic link is resolved inside the root', () => {
+  const made = bundle((config) => {
+    config.process.cwd = '/link'
+  })
+  made.file('target/proof', '')
+  symlinkSync('/target', join(made.rootfs, 'link'))
+  assert.is(inside('ls', made), 'proof\n')
+})
+
+test('a working directory on a mount is reached', () => {
+  const c = inside('stat -f -c %T .', (config) => {
+    config.process.cwd = '/dev/shm'
+  })
+  assert.is(c, 'tmpfs\n')
+})
+
+test('the umask of the configuration is set', () => {
+  const umask = inside('umask', (config) => {
+    config.process.user.umask = 0o27
+  })
+  assert.match(umask, /^0?027\n$/)
+})
+
+test('without a umask in the configuration it is 022', () => {
+  assert.match(inside('umask'), /^0?022\n$/)
+})
+
+test('noNewPrivileges true is set', () => {
+  assert.match(inside('grep NoNewPrivs /proc/self/status'), /\t1\n/)
+})
+
+test('noNewPrivileges false is not set', () => {
+  const status = inside('grep NoNewPrivs /proc/self/status', (config) => {
+    config.process.noNewPrivileges = false
+  })
+  assert.match(status, /\t0\n/)
+})
+
+test('oomScoreAdj is set', () => {
+  const score = inside('cat /proc/self/oom_score_adj', (config) => {
+    config.process.oomScoreAdj = 321
+  })
+  assert.is(score, '321\n')
+})
+
+test('the program leads a session and a process group of its own', () => {
+  const [pid, , , , group, session] = inside('cat /proc/1/stat').split(' ')
+  assert.equal([pid, group, session], ['1', '1', '1'])
+})
+
+test('no signal is blocked or ignored in the program', () => {
+  const c = container((config) => {
+    config.process.args = ['grep', '-E', '^Sig(Blk|Ign)', '/proc/self/status']
+  })
+  assert.match(ok(c.run()).stdout, /SigBlk:\t0{16}\nSigIgn:\t0{16}\n/)
+})
+
+test('the program is not traced and not a child subreaper of the runtime', () => {
+  assert.match(inside('grep TracerPid /proc/1/status'), /\t0\n/)
+})
+
+test('the scheduler of the configuration is set', () => {
+  const policy = inside('cut -d " " -f 41 /proc/1/stat', (config) => {
+    config.process.scheduler = { policy: 'SCHED_BATCH', nice: 5 }
+  })
+  assert.is(policy, '3\n')
+})
+
+test('the I/O priority of the configuration is set', () => {
+  const c = container((config) => {
+    config.process.ioPriority = { class: 'IOPRIO_CLASS_IDLE', priority: 0 }
+    config.process.args = ['/bin/busybox', 'ionice']
+  })
+  assert.match(ok(c.run()).stdout, /^idle/)
+})
+
+test('the personality of the configuration is set', () => {
+  const machine = inside('uname -m', (config) => {
+    config.linux.personality = { domain: 'LINUX32' }
+  })
+  assert.match(machine, /^(i686|armv8l)\n$/)
+})
+
+test('a read-only root with a missing working directory says so', () => {
+  const made = bundle((config) => {
+    config.process.cwd = '/new'
+    config.process.args = ['true']
+  })
+  const result = container(made).run()
+  assert.ok(result.status === 0 || /\/new|cwd/.test(result.stderr), result.stderr)
+  assert.ok(result.status !== 0 || existsSync(join(made.rootfs, 'new')))
+})
+
+run()

@@ -1,0 +1,172 @@
+/** A host that does not play along: full or unwritable state directories, broken state, missing rights. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, statfsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import {
+  base,
+  command,
+  container,
+  execute,
+  fails,
+  heading,
+  leavesNothing,
+  ok,
+  runBare,
+  run as runtime,
+  started,
+  stateRoot,
+  words,
+} from '../harness.ts'
+import { cgroupDirectories, isAlive, removeTree, waitFor } from '../host.ts'
+
+const { test, run } = heading('errors/host')
+
+function withTmpfs(options: string, body: (directory: string) => void): void {
+  const directory = join(base, 'tiny')
+  mkdirSync(directory)
+  execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', directory])
+  try {
+    body(directory)
+  } finally {
+    removeTree(directory)
+  }
+}
+
+test('a full state directory makes create fail and leaves nothing', () => {
+  withTmpfs('size=64k', (directory) => {
+    const { bfree, bsize } = statfsSync(directory)
+    writeFileSync(join(directory, 'filler'), Buffer.alloc(bfree * bsize))
+    const c = container()
+    fails(runBare(['--root', directory, 'create', '--bundle', c.bundle.directory, c.id]), /space|ENOSPC/)
+    assert.equal(readdirSync(directory), ['filler'])
+    assert.equal(cgroupDirectories(c.bundle.config.linux.cgroupsPath), [])
+  })
+  leavesNothing()
+})
+
+test('a state directory without free inodes makes create fail and leaves nothing', () => {
+  withTmpfs('nr_inodes=2', (directory) => {
+    writeFileSync(join(directory, 'filler'), '')
+    const c = container()
+    fails(runBare(['--root', directory, 'create', '--bundle', c.bundle.directory, c.id]), /space|ENOSPC/)
+    assert.equal(readdirSync(directory), ['filler'])
+  })
+  leavesNothing()
+})
+
+test('a read-only state directory makes create fail', () => {
+  withTmpfs('ro', (directory) => {
+    const c = container()
+    fails(runBare(['--root', directory, 'create', '--bundle', c.bundle.directory, c.id]), /read-only|EROFS/i)
+    assert.equal(cgroupDirectories(c.bundle.config.linux.cgroupsPath), [])
+  })
+  leavesNothing()
+})
+
+test('a state directory that is a file makes create fail', () => {
+  const file = join(base, 'a-file')
+  writeFileSync(file, '')
+  const c = container()
+  fails(runBare(['--root', file, 'create', '--bundle', c.bundle.directory, c.id]), /a-file|not a directory|ENOTDIR/i)
+  leavesNothing()
+})
+
+test('a full root file system with missing mount points makes create fail and leaves nothing', () => {
+  const c = container()
+  withTmpfs('size=3m,nr_inodes=200', (directory) => {
+    execFileSync('cp', ['-a', `${c.bundle.rootfs}/.`, directory])
+    const { bfree, bsize } = statfsSync(directory)
+    writeFileSync(join(directory, 'filler'), Buffer.alloc(bfree * bsize))
+    const { ffree } = statfsSync(directory)
+    for (let n = 0; n < ffree; n++) writeFileSync(join(directory, `f${n}`), '')
+    c.bundle.config.root.path = directory
+    c.bundle.write()
+    fails(c.create(), /space|ENOSPC/)
+  })
+  leavesNothing()
+})
+
+for (const [what, text] of [
+  ['empty', ''],
+  ['no JSON', 'oops'],
+  ['an empty object', '{}'],
+] as const) {
+  test(`a state file that is ${what} makes state fail, and the container is fine when it is back`, () => {
+    const c = started()
+    const { pid } = c.state()
+    const files = readdirSync(join(stateRoot, c.id)).filter((file) => lstatSync(join(stateRoot, c.id, file)).isFile())
+    const saved = files.map((file) => execute(['cat', join(stateRoot, c.id, file)]).stdout)
+    for (const file of files) writeFileSync(join(stateRoot, c.id, file), text)
+    fails(runtime(['state', c.id]))
+    files.forEach((file, index) => {
+      writeFileSync(join(stateRoot, c.id, file), saved[index]!)
+    })
+    assert.is(c.state().pid, pid)
+  })
+}
+
+test('a directory in the state directory that is no container does not disturb list', () => {
+  const c = started()
+  mkdirSync(join(stateRoot, 'stranger'))
+  const { stdout } = runtime(['list', '-q'])
+  execute(['rmdir', join(stateRoot, 'stranger')])
+  assert.ok(stdout.split('\n').includes(c.id))
+})
+
+test('stdout that is closed does not harm create', () => {
+  const c = container()
+  const script = `exec "$@" >&- 2>&- <&-`
+  execute(['sh', '-c', script, 'sh', ...words(['create', '--bundle', c.bundle.directory, c.id])])
+  const state = runtime(['state', c.id])
+  if (state.status === 0) assert.is(JSON.parse(state.stdout).status, 'created')
+  else leavesNothing()
+})
+
+test('an unprivileged caller is refused and told so', () => {
+  const c = container()
+  chmodSync(c.bundle.directory, 0o755)
+  const root = join(base, 'unprivileged')
+  mkdirSync(root, { mode: 0o777 })
+  chmodSync(root, 0o777)
+  const result = execute([
+    'setpriv',
+    '--reuid=65534',
+    '--regid=65534',
+    '--clear-groups',
+    ...command,
+    '--root',
+    root,
+    'create',
+    '--bundle',
+    c.bundle.directory,
+    c.id,
+  ])
+  const left = readdirSync(root)
+  execute(['rm', '-rf', root])
+  fails(result)
+  assert.equal(left, [])
+  leavesNothing()
+})
+
+test('a create that is killed leaves nothing that delete --force cannot remove', () => {
+  const c = container((config) => {
+    config.hooks = { createRuntime: [{ path: '/bin/sleep', args: ['sleep', '3'] }] }
+  })
+  const create = words(['create', '--bundle', c.bundle.directory, c.id])
+  execute(['timeout', '-s', 'KILL', '0.5', ...create])
+  ok(c.delete('--force'))
+  assert.not(existsSync(join(stateRoot, c.id)))
+  waitFor(() => cgroupDirectories(c.bundle.config.linux.cgroupsPath).length === 0, 500)
+})
+
+test('a container whose bundle is gone can be deleted', () => {
+  const c = started()
+  const { pid } = c.state()
+  execute(['mv', c.bundle.directory, `${c.bundle.directory}1`])
+  ok(c.delete('--force'))
+  assert.not(isAlive(pid!))
+  leavesNothing()
+})
+
+run()

@@ -1,0 +1,209 @@
+/** What the tests look up on the host: mounts, control groups, processes. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Sleeps without giving up the thread. */
+export function sleep(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}
+
+/** Waits until `condition` is true; false after `ms`. */
+export function waitFor(condition: () => boolean, ms = 5000): boolean {
+  const end = Date.now() + ms
+  while (!condition()) {
+    if (Date.now() > end) return false
+    sleep(10)
+  }
+  return true
+}
+
+/** One line of mountinfo; see proc_pid_mountinfo(5). */
+export interface MountLine {
+  id: number
+  parent: number
+  root: string
+  target: string
+  options: string[]
+  /** Optional fields: `shared:1`, `master:2`, ... */
+  tags: string[]
+  type: string
+  source: string
+  superOptions: string[]
+}
+
+export function parseMountinfo(text: string): MountLine[] {
+  const decode = (word: string) =>
+    word.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
+  return text
+    .split('\n')
+    .filter((line) => line.includes(' - '))
+    .map((line) => {
+      const [left, right] = line.split(' - ') as [string, string]
+      const words = left.split(' ')
+      const [type, source, superOptions] = right.split(' ') as [string, string, string]
+      return {
+        id: Number(words[0]),
+        parent: Number(words[1]),
+        root: decode(words[3]!),
+        target: decode(words[4]!),
+        options: words[5]!.split(','),
+        tags: words.slice(6),
+        type,
+        source: decode(source),
+        superOptions: (superOptions ?? '').split(','),
+      }
+    })
+}
+
+export function mounts(pid: number | 'self' = 'self'): MountLine[] {
+  return parseMountinfo(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))
+}
+
+/** Mount points at or below a directory, deepest last. */
+export function mountsBelow(directory: string): string[] {
+  return mounts()
+    .map((mount) => mount.target)
+    .filter((target) => target === directory || target.startsWith(`${directory}/`))
+}
+
+/** Where each control group hierarchy is mounted. `controllers` is empty for cgroup2 and for named hierarchies. */
+export interface Hierarchy {
+  version: 1 | 2
+  mount: string
+  controllers: string[]
+}
+
+const NOT_CONTROLLERS = new Set([
+  'rw',
+  'ro',
+  'xattr',
+  'noprefix',
+  'clone_children',
+  'nsdelegate',
+  'memory_recursiveprot',
+])
+
+export function hierarchies(): Hierarchy[] {
+  return mounts()
+    .filter(
+      (mount) => (mount.type === 'cgroup' || mount.type === 'cgroup2') && mount.target.startsWith('/sys/fs/cgroup'),
+    )
+    .map((mount) => ({
+      version: mount.type === 'cgroup2' ? 2 : 1,
+      mount: mount.target,
+      controllers:
+        mount.type === 'cgroup2'
+          ? []
+          : mount.superOptions.filter((option) => !NOT_CONTROLLERS.has(option) && !option.includes('=')),
+    }))
+}
+
+/** True where cgroup2 is mounted as the only hierarchy. */
+export const unified: boolean = hierarchies().every((hierarchy) => hierarchy.version === 2)
+
+/** The directory of a control group in the hierarchy of a v1 controller, or in the unified one. Null if there is none. */
+export function cgroupDirectory(controller: string, path: string): string | null {
+  const hierarchy = hierarchies().find((one) => (unified ? one.version === 2 : one.controllers.includes(controller)))
+  return hierarchy ? join(hierarchy.mount, path) : null
+}
+
+/** Every existing directory of a control group, in all hierarchies. */
+export function cgroupDirectories(path: string): string[] {
+  return hierarchies()
+    .map((hierarchy) => join(hierarchy.mount, path))
+    .filter((directory) => existsSync(directory))
+}
+
+export interface Process {
+  pid: number
+  command: string
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+export function pids(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+}
+
+/** True if the process exists and is no zombie. */
+export function isAlive(pid: number): boolean {
+  const status = read(`/proc/${pid}/stat`)
+  return status !== '' && !/^\d+ \(.*\) [ZX]/s.test(status)
+}
+
+/**
+ * Living processes that belong to a test run: those in its control groups, those that inherited its marker
+ * in their environment, those whose root directory or executable lies below `directory`.
+ */
+export function processesOf(marker: string, cgroup: string, directory: string): Process[] {
+  const found: Process[] = []
+  for (const pid of pids()) {
+    if (pid === process.pid || pid === process.ppid) continue
+    let root = ''
+    try {
+      root = readlinkSync(`/proc/${pid}/root`)
+    } catch {}
+    const ours =
+      root.startsWith(`${directory}/`) ||
+      read(`/proc/${pid}/cgroup`).includes(`${cgroup}/`) ||
+      read(`/proc/${pid}/environ`).split('\0').includes(marker)
+    if (ours && isAlive(pid)) {
+      found.push({ pid, command: read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim() })
+    }
+  }
+  return found
+}
+
+/** Removes a control group and those below it, in all hierarchies. */
+export function removeCgroups(path: string): void {
+  const remove = (directory: string): void => {
+    if (!existsSync(directory)) return
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      if (entry.isDirectory()) remove(join(directory, entry.name))
+    }
+    try {
+      rmdirSync(directory)
+    } catch {}
+  }
+  for (const directory of cgroupDirectories(path)) remove(directory)
+}
+
+/** Unmounts everything below a directory, then removes it. Never leaves the file system it starts on. */
+export function removeTree(directory: string): void {
+  for (const target of mountsBelow(directory).reverse()) spawnSync('umount', ['-l', target])
+  if (mountsBelow(directory).length > 0) return
+  execFileSync('rm', ['-rf', '--one-file-system', directory])
+}
+
+/** Ends what a test file left behind: processes, control groups, mounts, files. */
+export function sweep(marker: string, cgroup: string, directory: string): void {
+  for (const file of cgroupDirectories(cgroup).flatMap((d) => [
+    join(d, 'freezer.state'),
+    ...children(d, 'freezer.state'),
+  ])) {
+    if (existsSync(file)) spawnSync('sh', ['-c', 'echo THAWED > "$0"', file])
+  }
+  for (const { pid } of processesOf(marker, cgroup, directory)) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {}
+  }
+  waitFor(() => processesOf(marker, cgroup, directory).length === 0, 2000)
+  removeCgroups(cgroup)
+  removeTree(directory)
+}
+
+function children(directory: string, file: string): string[] {
+  return readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(directory, entry.name, file))
+}

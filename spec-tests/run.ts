@@ -1,0 +1,141 @@
+/**
+ * Runs the black-box tests and prints a table of headings and results.
+ *
+ *     node --import tsx spec-tests/run.ts [--hide-unified] [--jobs N] [--verbose] [part of a heading ...]
+ *
+ * RUNTIME="path [arguments]" names the runtime; the default is dist/runt. `--hide-unified` runs in a mount
+ * namespace of its own without /sys/fs/cgroup/unified, for runtimes that refuse the hybrid layout (crun).
+ * The exit status is 1 if a test failed, a file did not end by itself, or a file ran no test.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Claim, Outcome } from './harness.ts'
+import { sweep } from './host.ts'
+
+const here = dirname(fileURLToPath(import.meta.url))
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    'hide-unified': { type: 'boolean', default: false },
+    jobs: { type: 'string', short: 'j', default: '2' },
+    verbose: { type: 'boolean', short: 'v', default: false },
+  },
+})
+
+/** How long one file may take, in milliseconds. */
+const FILE_TIMEOUT = 120_000
+
+if (flags['hide-unified']) {
+  const again = process.argv.slice(2).filter((word) => word !== '--hide-unified')
+  const script = 'umount /sys/fs/cgroup/unified && exec "$@"'
+  const node = [process.execPath, ...process.execArgv, fileURLToPath(import.meta.url), ...again]
+  const done = spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', ...node], { stdio: 'inherit' })
+  process.exit(done.status ?? 1)
+}
+
+function testFiles(directory: string): string[] {
+  return readdirSync(directory)
+    .sort()
+    .flatMap((name) => {
+      const path = join(directory, name)
+      if (statSync(path).isDirectory()) return testFiles(path)
+      return name.endsWith('.test.ts') ? [path] : []
+    })
+}
+
+interface Row {
+  heading: string
+  outcomes: Outcome[]
+  /** Why the file as a whole is bad. */
+  problem: string
+  seconds: number
+}
+
+function runFile(path: string, results: string): Promise<Row> {
+  const title = relative(here, path).replace(/\.test\.ts$/, '')
+  const begin = Date.now()
+  return new Promise((settle) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', path], {
+      cwd: resolve(here, '..'),
+      env: { ...process.env, RUNT_SPEC_RESULTS: results, NODE_EXTRA_CA_CERTS: '' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let text = ''
+    let problem = ''
+    const add = (chunk: Buffer): void => {
+      text += chunk.toString()
+    }
+    child.stdout.on('data', add)
+    child.stderr.on('data', add)
+    const timer = setTimeout(() => {
+      problem = `no end within ${FILE_TIMEOUT / 1000} s`
+      child.kill('SIGKILL')
+    }, FILE_TIMEOUT)
+    child.on('exit', (status) => {
+      clearTimeout(timer)
+      child.stdout.destroy()
+      child.stderr.destroy()
+      let lines: (Outcome | Claim)[] = []
+      try {
+        lines = readFileSync(results, 'utf8')
+          .split('\n')
+          .filter((line) => line !== '')
+          .map((line) => JSON.parse(line))
+      } catch {}
+      for (const line of lines) {
+        if ('claim' in line) sweep(line.claim.marker, line.claim.cgroup, line.claim.directory)
+      }
+      const outcomes = lines.filter((line) => 'outcome' in line)
+      if (!problem && outcomes.length === 0) problem = 'ran no test'
+      const failed = outcomes.some((one) => one.outcome === 'failed')
+      if (!problem && status !== 0 && !failed) problem = `exit status ${status}`
+      if (flags.verbose || problem || failed) process.stdout.write(`--- ${title}\n${text}\n`)
+      settle({ heading: title, outcomes, problem, seconds: (Date.now() - begin) / 1000 })
+    })
+  })
+}
+
+const files = testFiles(here).filter((path) => {
+  const title = relative(here, path)
+  return positionals.length === 0 || positionals.some((part) => title.includes(part))
+})
+const results = mkdtempSync(join(tmpdir(), 'runt-spec-results-'))
+const rows: Row[] = []
+let next = 0
+const worker = async (): Promise<void> => {
+  while (next < files.length) {
+    const number = next++
+    rows[number] = await runFile(files[number]!, join(results, String(number)))
+  }
+}
+await Promise.all(Array.from({ length: Math.max(1, Number(flags.jobs)) }, worker))
+rmSync(results, { recursive: true })
+
+const count = (outcomes: Outcome[], what: Outcome['outcome']) => outcomes.filter((one) => one.outcome === what).length
+const width = Math.max(7, ...rows.map((row) => row.heading.length))
+const cell = (value: number) => (value === 0 ? '-' : String(value)).padStart(8)
+console.log(`${'heading'.padEnd(width)}  passed  failed skipped   known    time`)
+for (const { heading, outcomes, problem, seconds } of rows) {
+  const cells = (['passed', 'failed', 'skipped', 'known'] as const).map((what) => cell(count(outcomes, what))).join('')
+  console.log(`${heading.padEnd(width)}${cells}${`${seconds.toFixed(1)}s`.padStart(8)}${problem && `  ${problem}`}`)
+}
+const all = rows.flatMap((row) => row.outcomes)
+for (const [what, title] of [
+  ['skipped', 'Skipped'],
+  ['known', 'Known differences'],
+  ['failed', 'Failed'],
+] as const) {
+  const some = all.filter((one) => one.outcome === what)
+  if (some.length > 0) console.log(`\n${title}:`)
+  for (const one of some) console.log(`  ${one.heading}: ${one.name}: ${one.reason.split('\n')[0]}`)
+}
+const passed = count(all, 'passed') + count(all, 'known')
+const failed = count(all, 'failed') + rows.filter((row) => row.problem !== '').length
+console.log(
+  `\n${passed} passed, ${failed} failed, ${count(all, 'skipped')} skipped (${count(all, 'known')} of the passed are known differences)`,
+)
+process.exitCode = failed > 0 || all.length === 0 ? 1 : 0

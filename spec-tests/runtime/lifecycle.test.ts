@@ -1,0 +1,288 @@
+/** runtime-spec, runtime.md: "Lifecycle". */
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import {
+  type Container,
+  container,
+  ended,
+  fails,
+  heading,
+  leavesNothing,
+  ok,
+  remember,
+  run as runtime,
+  STAYS,
+  start,
+  started,
+  stateRoot,
+} from '../harness.ts'
+import { cgroupDirectories, isAlive, waitFor } from '../host.ts'
+
+const { test, run } = heading('runtime/lifecycle')
+
+const script = (text: string) => (config: Container['bundle']['config']) => {
+  config.process.args = ['sh', '-c', text]
+  config.root.readonly = false
+}
+
+test('create leaves the container created, and the program has not run', () => {
+  const c = container(script('touch /ran'))
+  ok(c.create())
+  assert.is(c.status(), 'created')
+  assert.not(existsSync(join(c.bundle.rootfs, 'ran')))
+})
+
+test('start runs the program', () => {
+  const c = container(script('touch /ran; sleep 60'))
+  ok(c.create())
+  ok(c.start())
+  assert.is(c.status(), 'running')
+  assert.ok(waitFor(() => existsSync(join(c.bundle.rootfs, 'ran'))))
+})
+
+test('create and start print nothing', () => {
+  const c = container()
+  const created = ok(c.create())
+  const begun = ok(c.start())
+  assert.equal([created.stdout, created.stderr, begun.stdout, begun.stderr], ['', '', '', ''])
+})
+
+test('a container whose program ends is stopped', () => {
+  const c = started(script('exit 3'))
+  c.until('stopped')
+})
+
+test('the process stays the same from created to running', () => {
+  const c = container()
+  ok(c.create())
+  const { pid } = c.state()
+  ok(c.start())
+  assert.is(c.state().pid, pid)
+})
+
+test('a created container has a process and its control groups before it is started', () => {
+  const c = container()
+  ok(c.create())
+  const { pid } = c.state()
+  assert.ok(isAlive(pid!))
+  assert.ok(cgroupDirectories(c.bundle.config.linux.cgroupsPath).length > 0)
+})
+
+test('changes to config.json after create have no effect', () => {
+  const c = container(script('echo before'))
+  ok(c.create())
+  c.bundle.config.process.args = ['sh', '-c', 'echo after']
+  c.bundle.write()
+  ok(c.start())
+  c.until('stopped')
+  assert.is(c.output(), 'before\n')
+})
+
+test('a container outlives the loss of its config.json', () => {
+  const c = container(script('echo alive'))
+  ok(c.create())
+  rmSync(join(c.bundle.directory, 'config.json'))
+  ok(c.start())
+  c.until('stopped')
+  assert.is(c.output(), 'alive\n')
+  ok(c.delete())
+})
+
+test('start of a running container fails and does not harm it', () => {
+  const c = started()
+  fails(c.start())
+  assert.is(c.status(), 'running')
+})
+
+test('start of a stopped container fails', () => {
+  const c = started(script('true'))
+  c.until('stopped')
+  fails(c.start())
+  assert.is(c.status(), 'stopped')
+})
+
+test('create with an id in use fails, names the id, and does not harm the container', () => {
+  const c = started()
+  fails(c.create(), new RegExp(c.id))
+  assert.is(c.status(), 'running')
+  assert.ok(isAlive(c.state().pid!))
+})
+
+test('an id can be used again after delete', () => {
+  const c = started(script('true'))
+  c.until('stopped')
+  ok(c.delete())
+  ok(c.create())
+  assert.is(c.status(), 'created')
+})
+
+test('delete of a stopped container removes its state and its control groups', () => {
+  const c = started(script('true'))
+  c.until('stopped')
+  ok(c.delete())
+  assert.equal(readdirSync(stateRoot), [])
+  assert.equal(cgroupDirectories(c.bundle.config.linux.cgroupsPath), [])
+  leavesNothing()
+})
+
+test('delete of a running container fails and does not harm it', () => {
+  const c = started()
+  fails(c.delete())
+  assert.is(c.status(), 'running')
+})
+
+test('delete --force ends a running container', () => {
+  const c = started()
+  const { pid } = c.state()
+  ok(c.delete('--force'))
+  assert.ok(waitFor(() => !isAlive(pid!)))
+  leavesNothing()
+})
+
+test('delete -f is delete --force', () => {
+  const c = started()
+  ok(c.delete('-f'))
+  leavesNothing()
+})
+
+test('delete --force ends a container that was only created', () => {
+  const c = container()
+  ok(c.create())
+  const { pid } = c.state()
+  ok(c.delete('--force'))
+  assert.ok(waitFor(() => !isAlive(pid!)))
+  leavesNothing()
+})
+
+test('delete --force of an unknown container succeeds', () => {
+  ok(runtime(['delete', '--force', 'nobody']))
+})
+
+test('delete leaves the root file system and the bundle alone', () => {
+  const c = started(script('echo kept > /file'))
+  c.until('stopped')
+  ok(c.delete())
+  assert.is(readFileSync(join(c.bundle.rootfs, 'file'), 'utf8'), 'kept\n')
+  assert.ok(existsSync(join(c.bundle.directory, 'config.json')))
+})
+
+test('state of a deleted container fails and names it', () => {
+  const c = started(script('true'))
+  c.until('stopped')
+  ok(c.delete())
+  fails(runtime(['state', c.id]), new RegExp(`${c.id}|not exist|no such`, 'i'))
+})
+
+for (const command of [['state'], ['start'], ['kill'], ['delete'], ['kill', '--all']]) {
+  test(`${command.join(' ')} of an unknown container fails`, () => {
+    fails(runtime([...command, 'nobody']), /nobody|does not exist/)
+  })
+}
+
+test('a container whose process was killed from outside is stopped and can be deleted', () => {
+  const c = started()
+  process.kill(c.state().pid!, 'SIGKILL')
+  c.until('stopped')
+  ok(c.delete())
+  leavesNothing()
+})
+
+test('a created container whose process was killed from outside is stopped and can be deleted', () => {
+  const c = container()
+  ok(c.create())
+  process.kill(c.state().pid!, 'SIGKILL')
+  c.until('stopped')
+  fails(c.start())
+  ok(c.delete())
+  leavesNothing()
+})
+
+test('when pid 1 ends, so does every other process of the container', () => {
+  const c = started(script('sleep 61 & sleep 61 & echo ready; sleep 0.2'))
+  c.until('stopped')
+  ok(c.delete())
+  leavesNothing()
+})
+
+test('delete --force ends the other processes of a container without a pid namespace', () => {
+  const c = started((config) => {
+    config.process.args = ['sh', '-c', 'sleep 61 & sleep 61 & echo ready; wait']
+    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'pid')
+  })
+  c.says(/ready/)
+  ok(c.delete('--force'))
+  leavesNothing()
+})
+
+test('of several creates with the same id at a time exactly one succeeds', async () => {
+  const c = container()
+  const words = ['create', '--bundle', c.bundle.directory, c.id]
+  const statuses = await Promise.all([1, 2, 3, 4, 5, 6].map(() => ended(start(words))))
+  assert.is(statuses.filter((status) => status === 0).length, 1, `statuses ${statuses}`)
+  assert.is(c.status(), 'created')
+  ok(c.start())
+  assert.is(c.status(), 'running')
+})
+
+test('twenty containers are created, started and deleted at the same time', async () => {
+  const all = Array.from({ length: 20 }, () => container())
+  const each = async (words: (c: Container) => string[]) => {
+    const statuses = await Promise.all(all.map((c) => ended(start(words(c)))))
+    assert.ok(
+      statuses.every((status) => status === 0),
+      `${words(all[0]!)[0]}: ${statuses}`,
+    )
+  }
+  await each((c) => ['create', '--bundle', c.bundle.directory, c.id])
+  await each((c) => ['start', c.id])
+  const listed = ok(runtime(['list', '-q']))
+    .stdout.trim()
+    .split('\n')
+    .sort()
+  assert.equal(listed, all.map(({ id }) => id).sort())
+  await each((c) => ['delete', '--force', c.id])
+  leavesNothing()
+})
+
+test('two containers may use the same bundle', () => {
+  const c = container(script('echo $0'))
+  const other = container(c.bundle, remember('other'))
+  c.bundle.config.linux.cgroupsPath = `${c.bundle.config.linux.cgroupsPath}-a`
+  c.bundle.write()
+  ok(c.create())
+  c.bundle.config.linux.cgroupsPath = c.bundle.config.linux.cgroupsPath.replace(/-a$/, '-b')
+  c.bundle.write()
+  ok(other.create())
+  ok(c.start())
+  ok(other.start())
+  c.until('stopped')
+  other.until('stopped')
+})
+
+test('a container that ignores SIGTERM is running after kill', () => {
+  const c = started(script('trap "" TERM; echo ready; while :; do sleep 0.1; done'))
+  c.says(/ready/)
+  ok(c.kill())
+  assert.is(c.status(), 'running')
+})
+
+test('the program starts once, however often start is called at the same time', async () => {
+  const c = container(script('echo x >> /count; sleep 60'))
+  ok(c.create())
+  const statuses = await Promise.all([1, 2, 3].map(() => ended(start(['start', c.id]))))
+  assert.is(statuses.filter((status) => status === 0).length, 1, `statuses ${statuses}`)
+  assert.ok(waitFor(() => existsSync(join(c.bundle.rootfs, 'count'))))
+  assert.is(readFileSync(join(c.bundle.rootfs, 'count'), 'utf8'), 'x\n')
+})
+
+test('a container stays after the runtime has gone, with pid 1 and its children', () => {
+  const c = started(script(STAYS))
+  c.says(/ready/)
+  assert.is(c.status(), 'running')
+  ok(c.kill('TERM'))
+  c.until('stopped')
+  assert.is(c.output(), 'ready\ngot TERM\n')
+})
+
+run()

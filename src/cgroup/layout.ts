@@ -1,0 +1,184 @@
+/** Where control groups lie on this host, and where a container's own one belongs. */
+import { RuntError } from '../base/errors.ts'
+
+/** One mounted hierarchy. */
+export interface Hierarchy {
+  version: 1 | 2
+  /** v1: the controllers mounted together, a named one as `name=systemd`. Empty for cgroup2. */
+  controllers: string[]
+  mountpoint: string
+  /** The runtime's own cgroup as a path below the mount point; `/` is the mount point itself. */
+  own: string
+}
+
+export interface Layout {
+  /** hybrid: v1 controllers and a cgroup2 mount besides. */
+  mode: 'v1' | 'hybrid' | 'v2' | 'none'
+  hierarchies: Hierarchy[]
+}
+
+/** The container's folder in one hierarchy. */
+export interface CgroupFolder {
+  version: 1 | 2
+  controllers: string[]
+  mountpoint: string
+  /** Below the mount point, starting with a slash; never just `/`. */
+  path: string
+}
+
+/** What the state keeps (plain JSON). */
+export interface CgroupPaths {
+  mode: Layout['mode']
+  folders: CgroupFolder[]
+}
+
+/** A mount that the container's `cgroup` mount consists of. */
+export interface CgroupMount {
+  /** Relative to the destination; '' is the destination itself. */
+  folder: string
+  /** `bind`: of the folder `source`. `cgroup` and `cgroup2`: a new mount, made inside the container's cgroup namespace. */
+  type: 'bind' | 'cgroup' | 'cgroup2'
+  /** An absolute path on the host for `bind`; the source that mountinfo shows otherwise. */
+  source: string
+  /** For `cgroup`: parameters of the file system, such as `cpu`, `cpuacct`, or `name=systemd`. */
+  options: string[]
+}
+
+export interface CgroupMountPlan {
+  /** v1: a tmpfs goes on the destination first; `mounts` name sub-folders to be made on it. */
+  tmpfs: boolean
+  mounts: CgroupMount[]
+  /** v1, on the tmpfs: name of a link and its target, as `cpu` → `cpu,cpuacct`. */
+  links: { name: string; target: string }[]
+}
+
+/** The usual place, preferred when a hierarchy is mounted more than once. */
+const USUAL = '/sys/fs/cgroup'
+
+/** Absolute path of a container's folder. */
+export const folderPath = (folder: CgroupFolder): string => folder.mountpoint + folder.path
+
+/**
+ * Reads /proc/self/mountinfo (proc_pid_mountinfo(5)) and /proc/self/cgroup (cgroups(7)). A mount may show a part of its hierarchy only
+ * (in a container without a cgroup namespace); its root is taken into account. A cgroup2 on /sys/fs/cgroup, or one without
+ * any v1 controller beside it, makes the host a v2 host; hierarchies without a controller are then left out.
+ */
+export function detectLayout(mountinfo: string, selfCgroup: string): Layout {
+  const own = selfCgroup.split('\n').flatMap((line) => {
+    const match = /^\d+:([^:]*):(\/.*)$/.exec(line)
+    return match ? [{ controllers: match[1] ? match[1].split(',') : [], path: match[2]! }] : []
+  })
+  const found: (Hierarchy & { id: string })[] = []
+  const covered = new Set<string>()
+  const mountpoints = new Map<string, string>()
+  for (const line of mountinfo.split('\n')) {
+    const separator = line.indexOf(' - ')
+    if (separator < 0) continue
+    const [id, parent, , root, target] = line.slice(0, separator).split(' ') as [string, string, string, string, string]
+    // A mount right on top of another one hides it.
+    if (mountpoints.get(parent) === target) covered.add(parent)
+    mountpoints.set(id, target)
+    const [type, , options = ''] = line.slice(separator + 3).split(' ')
+    if (type !== 'cgroup' && type !== 'cgroup2') continue
+    const words = new Set(options.split(','))
+    const group = own.find(({ controllers }) =>
+      type === 'cgroup2'
+        ? controllers.length === 0
+        : controllers.length > 0 && controllers.every((name) => words.has(name)),
+    )
+    if (!group) continue
+    found.push({
+      id,
+      version: type === 'cgroup' ? 1 : 2,
+      controllers: group.controllers,
+      mountpoint: unescapeOctal(target),
+      own: below(group.path, unescapeOctal(root)),
+    })
+  }
+  const chosen = new Map<string, Hierarchy>()
+  for (const { id, ...hierarchy } of found) {
+    const key = hierarchy.controllers.join()
+    if (covered.has(id)) continue
+    if (!chosen.has(key) || (isUsual(hierarchy.mountpoint) && !isUsual(chosen.get(key)!.mountpoint)))
+      chosen.set(key, hierarchy)
+  }
+  const hierarchies = [...chosen.values()]
+  const unified = chosen.get('')
+  const v1 = hierarchies.some(({ controllers }) => controllers.some((name) => !name.startsWith('name=')))
+  if (unified && (!v1 || unified.mountpoint === USUAL)) return { mode: 'v2', hierarchies: [unified] }
+  return { mode: hierarchies.length === 0 ? 'none' : unified ? 'hybrid' : 'v1', hierarchies }
+}
+
+const isUsual = (mountpoint: string): boolean => mountpoint === USUAL || mountpoint.startsWith(`${USUAL}/`)
+
+/** mountinfo writes blanks and backslashes in octal. */
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+}
+
+/** A path of /proc/self/cgroup below the root of a mount; `/` for one that the mount does not show. */
+function below(path: string, root: string): string {
+  const rest = root === '/' ? path : path === root ? '/' : path.startsWith(`${root}/`) ? path.slice(root.length) : '/'
+  return rest.startsWith('/..') ? '/' : rest
+}
+
+/** A path that starts with a slash and has no `.`, `..` or empty component: `..` stops at the top. */
+function clean(path: string): string {
+  const parts: string[] = []
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop()
+    else if (part !== '' && part !== '.') parts.push(part)
+  }
+  return `/${parts.join('/')}`
+}
+
+/**
+ * The container's folder in each hierarchy (config-linux.md, "Cgroups Path"). An absolute cgroupsPath lies below the
+ * mount point. A relative one, or the id where there is none, lies below the runtime's own cgroup; on v2 beside it,
+ * because a cgroup with processes cannot hand controllers on. Throws a RuntError for the root itself.
+ */
+export function locate(layout: Layout, cgroupsPath: string | undefined, id: string): CgroupPaths {
+  const absolute = cgroupsPath?.startsWith('/') ?? false
+  const wanted = clean(cgroupsPath || id)
+  if (wanted === '/')
+    throw new RuntError(`linux.cgroupsPath: ${JSON.stringify(cgroupsPath)} is the root, not a cgroup of its own`)
+  const folders = layout.hierarchies.map(({ version, controllers, mountpoint, own }): CgroupFolder => {
+    const base = absolute ? '/' : layout.mode === 'v2' ? clean(`${own}/..`) : own
+    return { version, controllers, mountpoint, path: base === '/' ? wanted : base + wanted }
+  })
+  return { mode: layout.mode, folders }
+}
+
+/**
+ * What the container's `cgroup` mount consists of. With a cgroup namespace of its own (`namespaced`) the file systems are mounted
+ * anew and show the container's cgroup as their root; without one its folders are bound. On a hybrid host the container
+ * sees the v1 hierarchies.
+ */
+export function mountPlan(paths: CgroupPaths, namespaced: boolean): CgroupMountPlan {
+  if (paths.mode === 'v2') {
+    const folder = paths.folders[0]!
+    return {
+      tmpfs: false,
+      mounts: [
+        namespaced
+          ? { folder: '', type: 'cgroup2', source: 'cgroup2', options: [] }
+          : { folder: '', type: 'bind', source: folderPath(folder), options: [] },
+      ],
+      links: [],
+    }
+  }
+  const plan: CgroupMountPlan = { tmpfs: true, mounts: [], links: [] }
+  for (const folder of paths.folders) {
+    if (folder.version === 2) continue
+    const { controllers, mountpoint } = folder
+    const name = mountpoint.slice(mountpoint.lastIndexOf('/') + 1)
+    plan.mounts.push(
+      namespaced
+        ? { folder: name, type: 'cgroup', source: 'cgroup', options: controllers }
+        : { folder: name, type: 'bind', source: folderPath(folder), options: [] },
+    )
+    for (const controller of controllers)
+      if (controller !== name && !controller.startsWith('name=')) plan.links.push({ name: controller, target: name })
+  }
+  return plan
+}

@@ -1,0 +1,333 @@
+/**
+ * Which field of `linux.resources` goes to which file, and how its value is written there, for cgroup v1 and v2.
+ * Sources: the kernel's Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst; runtime-spec, config-linux.md, "Control groups".
+ */
+import { RuntError } from '../base/errors.ts'
+import type { BlockIOResources, Int64, Resources, ThrottleDevice } from '../config/types.ts'
+
+/** One write to a file of the container's cgroup. */
+export interface Write {
+  /** Below `linux.resources`. */
+  field: string
+  controller: string
+  /** Names to try in turn: later ones are for kernels that lack the earlier. Each has its own content. */
+  files: { name: string; content: string }[]
+  /** A kernel without the file already does what is asked. */
+  optional: boolean
+  /** Field to write first, should the kernel find that the two contradict each other for a moment (EINVAL). */
+  partner?: string
+}
+
+/** What the file of a version takes: its name, and the content; null where nothing is to be written. */
+type Target = readonly [file: string, content: (value: Int64, resources: Resources) => string | null]
+
+interface Scalar {
+  field: string
+  controller: string
+  /** Undefined where the field is absent or its value means "not set". */
+  value(resources: Resources): Int64 | undefined
+  v1?: Target
+  v2?: Target
+  optional?: (value: Int64, content: string) => boolean
+  partner?: string
+}
+
+const CFS_PERIOD = 100_000
+
+const plain = (value: Int64): string => String(value)
+const orMax = (value: Int64): string => (value < 0 ? 'max' : String(value))
+const isZero = (value: Int64): boolean => Number(value) === 0
+/** Engines write zero for what they do not set. */
+const nonZero = (value: Int64 | undefined): Int64 | undefined =>
+  value === undefined || isZero(value) ? undefined : value
+
+/**
+ * cpu.weight (1 to 10000) for cpu.shares (2 to 262144): the curve that maps 2, 1024 and 262144 to 1, 100 and 10000
+ * (the conversion that Kubernetes, runc and crun agreed on in 2025; the older one was linear).
+ */
+export function weightOfShares(shares: Int64): number {
+  const value = Number(shares)
+  if (value <= 2) return 1
+  if (value >= 262_144) return 10_000
+  const log = Math.log2(value)
+  return Math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34) - 1e-9)
+}
+
+/** memory.swap.max for memory.swap, which counts memory and swap together. */
+function swapAlone(swap: Int64, resources: Resources): string {
+  if (swap < 0) return 'max'
+  const limit = nonZero(resources.memory?.limit)
+  if (limit === undefined || limit < 0)
+    throw new RuntError('linux.resources.memory.swap: cgroup v2 needs memory.limit with it')
+  if (swap < limit)
+    throw new RuntError(
+      `linux.resources.memory.swap: ${swap} is less than memory.limit, ${limit}; it counts memory and swap together`,
+    )
+  return String(BigInt(swap) - BigInt(limit))
+}
+
+function bandwidth(quota: Int64, resources: Resources): string {
+  return `${quota > 0 ? quota : 'max'} ${nonZero(resources.cpu?.period) ?? CFS_PERIOD}`
+}
+
+/** memory.swap, or -1 when memory itself becomes unlimited. */
+function swapLimit({ memory }: Resources): Int64 | undefined {
+  return nonZero(memory?.swap) ?? (memory?.limit !== undefined && memory.limit < 0 ? -1 : undefined)
+}
+
+const scalars: readonly Scalar[] = [
+  {
+    field: 'memory.limit',
+    controller: 'memory',
+    value: ({ memory }) => nonZero(memory?.limit),
+    v1: ['memory.limit_in_bytes', plain],
+    v2: ['memory.max', orMax],
+    partner: 'memory.swap',
+  },
+  {
+    field: 'memory.swap',
+    controller: 'memory',
+    value: swapLimit,
+    v1: ['memory.memsw.limit_in_bytes', plain],
+    v2: ['memory.swap.max', swapAlone],
+    // Without swap accounting there is no such file, and no limit either.
+    optional: (value, content) => value < 0 || content === '0',
+  },
+  {
+    field: 'memory.reservation',
+    controller: 'memory',
+    value: ({ memory }) => nonZero(memory?.reservation),
+    v1: ['memory.soft_limit_in_bytes', plain],
+    v2: ['memory.low', orMax],
+  },
+  {
+    // The kernel took its own limit back: it has no effect since Linux 5.16.
+    field: 'memory.kernel',
+    controller: 'memory',
+    value: ({ memory }) => nonZero(memory?.kernel),
+  },
+  {
+    field: 'memory.kernelTCP',
+    controller: 'memory',
+    value: ({ memory }) => nonZero(memory?.kernelTCP),
+    v1: ['memory.kmem.tcp.limit_in_bytes', plain],
+    optional: (value) => value < 0,
+  },
+  {
+    field: 'memory.swappiness',
+    controller: 'memory',
+    value: ({ memory }) => memory?.swappiness,
+    v1: ['memory.swappiness', plain],
+  },
+  {
+    field: 'memory.disableOOMKiller',
+    controller: 'memory',
+    value: ({ memory }) => (memory?.disableOOMKiller ? 1 : undefined),
+    v1: ['memory.oom_control', plain],
+  },
+  {
+    field: 'pids.limit',
+    controller: 'pids',
+    value: ({ pids }) => nonZero(pids?.limit),
+    v1: ['pids.max', orMax],
+    v2: ['pids.max', orMax],
+    optional: (value) => value < 0,
+  },
+  {
+    field: 'cpu.shares',
+    controller: 'cpu',
+    value: ({ cpu }) => nonZero(cpu?.shares),
+    v1: ['cpu.shares', plain],
+    v2: ['cpu.weight', (value) => String(weightOfShares(value))],
+  },
+  {
+    field: 'cpu.period',
+    controller: 'cpu',
+    value: ({ cpu }) => nonZero(cpu?.period),
+    v1: ['cpu.cfs_period_us', plain],
+    v2: ['cpu.max', (_, resources) => (nonZero(resources.cpu?.quota) === undefined ? bandwidth(-1, resources) : null)],
+    partner: 'cpu.quota',
+  },
+  {
+    field: 'cpu.quota',
+    controller: 'cpu',
+    value: ({ cpu }) => nonZero(cpu?.quota),
+    v1: ['cpu.cfs_quota_us', plain],
+    v2: ['cpu.max', bandwidth],
+    optional: (value) => value < 0,
+  },
+  {
+    field: 'cpu.burst',
+    controller: 'cpu',
+    value: ({ cpu }) => cpu?.burst,
+    v1: ['cpu.cfs_burst_us', plain],
+    v2: ['cpu.max.burst', plain],
+    optional: isZero,
+  },
+  {
+    field: 'cpu.idle',
+    controller: 'cpu',
+    value: ({ cpu }) => cpu?.idle,
+    v1: ['cpu.idle', plain],
+    v2: ['cpu.idle', plain],
+    optional: isZero,
+  },
+  {
+    field: 'cpu.realtimePeriod',
+    controller: 'cpu',
+    value: ({ cpu }) => nonZero(cpu?.realtimePeriod),
+    v1: ['cpu.rt_period_us', plain],
+    partner: 'cpu.realtimeRuntime',
+  },
+  {
+    field: 'cpu.realtimeRuntime',
+    controller: 'cpu',
+    value: ({ cpu }) => nonZero(cpu?.realtimeRuntime),
+    v1: ['cpu.rt_runtime_us', plain],
+  },
+  {
+    field: 'network.classID',
+    controller: 'net_cls',
+    value: ({ network }) => nonZero(network?.classID),
+    v1: ['net_cls.classid', plain],
+  },
+]
+
+/** io.weight (1 to 10000) for a weight of BFQ (10 to 1000). */
+const ioWeight = (weight: number): number => 1 + Math.trunc(((weight - 10) * 9999) / 990)
+
+const throttles: readonly [keyof BlockIOResources & `throttle${string}`, v1: string, v2: string][] = [
+  ['throttleReadBpsDevice', 'blkio.throttle.read_bps_device', 'rbps'],
+  ['throttleWriteBpsDevice', 'blkio.throttle.write_bps_device', 'wbps'],
+  ['throttleReadIOPSDevice', 'blkio.throttle.read_iops_device', 'riops'],
+  ['throttleWriteIOPSDevice', 'blkio.throttle.write_iops_device', 'wiops'],
+]
+
+/** The writes for fields that hold text, lists or maps, except `unified`. */
+function listWrites(resources: Resources, version: (controller: string) => 1 | 2): Write[] {
+  const writes: Write[] = []
+  const put = (
+    field: string,
+    controller: string,
+    files: readonly (readonly [name: string, content: string])[],
+    optional = false,
+  ): void => {
+    writes.push({ field, controller, files: files.map(([name, content]) => ({ name, content })), optional })
+  }
+
+  const { cpus, mems } = resources.cpu ?? {}
+  if (cpus) put('cpu.cpus', 'cpuset', [['cpuset.cpus', cpus]])
+  if (mems) put('cpu.mems', 'cpuset', [['cpuset.mems', mems]])
+
+  const block = resources.blockIO
+  if (block) {
+    const v1 = version('blkio') === 1
+    const controller = v1 ? 'blkio' : 'io'
+    const { weight, leafWeight } = block
+    if (weight)
+      put(
+        'blockIO.weight',
+        controller,
+        v1
+          ? [
+              ['blkio.weight', String(weight)],
+              ['blkio.bfq.weight', String(weight)],
+            ]
+          : [
+              ['io.bfq.weight', String(weight)],
+              ['io.weight', `default ${ioWeight(weight)}`],
+            ],
+      )
+    if (leafWeight && v1) put('blockIO.leafWeight', controller, [['blkio.leaf_weight', String(leafWeight)]])
+    block.weightDevice?.forEach(({ major, minor, weight, leafWeight }, index) => {
+      const field = `blockIO.weightDevice[${index}]`
+      const line = `${major}:${minor} ${weight}`
+      if (weight)
+        put(
+          `${field}.weight`,
+          controller,
+          v1
+            ? [
+                ['blkio.weight_device', line],
+                ['blkio.bfq.weight_device', line],
+              ]
+            : [
+                ['io.bfq.weight', line],
+                ['io.weight', `${major}:${minor} ${ioWeight(weight)}`],
+              ],
+        )
+      if (leafWeight && v1)
+        put(`${field}.leafWeight`, controller, [['blkio.leaf_weight_device', `${major}:${minor} ${leafWeight}`]])
+    })
+    for (const [name, file, key] of throttles)
+      block[name]?.forEach(({ major, minor, rate }: ThrottleDevice, index) => {
+        const device = `${major}:${minor}`
+        put(`blockIO.${name}[${index}]`, controller, [
+          v1 ? [file, `${device} ${rate}`] : ['io.max', `${device} ${key}=${isZero(rate) ? 'max' : rate}`],
+        ])
+      })
+  }
+
+  resources.hugepageLimits?.forEach(({ pageSize, limit }, index) => {
+    const file = version('hugetlb') === 1 ? 'limit_in_bytes' : 'max'
+    const field = `hugepageLimits[${index}]`
+    put(field, 'hugetlb', [[`hugetlb.${pageSize}.${file}`, String(limit)]], isZero(limit))
+    // Reservations are limited separately since Linux 5.7.
+    put(field, 'hugetlb', [[`hugetlb.${pageSize}.rsvd.${file}`, String(limit)]], true)
+  })
+  resources.network?.priorities?.forEach(({ name, priority }, index) => {
+    put(`network.priorities[${index}]`, 'net_prio', [['net_prio.ifpriomap', `${name} ${priority}`]])
+  })
+  for (const [device, { hcaHandles, hcaObjects }] of Object.entries(resources.rdma ?? {})) {
+    const handles = hcaHandles === undefined ? '' : ` hca_handle=${hcaHandles}`
+    const objects = hcaObjects === undefined ? '' : ` hca_object=${hcaObjects}`
+    if (handles || objects) put(`rdma.${device}`, 'rdma', [['rdma.max', `${device}${handles}${objects}`]])
+  }
+  return writes
+}
+
+/** `unified`: as it stands, line by line, because files such as io.max take one device a write. */
+function unifiedWrites(unified: Record<string, string>): Write[] {
+  return Object.entries(unified).flatMap(([name, text]) => {
+    const field = `unified[${JSON.stringify(name)}]`
+    if (!/^[^./][^/]*\.[^/]+$/.test(name))
+      throw new RuntError(`linux.resources.${field}: the name of a cgroup file has the form CONTROLLER.NAME`)
+    const lines = text.split('\n').filter((line, index) => line !== '' || index === 0)
+    const controller = name.slice(0, name.indexOf('.'))
+    return lines.map((content): Write => ({ field, controller, files: [{ name, content }], optional: false }))
+  })
+}
+
+/**
+ * All writes that the resources ask for, in the order in which a new cgroup takes them; devices excepted.
+ * `version` says whether a controller (by its v1 name) is on a v1 hierarchy. `warnings` gets what has no counterpart there.
+ */
+export function planWrites(
+  resources: Resources,
+  version: (controller: string) => 1 | 2,
+  warnings: string[] = [],
+): Write[] {
+  const writes: Write[] = []
+  for (const { field, controller, value: get, v1, v2, optional, partner } of scalars) {
+    const value = get(resources)
+    if (value === undefined) continue
+    const target = version(controller) === 1 ? v1 : v2
+    if (!target) {
+      warnings.push(`linux.resources.${field} has no counterpart on cgroup v${version(controller)} and is ignored`)
+      continue
+    }
+    const [name, encode] = target
+    const content = encode(value, resources)
+    if (content === null) continue
+    writes.push({
+      field,
+      controller,
+      files: [{ name, content }],
+      optional: optional?.(value, content) ?? false,
+      ...(partner === undefined ? {} : { partner }),
+    })
+  }
+  writes.push(...listWrites(resources, version))
+  if (resources.unified) writes.push(...unifiedWrites(resources.unified))
+  return writes
+}

@@ -1,0 +1,164 @@
+/**
+ * The commands and their flags, as data. The parser, the help texts, manual pages and completions are made from it.
+ *
+ * Names and short forms are runc's, which engines pass; `--cgroup-manager` is crun's, which podman passes.
+ */
+
+export interface OptionEntry {
+  /** Long name without dashes. */
+  readonly name: string
+  /** One letter. */
+  readonly short?: string
+  /** What help calls the value; a flag without a value has none. */
+  readonly value?: string
+  /** What the value must be; any text that is not empty if absent. */
+  readonly type?: 'count'
+  readonly choices?: readonly string[]
+  readonly default?: string | number
+  readonly summary: string
+}
+
+export interface ArgumentEntry {
+  readonly name: string
+  readonly optional?: boolean
+  /** Takes all that is left; last one only. */
+  readonly variadic?: boolean
+  readonly summary: string
+}
+
+export interface CommandEntry {
+  readonly name: string
+  readonly summary: string
+  readonly arguments: readonly ArgumentEntry[]
+  readonly options: readonly OptionEntry[]
+}
+
+/** Every command has it. */
+export const HELP: OptionEntry = { name: 'help', short: 'h', summary: 'show help' }
+
+/** Flags before the command. */
+export const globalOptions: readonly OptionEntry[] = [
+  {
+    name: 'root',
+    value: 'folder',
+    summary: "folder of the containers' state (default: /run/runt, for other users than root $XDG_RUNTIME_DIR/runt)",
+  },
+  { name: 'log', value: 'file', summary: 'append messages to a file' },
+  {
+    name: 'log-format',
+    value: 'format',
+    choices: ['text', 'json'],
+    default: 'text',
+    summary: 'how lines of the log look',
+  },
+  { name: 'debug', summary: 'log what is done' },
+  { name: 'systemd-cgroup', summary: 'let systemd manage control groups; cgroupsPath is then "slice:prefix:name"' },
+  {
+    name: 'cgroup-manager',
+    value: 'manager',
+    choices: ['cgroupfs', 'systemd'],
+    summary: 'who manages control groups',
+  },
+  { name: 'criu', value: 'path', summary: 'ignored' },
+  {
+    name: 'rootless',
+    value: 'when',
+    choices: ['true', 'false', 'auto'],
+    default: 'auto',
+    summary: 'accepted for compatibility',
+  },
+  { name: 'version', short: 'v', summary: 'show the version' },
+]
+
+const id: ArgumentEntry = { name: 'id', summary: 'the container: letters, digits, "_", "+", "-" and "."' }
+
+const createOptions: readonly OptionEntry[] = [
+  { name: 'bundle', short: 'b', value: 'folder', default: '.', summary: 'folder that holds config.json' },
+  {
+    name: 'console-socket',
+    value: 'path',
+    summary: "AF_UNIX socket that receives the master end of the container's terminal",
+  },
+  { name: 'pid-file', value: 'path', summary: "write the process id of the container's init to a file" },
+  { name: 'no-pivot', summary: 'do not use pivot_root; for a root file system on an initramfs' },
+  { name: 'no-new-keyring', summary: "keep the caller's session keyring" },
+  {
+    name: 'preserve-fds',
+    value: 'n',
+    type: 'count',
+    default: 0,
+    summary: 'pass on n more descriptors, from 3 (and past those of $LISTEN_FDS) on',
+  },
+]
+
+const table = [
+  {
+    name: 'create',
+    summary: 'create a container; its program waits for start',
+    arguments: [id],
+    options: createOptions,
+  },
+  {
+    name: 'start',
+    summary: 'start the program of a created container',
+    arguments: [id],
+    options: [],
+  },
+  {
+    name: 'state',
+    summary: 'print the state of a container as JSON',
+    arguments: [id],
+    options: [],
+  },
+  {
+    name: 'kill',
+    summary: "send a signal to a container's init",
+    arguments: [id, { name: 'signal', optional: true, summary: 'name or number (default: SIGTERM)' }],
+    options: [{ name: 'all', short: 'a', summary: 'send it to all processes of the container' }],
+  },
+  {
+    name: 'delete',
+    summary: 'delete stopped containers',
+    arguments: [{ ...id, variadic: true }],
+    options: [{ name: 'force', short: 'f', summary: 'kill a container that is still running, with SIGKILL' }],
+  },
+  {
+    name: 'run',
+    summary: 'create a container, start it and wait for its end',
+    arguments: [id],
+    options: [
+      ...createOptions,
+      { name: 'detach', short: 'd', summary: "do not wait for the container's end" },
+      { name: 'keep', summary: 'do not delete the container when it ended' },
+      { name: 'no-subreaper', summary: 'ignored: runt needs no subreaper' },
+    ],
+  },
+  {
+    name: 'list',
+    summary: 'list containers',
+    arguments: [],
+    options: [
+      { name: 'format', short: 'f', value: 'format', choices: ['table', 'json'], default: 'table', summary: 'how' },
+      { name: 'quiet', short: 'q', summary: 'ids only' },
+    ],
+  },
+  {
+    name: 'spec',
+    summary: 'write an example config.json',
+    arguments: [],
+    options: [
+      { name: 'bundle', short: 'b', value: 'folder', default: '.', summary: 'where to write it' },
+      { name: 'rootless', summary: 'for a container of an unprivileged user' },
+    ],
+  },
+  {
+    name: 'help',
+    summary: 'show help',
+    arguments: [{ name: 'command', optional: true, summary: 'the command to explain' }],
+    options: [],
+  },
+] as const satisfies readonly CommandEntry[]
+
+export type CommandName = (typeof table)[number]['name']
+
+export const commands: readonly (CommandEntry & { readonly name: CommandName })[] = table

@@ -1,0 +1,221 @@
+/** The command line: reads it, carries the command out, tells what went wrong. */
+import { RuntError } from '../base/errors.ts'
+import { stringifyJson } from '../base/json.ts'
+import type { Platform } from '../base/platform.ts'
+import { COMMIT, SPEC_VERSION, VERSION } from '../base/version.ts'
+import { create } from '../container/create.ts'
+import { remove } from '../container/delete.ts'
+import { checkId } from '../container/id.ts'
+import { kill } from '../container/kill.ts'
+import { list } from '../container/list.ts'
+import { run } from '../container/run.ts'
+import type { CreateOptions, Runtime } from '../container/runtime.ts'
+import { openSessions, type Sessions } from '../container/sessions.ts'
+import { start } from '../container/start.ts'
+import { state } from '../container/state.ts'
+import { signalNumber } from '../linux/constants.ts'
+import { Batch } from '../session/batch.ts'
+import type { CommandName } from './commands.ts'
+import { Log, settle } from './log.ts'
+import { quote, UsageError } from './normalise.ts'
+import { type Invocation, type Options, parseCommand, parseGlobals, programHelp } from './parse.ts'
+import { absolute, defaultRoot, findPlace, type Place } from './place.ts'
+import { writeSpec } from './spec.ts'
+import { listTable } from './table.ts'
+
+/** Exit status for a mistake of the user's or a refusal of the kernel's; and for a bug of runt's. */
+const FAILED = 1
+const BROKEN = 255
+
+/** One run of the program. */
+class Program {
+  readonly platform: Platform
+  readonly log: Log
+  #sessions: Sessions | null = null
+  #place: Place | null = null
+
+  constructor(platform: Platform) {
+    this.platform = platform
+    this.log = new Log(platform, () => this.sessions.host)
+  }
+
+  /** Opened when first needed: `--help` needs none. */
+  get sessions(): Sessions {
+    this.#sessions ??= openSessions(this.platform)
+    return this.#sessions
+  }
+
+  get place(): Place {
+    this.#place ??= findPlace(this.sessions.host, this.platform.machine)
+    return this.#place
+  }
+
+  absolute(path: string): string {
+    return path.startsWith('/') ? path : absolute(path, this.place.cwd)
+  }
+
+  /** What the commands of a container's life work with. */
+  runtime(globals: Options): Runtime {
+    const root = globals.text('root')
+    const manager = globals.text('cgroup-manager')
+    return {
+      platform: this.platform,
+      ...this.sessions,
+      globals: {
+        root: root === null ? defaultRoot(this.place, this.platform.env) : this.absolute(root),
+        debug: globals.flag('debug'),
+        systemdCgroup: manager === null ? globals.flag('systemd-cgroup') : manager === 'systemd',
+      },
+      warn: (message) => this.log.warning(message),
+      debug: (message) => this.log.debug(message),
+    }
+  }
+}
+
+type Status = number | Promise<number>
+
+/** What a command of a container's life does. Gives the exit status. */
+type Action = (runtime: Runtime, options: Options, operands: readonly string[]) => Status
+
+const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
+  create(runtime, options, [id]) {
+    create(runtime, createOptions(id!, options))
+    return 0
+  },
+  start(runtime, _options, [id]) {
+    checkId(id!)
+    start(runtime, id!)
+    return 0
+  },
+  state(runtime, _options, [id]) {
+    checkId(id!)
+    runtime.platform.stdout(`${stringifyJson(state(runtime, id!), 2)}\n`)
+    return 0
+  },
+  kill(runtime, options, [id, name = 'SIGTERM']) {
+    checkId(id!)
+    const signal = signalNumber(name)
+    if (signal === null) throw new RuntError(`unknown signal ${quote(name)}`)
+    kill(runtime, id!, signal, options.flag('all'))
+    return 0
+  },
+  delete(runtime, options, ids) {
+    for (const id of ids) checkId(id)
+    const failures: string[] = []
+    for (const id of ids) {
+      try {
+        remove(runtime, id, options.flag('force'))
+      } catch (error) {
+        if (!(error instanceof RuntError) || ids.length === 1) throw error
+        failures.push(error.message)
+        // The others shall go all the same.
+        const batch = new Batch(runtime.platform.machine)
+        batch.call('geteuid')
+        settle(runtime.host, batch)
+      }
+    }
+    if (failures.length > 0) throw new RuntError(failures.join('; '))
+    return 0
+  },
+  run(runtime, options, [id]) {
+    return run(runtime, {
+      ...createOptions(id!, options),
+      detach: options.flag('detach'),
+      keep: options.flag('keep'),
+    })
+  },
+  list(runtime, options) {
+    const views = list(runtime)
+    runtime.platform.stdout(
+      options.flag('quiet')
+        ? views.map((view) => `${view.id}\n`).join('')
+        : options.text('format') === 'json'
+          ? `${stringifyJson(views)}\n`
+          : listTable(views),
+    )
+    return 0
+  },
+}
+
+function createOptions(id: string, options: Options): CreateOptions {
+  checkId(id)
+  return {
+    id,
+    bundle: options.text('bundle')!,
+    pidFile: options.text('pid-file'),
+    consoleSocket: options.text('console-socket'),
+    preserveFds: options.count('preserve-fds'),
+    noPivot: options.flag('no-pivot'),
+    noNewKeyring: options.flag('no-new-keyring'),
+  }
+}
+
+/** Carries out a command line. Returns the exit status; errors are told, not thrown. */
+export function main(platform: Platform): Status {
+  const program = new Program(platform)
+  try {
+    const status = execute(program)
+    return typeof status === 'number' ? status : status.catch((error: unknown) => report(program.log, error))
+  } catch (error) {
+    return report(program.log, error)
+  }
+}
+
+function report(log: Log, error: unknown): number {
+  if (error instanceof RuntError) {
+    log.error(error.message)
+    return FAILED
+  }
+  log.crash(error)
+  return BROKEN
+}
+
+function execute(program: Program): Status {
+  const { platform, log } = program
+  const { options: globals, rest } = parseGlobals(platform.args)
+  const print = (text: string): number => {
+    platform.stdout(text)
+    return 0
+  }
+  if (globals.flag('help')) return print(programHelp())
+  if (globals.flag('version')) return print(versionText(platform))
+
+  const file = globals.text('log')
+  log.configure({
+    file: file === null ? null : program.absolute(file),
+    format: globals.text('log-format') === 'json' ? 'json' : 'text',
+    debug: globals.flag('debug'),
+  })
+  const invocation = parseCommand(rest)
+  if (typeof invocation === 'string') return print(invocation)
+  try {
+    const status = carryOut(program, globals, invocation)
+    return typeof status === 'number' ? status : status.catch((error) => Promise.reject(within(invocation, error)))
+  } catch (error) {
+    throw within(invocation, error)
+  }
+}
+
+function carryOut(program: Program, globals: Options, { command, options, operands }: Invocation): Status {
+  switch (command) {
+    // The parser has answered it.
+    case 'help':
+      return 0
+    case 'spec':
+      writeSpec(program.sessions.host, program.platform.machine, options.text('bundle')!, options.flag('rootless'))
+      return 0
+    default:
+      return actions[command](program.runtime(globals), options, operands)
+  }
+}
+
+/** Errors start with the command (docs/design.md, section 4). */
+function within({ command }: Invocation, error: unknown): unknown {
+  if (!(error instanceof RuntError) || error instanceof UsageError) return error
+  return new RuntError(`${command}: ${error.message}`, error.errno)
+}
+
+function versionText(platform: Platform): string {
+  const commit = COMMIT === '' ? '' : `commit: ${COMMIT}\n`
+  return `runt version ${VERSION}\n${commit}spec: ${SPEC_VERSION}\nengine: ${platform.engine}\n`
+}

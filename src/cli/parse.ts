@@ -1,0 +1,162 @@
+/** Reads the command line with commander. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { type CommandEntry, type CommandName, commands, globalOptions, HELP, type OptionEntry } from './commands.ts'
+import { normaliseCommand, normaliseGlobals, quote, UsageError } from './normalise.ts'
+
+/** Values of options by their long names. */
+export class Options {
+  readonly #values: Readonly<Record<string, unknown>>
+
+  /** `values` as commander names them. */
+  constructor(values: Readonly<Record<string, unknown>>) {
+    this.#values = values
+  }
+
+  /** commander reads `--no-pivot` as `pivot`, true until the flag is given. */
+  flag(name: string): boolean {
+    return name.startsWith('no-')
+      ? this.#values[attribute(name.slice(3))] === false
+      : this.#values[attribute(name)] === true
+  }
+
+  /** null when neither given nor defaulted. */
+  text(name: string): string | null {
+    const value = this.#values[attribute(name)]
+    return typeof value === 'string' ? value : null
+  }
+
+  count(name: string): number {
+    const value = this.#values[attribute(name)]
+    return typeof value === 'number' ? value : 0
+  }
+}
+
+/** `pidFile` for `pid-file`. */
+function attribute(name: string): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
+}
+
+export interface Globals {
+  options: Options
+  /** From the command on. */
+  rest: readonly string[]
+}
+
+export interface Invocation {
+  command: CommandName
+  options: Options
+  operands: readonly string[]
+}
+
+/*
+ * The parsers are made when the module is loaded. On QuickJS that is at build time (src/engine-quickjs/host.c); there
+ * they would cost more than a millisecond at each start.
+ */
+const globalParser = addOptions(new Command('runt'), globalOptions)
+const parsers: ReadonlyMap<string, Command> = new Map(commands.map((entry) => [entry.name, build(entry)]))
+const program = describe(
+  addOptions(new Command('runt'), globalOptions)
+    .usage('[global options] <command> [options] [arguments]')
+    .description('An OCI container runtime.')
+    .helpCommand(false),
+)
+for (const parser of parsers.values()) program.addCommand(parser)
+
+/** Reads the flags before the command. Throws a UsageError. */
+export function parseGlobals(args: readonly string[]): Globals {
+  const { options, rest } = normaliseGlobals(args, globalOptions)
+  if (options.includes(`--${HELP.name}`)) return { options: new Options({ [HELP.name]: true }), rest }
+  return { options: read(globalParser, options, null), rest }
+}
+
+/**
+ * Reads a command and what follows it: the command to carry out, or a help text to print. Throws a UsageError.
+ */
+export function parseCommand(args: readonly string[]): Invocation | string {
+  const [name, ...rest] = args
+  if (name === undefined) return programHelp()
+  const entry = find(name)
+  const { options, operands } = normaliseCommand(rest, entry)
+  if (options.includes(`--${HELP.name}`)) return commandHelp(entry)
+  const values = read(parsers.get(entry.name)!, [...options, '--', ...operands], entry)
+  if (entry.name === 'help') return operands[0] === undefined ? programHelp() : commandHelp(find(operands[0]))
+  return { command: entry.name, options: values, operands }
+}
+
+function find(name: string): (typeof commands)[number] {
+  const entry = commands.find((candidate) => candidate.name === name)
+  if (!entry) throw new UsageError(null, `unknown command ${quote(name)}`)
+  return entry
+}
+
+/** What `runt --help` prints. */
+export function programHelp(): string {
+  return program.helpInformation()
+}
+
+/** What `runt COMMAND --help` prints. */
+function commandHelp(entry: CommandEntry): string {
+  return parsers.get(entry.name)!.helpInformation()
+}
+
+function build(entry: CommandEntry): Command {
+  const command = new Command(entry.name).summary(entry.summary).description(`${capital(entry.summary)}.`)
+  for (const argument of entry.arguments) {
+    const name = argument.variadic ? `${argument.name}...` : argument.name
+    command.argument(argument.optional ? `[${name}]` : `<${name}>`, argument.summary)
+  }
+  return describe(addOptions(command, entry.options))
+}
+
+/** How help looks, whatever the terminal. */
+function describe(command: Command): Command {
+  return command
+    .helpOption(`-${HELP.short}, --${HELP.name}`, HELP.summary)
+    .configureOutput({ getOutHelpWidth: () => 100, getOutHasColors: () => false })
+}
+
+function capital(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1)
+}
+
+function addOptions(command: Command, entries: readonly OptionEntry[]): Command {
+  for (const entry of entries) {
+    const flags = `${entry.short ? `-${entry.short}, ` : ''}--${entry.name}${entry.value ? ` <${entry.value}>` : ''}`
+    const option = new Option(flags, entry.summary)
+    if (entry.default !== undefined) option.default(entry.default)
+    if (entry.choices) option.choices(entry.choices)
+    else if (entry.type === 'count') option.argParser(count)
+    else if (entry.value !== undefined) option.argParser(text)
+    command.addOption(option)
+  }
+  return command.exitOverride().configureOutput({ writeErr: () => {} })
+}
+
+function count(value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('It must be a number, 0 or more.')
+  return Number(value)
+}
+
+function text(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It must not be empty.')
+  return value
+}
+
+/** Parses normalised arguments. `entry` is null for the flags before the command. */
+function read(command: Command, args: readonly string[], entry: CommandEntry | null): Options {
+  try {
+    command.parse(args, { from: 'user' })
+  } catch (error) {
+    if (error instanceof CommanderError) throw new UsageError(entry?.name ?? null, explain(error, command))
+    throw error
+  }
+  return new Options(command.opts())
+}
+
+function explain(error: CommanderError, command: Command): string {
+  if (error.code === 'commander.excessArguments') {
+    const extra = command.args[command.registeredArguments.length]
+    return `unexpected argument ${quote(extra ?? '')}`
+  }
+  return error.message.replace(/^error: /, '').replace(/\.$/, '')
+}

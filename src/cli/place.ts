@@ -1,0 +1,64 @@
+/** Where the caller stands: working folder, user, and the folder of the state that follows from them. */
+import { decodeUtf8 } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
+import { AT_FDCWD, O_RDONLY } from '../linux/constants.ts'
+import { ANY, Batch } from '../session/batch.ts'
+import { close, openat, read } from '../session/calls.ts'
+import type { Session } from '../session/session.ts'
+
+const PATH_MAX = 4096
+
+export interface Place {
+  cwd: string
+  /** Effective ids. */
+  uid: number
+  gid: number
+  /** In a user namespace that maps less than all ids, as a rootless engine makes. */
+  mapped: boolean
+}
+
+/** Asks the host executor. */
+export function findPlace(host: Session, machine: Machine): Place {
+  const batch = new Batch(machine).about('the working folder')
+  const path = batch.out(PATH_MAX)
+  const length = batch.call('getcwd', path, path.length)
+  const uid = batch.call('geteuid')
+  const gid = batch.call('getegid')
+  // user_namespaces(7): the initial namespace maps all ids in one line. No /proc, or a kernel without them: not mapped.
+  const end = batch.label()
+  const noMap = batch.label()
+  const map = batch.out(80)
+  const fd = openat(batch, AT_FDCWD, '/proc/self/uid_map', O_RDONLY).on(ANY, end)
+  const count = read(batch, fd, map).on(ANY, noMap)
+  batch.place(noMap)
+  close(batch, fd)
+  batch.place(end)
+  const answer = host.run(batch)
+  const uidMap = answer.ok(count) ? decodeUtf8(answer.bytes(map, answer.value(count))) : ''
+  return {
+    cwd: decodeUtf8(answer.bytes(path, Math.max(0, answer.value(length)! - 1))),
+    uid: answer.value(uid)!,
+    gid: answer.value(gid)!,
+    mapped: uidMap !== '' && !/^\s*0\s+0\s+4294967295\n$/.test(uidMap),
+  }
+}
+
+/** A path that does not depend on the working folder. */
+export function absolute(path: string, cwd: string): string {
+  if (path.startsWith('/')) return path
+  return cwd === '/' ? `/${path}` : `${cwd}/${path}`
+}
+
+/**
+ * The default of --root: /run/runt for root, else `$XDG_RUNTIME_DIR/runt`. In a user namespace root may be an
+ * ordinary user: then the latter counts if it is set and `USER` is not root (as runc decides).
+ */
+export function defaultRoot(place: Place, env: Readonly<Record<string, string>>): string {
+  const folder = env.XDG_RUNTIME_DIR
+  if (place.uid === 0 && !(place.mapped && folder && env.USER !== 'root')) return '/run/runt'
+  if (!folder)
+    throw new RuntError('no folder for the state of containers: XDG_RUNTIME_DIR is not set; give one with --root')
+  if (!folder.startsWith('/')) throw new RuntError(`XDG_RUNTIME_DIR is not an absolute path: ${JSON.stringify(folder)}`)
+  return `${folder.replace(/\/+$/, '')}/runt`
+}

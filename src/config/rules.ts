@@ -1,0 +1,637 @@
+/**
+ * What the schema cannot say: conditions that need more than one field, or that the kernel sets. A table, one row
+ * a rule; `check` returns the first mistake as `FIELD: what is wrong`, or undefined.
+ */
+import { DEPTH_MAX } from '../base/json.ts'
+import { CAPABILITIES, RLIMITS } from '../linux/constants.ts'
+import type { Config, Hook, HookKind, IdMapping, Namespace, NamespaceType, Resources, SeccompAction } from './types.ts'
+
+export interface Rule {
+  name: string
+  /** Heading in the runtime-spec, or the source of the condition. */
+  spec: string
+  /** Warnings go to the end of `warnings`; a mistake is returned. */
+  check(config: Config, warnings: string[]): string | undefined
+  /** The rule is skipped when the text of the file does not hold this. */
+  needs?: string
+}
+
+const rlimitTypes = Object.keys(RLIMITS)
+
+const hookKinds: readonly HookKind[] = [
+  'prestart',
+  'createRuntime',
+  'createContainer',
+  'startContainer',
+  'poststart',
+  'poststop',
+]
+
+/** uid_t -1 means "leave as it is" to the kernel. */
+const ID_NONE = 0xffff_ffff
+/** Lines of uid_map, since Linux 4.15; user_namespaces(7). */
+const ID_MAPPINGS_MAX = 340
+/** MKDEV in the kernel: 12 bits of major, 20 of minor number. */
+const MAJOR_MAX = 0xfff
+const MINOR_MAX = 0xf_ffff
+/** __NEW_UTS_LEN, uts(7). */
+const UTS_NAME_MAX = 64
+/** IFNAMSIZ with its NUL. */
+const INTERFACE_NAME_MAX = 15
+/** MAX_ERRNO, seccomp(2): larger values are cut to it. */
+const ERRNO_MAX = 4095
+/** SECCOMP_RET_DATA. */
+const TRACE_DATA_MAX = 0xffff
+
+/** A value for an error: as JSON, shortened. */
+export function show(value: unknown): string {
+  const text = typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'undefined')
+  return text.length > 80 ? `${text.slice(0, 76)} ...` : text
+}
+
+/** `a.b` for a name, `a["x.y"]` for any other key, `a[0]` for an index. */
+export function join(path: string, key: string | number): string {
+  if (typeof key === 'number') return `${path}[${key}]`
+  if (!/^[A-Za-z_$][\w$-]*$/.test(key)) return `${path}[${JSON.stringify(key)}]`
+  return path === '' ? key : `${path}.${key}`
+}
+
+function list(words: readonly string[]): string {
+  return words.map((word) => JSON.stringify(word)).join(', ')
+}
+
+function isAbsolute(path: string): boolean {
+  return path.charCodeAt(0) === 0x2f
+}
+
+/** The first mistake among the items of an array that may be absent. */
+function first<T>(items: readonly T[] | undefined, check: (item: T, index: number) => string | undefined) {
+  if (items === undefined) return undefined
+  for (let index = 0; index < items.length; index++) {
+    const mistake = check(items[index]!, index)
+    if (mistake !== undefined) return mistake
+  }
+  return undefined
+}
+
+function duplicate(items: readonly { type: string }[] | undefined, path: string): string | undefined {
+  if (items === undefined || items.length < 2) return undefined
+  const seen = new Map<string, number>()
+  return first(items, ({ type }, index) => {
+    const earlier = seen.get(type)
+    if (earlier !== undefined) return `${path}[${index}].type: ${show(type)} is there already, in ${path}[${earlier}]`
+    seen.set(type, index)
+    return undefined
+  })
+}
+
+function namespace(config: Config, type: NamespaceType): Namespace | undefined {
+  return config.linux?.namespaces?.find((entry) => entry.type === type)
+}
+
+function withArticle(type: NamespaceType): string {
+  return type === 'ipc' ? 'an ipc' : `a ${type}`
+}
+
+function needsNamespace(config: Config, type: NamespaceType, path: string, value: unknown): string | undefined {
+  if (namespace(config, type) !== undefined) return undefined
+  return `${path}: ${show(value)} needs ${withArticle(type)} namespace in linux.namespaces`
+}
+
+function range(path: string, value: number | undefined, low: number, high: number): string | undefined {
+  if (value === undefined || (value >= low && value <= high)) return undefined
+  return `${path}: ${show(value)} is not an integer from ${low} to ${high}`
+}
+
+function absolute(path: string, value: string): string | undefined {
+  return isAbsolute(value) ? undefined : `${path}: ${show(value)} is not an absolute path`
+}
+
+/** Lists of CPUs and nodes as cpuset(7) has them: `0-3,7`. */
+function numberList(path: string, value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined
+  for (const part of value.split(',')) {
+    const found = /^\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*$/.exec(part)
+    if (found === null || (found[2] !== undefined && Number(found[2]) < Number(found[1]))) {
+      return `${path}: ${show(value)} is not a list of numbers and ranges such as "0-3,7"`
+    }
+  }
+  return undefined
+}
+
+function semVer(config: Config, warnings: string[]): string | undefined {
+  const version = config.ociVersion
+  // semver.org, the parts that matter here.
+  const found = /^(\d+)\.(\d+)\.(\d+)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$/.exec(version)
+  if (found === null) return `ociVersion: ${show(version)} is not a version such as "1.3.0"`
+  if (found[1] !== '1') return `ociVersion: ${show(version)} is not a version that runt knows: 1.0.0 to 1.3.x`
+  if (Number(found[2]) > 3) {
+    warnings.push(
+      `ociVersion: ${show(version)} is later than 1.3, what runt knows: fields that are new in it have no effect`,
+    )
+  }
+  return undefined
+}
+
+function hookMistakes(path: string, hook: Hook): string | undefined {
+  if (hook.timeout !== undefined && hook.timeout < 1) {
+    return `${path}.timeout: ${show(hook.timeout)} is not a number of seconds above 0`
+  }
+  return absolute(`${path}.path`, hook.path)
+}
+
+function idMappings(path: string, mappings: readonly IdMapping[] | undefined): string | undefined {
+  if (mappings === undefined) return undefined
+  if (mappings.length > ID_MAPPINGS_MAX) {
+    return `${path}: ${mappings.length} entries, the kernel takes ${ID_MAPPINGS_MAX}`
+  }
+  const mistake = first(mappings, (mapping, index) => {
+    if (mapping.size === 0) return `${path}[${index}].size: 0 maps no ids`
+    for (const key of ['containerID', 'hostID'] as const) {
+      if (mapping[key] + mapping.size > ID_NONE) {
+        return `${path}[${index}]: ${key} ${mapping[key]} and size ${mapping.size} go beyond the last id, ${ID_NONE - 1}`
+      }
+    }
+    return undefined
+  })
+  if (mistake !== undefined || mappings.length < 2) return mistake
+  for (const key of ['containerID', 'hostID'] as const) {
+    const order = mappings.map((_, index) => index).sort((a, b) => mappings[a]![key] - mappings[b]![key])
+    for (let at = 1; at < order.length; at++) {
+      const before = mappings[order[at - 1]!]!
+      if (before[key] + before.size > mappings[order[at]!]![key]) {
+        return `${path}[${order[at]}].${key}: ${mappings[order[at]!]![key]} is mapped by ${path}[${order[at - 1]}] already`
+      }
+    }
+  }
+  return undefined
+}
+
+function isMapped(mappings: readonly IdMapping[], id: number): boolean {
+  return mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
+}
+
+/**
+ * A sysctl's key as a path below /proc/sys, or undefined if it is none. As sysctl(8): the first separator decides;
+ * after a slash, dots belong to the name (`net/ipv4/conf/eth0.100/forwarding`), after a dot it is the other way round.
+ */
+export function sysctlPath(key: string): string | undefined {
+  const separator = /[./]/.exec(key)?.[0]
+  if (separator === undefined) return undefined
+  const path = separator === '/' ? key : key.replace(/[./]/g, (char) => (char === '.' ? '/' : '.'))
+  return path.split('/').some((part) => part === '' || part === '.' || part === '..') ? undefined : path
+}
+
+/** Which namespace a sysctl belongs to; undefined: to none, so that it would change the host. */
+function sysctlNamespace(path: string): NamespaceType | undefined {
+  if (path.startsWith('net/')) return 'network'
+  if (path === 'kernel/hostname' || path === 'kernel/domainname') return 'uts'
+  if (path.startsWith('fs/mqueue/') || /^kernel\/(?:sem$|shm|msg)/.test(path)) return 'ipc'
+  return undefined
+}
+
+function sysctls(config: Config): string | undefined {
+  for (const key of Object.keys(config.linux?.sysctl ?? {})) {
+    const field = join('linux.sysctl', key)
+    const path = sysctlPath(key)
+    if (path === undefined) return `${field}: not the name of a sysctl`
+    const type = sysctlNamespace(path)
+    if (type === undefined) return `${field}: belongs to no namespace, it would change the host`
+    if (namespace(config, type) === undefined)
+      return `${field}: needs ${withArticle(type)} namespace in linux.namespaces`
+    if (path === 'kernel/hostname' && config.hostname) return `${field}: conflicts with hostname`
+    if (path === 'kernel/domainname' && config.domainname) return `${field}: conflicts with domainname`
+  }
+  return undefined
+}
+
+function utsName(config: Config, key: 'hostname' | 'domainname'): string | undefined {
+  const value = config[key]
+  if (value === undefined || value === '') return undefined
+  // Code units are a lower bound of the bytes; the kernel has the last word on names that are not ASCII.
+  if (value.length > UTS_NAME_MAX) return `${key}: ${show(value)} is longer than ${UTS_NAME_MAX} bytes`
+  return needsNamespace(config, 'uts', key, value)
+}
+
+function scheduler(config: Config): string | undefined {
+  const settings = config.process.scheduler
+  if (settings === undefined) return undefined
+  const path = 'process.scheduler'
+  const { policy, nice, priority } = settings
+  if (policy === 'SCHED_FIFO' || policy === 'SCHED_RR') {
+    const mistake = range(`${path}.priority`, priority ?? 0, 1, 99)
+    if (mistake !== undefined) return `${mistake}, which ${policy} needs`
+  } else if (priority !== undefined && priority !== 0) {
+    return `${path}.priority: ${show(priority)} is for SCHED_FIFO and SCHED_RR only, not for ${policy}`
+  }
+  if (policy !== 'SCHED_DEADLINE') {
+    for (const key of ['runtime', 'deadline', 'period'] as const) {
+      const value = settings[key]
+      if (value !== undefined && Number(value) !== 0) {
+        return `${path}.${key}: ${show(value)} is for SCHED_DEADLINE only, not for ${policy}`
+      }
+    }
+  }
+  return range(`${path}.nice`, nice, -20, 19)
+}
+
+function interfaceName(path: string, name: string): string | undefined {
+  // dev_valid_name() of the kernel.
+  if (name !== '' && name !== '.' && name !== '..' && name.length <= INTERFACE_NAME_MAX && !/[/:\s]/.test(name))
+    return undefined
+  return `${path}: ${show(name)} is not the name of a network device: 1 to ${INTERFACE_NAME_MAX} bytes without "/", ":" and spaces`
+}
+
+function netDevices(config: Config): string | undefined {
+  const names = new Map<string, string>()
+  for (const [host, device] of Object.entries(config.linux?.netDevices ?? {})) {
+    const field = join('linux.netDevices', host)
+    const name = device.name || host
+    const mistake =
+      needsNamespace(config, 'network', 'linux.netDevices', host) ??
+      interfaceName(field, host) ??
+      interfaceName(`${field}.name`, name)
+    if (mistake !== undefined) return mistake
+    if (name.includes('%')) {
+      // The kernel numbers such devices; dev_alloc_name() takes one %d.
+      if (!/^[^%]*%d[^%]*$/.test(name)) return `${field}.name: ${show(name)} may hold one "%d" and no other "%"`
+      continue
+    }
+    const other = names.get(name)
+    if (other !== undefined)
+      return `${field}.name: ${show(name)} is the name of ${join('linux.netDevices', other)} already`
+    names.set(name, host)
+  }
+  return undefined
+}
+
+function resourcesMistake(resources: Resources): string | undefined {
+  const path = 'linux.resources'
+  const { memory, cpu, blockIO } = resources
+  const rules = first(resources.devices, ({ type, major, minor, access }, index) => {
+    const field = `${path}.devices[${index}]`
+    if (type && !/^[abc]$/.test(type)) return `${field}.type: ${show(type)} is not one of "a", "b", "c"`
+    if (access && !/^[rwm]+$/.test(access)) return `${field}.access: ${show(access)} is not made of "r", "w" and "m"`
+    return range(`${field}.major`, major, -1, MAJOR_MAX) ?? range(`${field}.minor`, minor, -1, MINOR_MAX)
+  })
+  if (rules !== undefined) return rules
+  if (memory?.swappiness !== undefined && memory.swappiness > 100) {
+    return `${path}.memory.swappiness: ${show(memory.swappiness)} is not an integer from 0 to 100`
+  }
+  const bursts = cpu?.burst !== undefined && cpu.quota !== undefined && cpu.quota > 0 && cpu.burst > cpu.quota
+  if (bursts)
+    return `${path}.cpu.burst: ${show(cpu.burst)} is larger than linux.resources.cpu.quota, ${show(cpu.quota)}`
+  const lists = numberList(`${path}.cpu.cpus`, cpu?.cpus) ?? numberList(`${path}.cpu.mems`, cpu?.mems)
+  if (lists !== undefined) return lists
+  const weights = first(blockIO?.weightDevice, ({ weight, leafWeight }, index) => {
+    if (weight !== undefined || leafWeight !== undefined) return undefined
+    return `${path}.blockIO.weightDevice[${index}]: needs weight or leafWeight`
+  })
+  if (weights !== undefined) return weights
+  const pages = first(resources.hugepageLimits, ({ pageSize }, index) => {
+    if (/^[1-9]\d*[KMG]B$/.test(pageSize)) return undefined
+    return `${path}.hugepageLimits[${index}].pageSize: ${show(pageSize)} is not a size such as "2MB"`
+  })
+  if (pages !== undefined) return pages
+  for (const [device, { hcaHandles, hcaObjects }] of Object.entries(resources.rdma ?? {})) {
+    if (hcaHandles === undefined && hcaObjects === undefined) {
+      return `${join(`${path}.rdma`, device)}: needs hcaHandles or hcaObjects`
+    }
+  }
+  for (const key of Object.keys(resources.unified ?? {})) {
+    // A path would leave the container's cgroup.
+    if (key === '' || key === '.' || key === '..' || key.includes('/')) {
+      return `${join(`${path}.unified`, key)}: not the name of a file in a cgroup`
+    }
+  }
+  return undefined
+}
+
+function seccompErrno(path: string, key: string, action: SeccompAction, errno: number | undefined): string | undefined {
+  if (errno === undefined) return undefined
+  if (action === 'SCMP_ACT_ERRNO') return range(`${path}.${key}`, errno, 0, ERRNO_MAX)
+  if (action === 'SCMP_ACT_TRACE') return range(`${path}.${key}`, errno, 0, TRACE_DATA_MAX)
+  return `${path}.${key}: ${show(errno)} is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only, not for ${action}`
+}
+
+function seccomp(config: Config): string | undefined {
+  const filter = config.linux?.seccomp
+  if (filter === undefined) return undefined
+  const path = 'linux.seccomp'
+  if (filter.defaultAction === 'SCMP_ACT_NOTIFY') {
+    return `${path}.defaultAction: "SCMP_ACT_NOTIFY" would stop the runtime itself: it can be the action of syscalls only`
+  }
+  if (filter.listenerMetadata && !filter.listenerPath) {
+    return `${path}.listenerMetadata: ${show(filter.listenerMetadata)} needs ${path}.listenerPath`
+  }
+  return (
+    seccompErrno(path, 'defaultErrnoRet', filter.defaultAction, filter.defaultErrnoRet) ??
+    first(filter.syscalls, (syscall, index) => {
+      const field = `${path}.syscalls[${index}]`
+      if (syscall.action === 'SCMP_ACT_NOTIFY' && !filter.listenerPath) {
+        return `${field}.action: "SCMP_ACT_NOTIFY" needs ${path}.listenerPath`
+      }
+      return (
+        seccompErrno(field, 'errnoRet', syscall.action, syscall.errnoRet) ??
+        first(syscall.args, (arg, at) => range(`${field}.args[${at}].index`, arg.index, 0, 5))
+      )
+    })
+  )
+}
+
+function intelRdt(config: Config): string | undefined {
+  const rdt = config.linux?.intelRdt
+  if (rdt === undefined) return undefined
+  const path = 'linux.intelRdt'
+  const { closID, l3CacheSchema, memBwSchema } = rdt
+  if (closID && closID !== '/' && (closID === '.' || closID === '..' || /[/\n]/.test(closID))) {
+    return `${path}.closID: ${show(closID)} is not the name of a directory, or "/"`
+  }
+  if (l3CacheSchema?.includes('\n')) return `${path}.l3CacheSchema: ${show(l3CacheSchema)} has more than one line`
+  if (memBwSchema && (!memBwSchema.startsWith('MB:') || memBwSchema.includes('\n'))) {
+    return `${path}.memBwSchema: ${show(memBwSchema)} is not one line that starts with "MB:"`
+  }
+  return first(rdt.schemata, (line, index) =>
+    line.includes('\n') ? `${path}.schemata[${index}]: ${show(line)} has more than one line` : undefined,
+  )
+}
+
+function memoryPolicy(config: Config): string | undefined {
+  const policy = config.linux?.memoryPolicy
+  if (policy === undefined) return undefined
+  const path = 'linux.memoryPolicy'
+  const { mode, nodes, flags } = policy
+  if (mode === 'MPOL_DEFAULT' || mode === 'MPOL_LOCAL') {
+    if (nodes) return `${path}.nodes: ${show(nodes)} is not for ${mode}, which has no nodes`
+  } else if (mode !== 'MPOL_PREFERRED' && !nodes) return `${path}.nodes: missing, ${mode} needs nodes`
+  if (flags?.includes('MPOL_F_STATIC_NODES') && flags.includes('MPOL_F_RELATIVE_NODES')) {
+    return `${path}.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other`
+  }
+  if (flags?.includes('MPOL_F_NUMA_BALANCING') && mode !== 'MPOL_BIND' && mode !== 'MPOL_PREFERRED_MANY') {
+    return `${path}.flags: "MPOL_F_NUMA_BALANCING" is for MPOL_BIND and MPOL_PREFERRED_MANY only, not for ${mode}`
+  }
+  return numberList(`${path}.nodes`, nodes)
+}
+
+function namespaceFor(config: Config): string | undefined {
+  const { linux } = config
+  if (linux === undefined) return undefined
+  const user = namespace(config, 'user')
+  for (const key of ['uidMappings', 'gidMappings'] as const) {
+    const mappings = linux[key]
+    if (user === undefined && mappings?.length) {
+      return `linux.${key}: ${show(mappings)} needs a user namespace in linux.namespaces`
+    }
+    if (user !== undefined && user.path === undefined && !mappings?.length) {
+      return `linux.${key}: missing, a new user namespace needs it`
+    }
+  }
+  return undefined
+}
+
+function mapped(config: Config): string | undefined {
+  const { user } = config.process
+  for (const [key, mappings] of [
+    ['uid', config.linux?.uidMappings],
+    ['gid', config.linux?.gidMappings],
+  ] as const) {
+    if (mappings?.length && !isMapped(mappings, user[key])) {
+      return `process.user.${key}: ${user[key]} is not mapped by linux.${key}Mappings`
+    }
+  }
+  return undefined
+}
+
+function timeOffsets(config: Config): string | undefined {
+  const offsets = Object.entries(config.linux?.timeOffsets ?? {})
+  if (offsets.length === 0) return undefined
+  const time = namespace(config, 'time')
+  if (time === undefined) return 'linux.timeOffsets: needs a time namespace in linux.namespaces'
+  if (time.path !== undefined) return 'linux.timeOffsets: not for an existing time namespace, its clocks run already'
+  for (const [clock, { nanosecs }] of offsets) {
+    const field = join('linux.timeOffsets', clock)
+    if (clock !== 'boottime' && clock !== 'monotonic') return `${field}: not one of "boottime", "monotonic"`
+    const mistake = range(`${field}.nanosecs`, nanosecs, 0, 999_999_999)
+    if (mistake !== undefined) return mistake
+  }
+  return undefined
+}
+
+/** The first string with a NUL that reaches the kernel: it would end there. */
+function nul(value: unknown, path: string, depth = 0): string | undefined {
+  if (typeof value === 'string') return value.includes('\0') ? `${path}: ${show(value)} holds a NUL` : undefined
+  if (typeof value !== 'object' || value === null) return undefined
+  if (depth >= DEPTH_MAX) return `${path.slice(0, 80)}: nested more than ${DEPTH_MAX} levels deep`
+  if (Array.isArray(value)) return first(value, (item, index) => nul(item, join(path, index), depth + 1))
+  for (const [key, item] of Object.entries(value)) {
+    const field = join(path, key)
+    const mistake = key.includes('\0') ? `${field}: the name holds a NUL` : nul(item, field, depth + 1)
+    if (mistake !== undefined) return mistake
+  }
+  return undefined
+}
+
+export const rules: readonly Rule[] = [
+  { name: 'version', spec: 'config.md, Specification version', check: semVer },
+  {
+    name: 'required sections',
+    spec: 'config.md, Root; Process',
+    check(config) {
+      if (config.root === undefined) return 'root: missing'
+      if (config.root.path === '') return 'root.path: is empty'
+      if (config.process === undefined) return 'process: missing, it is needed to create a container'
+      return undefined
+    },
+  },
+  {
+    name: 'no NUL bytes',
+    spec: 'execve(2), open(2): strings end at a NUL',
+    needs: '\\u0000',
+    check(config) {
+      const { root, process, hostname, domainname, mounts, hooks, linux } = config
+      return nul({ root, process, hostname, domainname, mounts, hooks, linux }, '')
+    },
+  },
+  {
+    name: 'program',
+    spec: 'config.md, Process',
+    check({ process: { args, cwd, env } }, warnings) {
+      if (args === undefined) return 'process.args: missing'
+      if (args.length === 0) return 'process.args: is empty, at least the program is needed'
+      for (let index = 0; env !== undefined && index < env.length; index++) {
+        if (env[index]!.indexOf('=') < 1) warnings.push(`process.env[${index}]: ${show(env[index])} is not NAME=VALUE`)
+      }
+      return absolute('process.cwd', cwd)
+    },
+  },
+  {
+    name: 'console size',
+    spec: 'config.md, Process; ioctl_tty(2): 16 bits each',
+    check({ process: { terminal, consoleSize } }) {
+      if (terminal !== true || consoleSize === undefined) return undefined
+      return (
+        range('process.consoleSize.height', consoleSize.height, 0, 0xffff) ??
+        range('process.consoleSize.width', consoleSize.width, 0, 0xffff)
+      )
+    },
+  },
+  {
+    name: 'user',
+    spec: 'config.md, POSIX-platform User',
+    check({ process: { user } }) {
+      return (
+        range('process.user.uid', user.uid, 0, ID_NONE - 1) ??
+        range('process.user.gid', user.gid, 0, ID_NONE - 1) ??
+        range('process.user.umask', user.umask, 0, 0o777) ??
+        first(user.additionalGids, (gid, index) => range(`process.user.additionalGids[${index}]`, gid, 0, ID_NONE - 1))
+      )
+    },
+  },
+  {
+    name: 'rlimits',
+    spec: 'config.md, POSIX process',
+    check({ process: { rlimits } }) {
+      return (
+        first(rlimits, ({ type, soft, hard }, index) => {
+          const field = `process.rlimits[${index}]`
+          if (!rlimitTypes.includes(type)) return `${field}.type: ${show(type)} is not one of ${list(rlimitTypes)}`
+          if (soft > hard) return `${field}.soft: ${show(soft)} is larger than ${field}.hard, ${show(hard)}`
+          return undefined
+        }) ?? duplicate(rlimits, 'process.rlimits')
+      )
+    },
+  },
+  {
+    name: 'capabilities',
+    spec: 'config.md, Linux Process: unknown names MUST be logged as a warning',
+    check({ process: { capabilities } }, warnings) {
+      for (const [set, names] of Object.entries(capabilities ?? {})) {
+        if (!Array.isArray(names)) continue
+        for (const name of names) {
+          if (!CAPABILITIES.includes(name))
+            warnings.push(`process.capabilities.${set}: ${show(name)} is unknown and ignored`)
+        }
+      }
+      return undefined
+    },
+  },
+  {
+    name: 'OOM score',
+    spec: 'config.md, Linux Process; proc_pid_oom_score_adj(5)',
+    check: (config) => range('process.oomScoreAdj', config.process.oomScoreAdj, -1000, 1000),
+  },
+  { name: 'scheduler', spec: 'config.md, Linux Process; sched_setattr(2)', check: scheduler },
+  {
+    name: 'I/O priority',
+    spec: 'config.md, Linux Process; ioprio_set(2)',
+    check: (config) => range('process.ioPriority.priority', config.process.ioPriority?.priority, 0, 7),
+  },
+  {
+    name: 'CPU affinity',
+    spec: 'config.md, Linux Process',
+    check: ({ process: { execCPUAffinity } }) =>
+      numberList('process.execCPUAffinity.initial', execCPUAffinity?.initial) ??
+      numberList('process.execCPUAffinity.final', execCPUAffinity?.final),
+  },
+  {
+    name: 'names of the host',
+    spec: 'config.md, Hostname; Domainname',
+    check: (config) => utsName(config, 'hostname') ?? utsName(config, 'domainname'),
+  },
+  {
+    name: 'namespaces',
+    spec: 'config-linux.md, Namespaces',
+    check: ({ linux }) =>
+      duplicate(linux?.namespaces, 'linux.namespaces') ??
+      first(linux?.namespaces, ({ path }, index) =>
+        path === undefined ? undefined : absolute(`linux.namespaces[${index}].path`, path),
+      ),
+  },
+  { name: 'user namespace', spec: 'config-linux.md, User namespace mappings', check: namespaceFor },
+  {
+    name: 'id mappings',
+    spec: 'config-linux.md, User namespace mappings; user_namespaces(7)',
+    check: ({ linux }) =>
+      idMappings('linux.uidMappings', linux?.uidMappings) ?? idMappings('linux.gidMappings', linux?.gidMappings),
+  },
+  { name: 'user is mapped', spec: 'user_namespaces(7)', check: mapped },
+  { name: 'time offsets', spec: 'config-linux.md, Offset for Time Namespace; time_namespaces(7)', check: timeOffsets },
+  {
+    name: 'mounts',
+    spec: 'config.md, Mounts; POSIX-platform Mounts',
+    check(config) {
+      return first(config.mounts, ({ destination, options, uidMappings, gidMappings }, index) => {
+        const field = `mounts[${index}]`
+        if (destination === '') return `${field}.destination: is empty`
+        const uids = uidMappings?.length ? 1 : 0
+        const gids = gidMappings?.length ? 1 : 0
+        if (uids !== gids) return `${field}.${uids ? 'gidMappings' : 'uidMappings'}: missing, both mappings are needed`
+        if (uids === 0) {
+          const option = options?.find((word) => word === 'idmap' || word === 'ridmap')
+          if (option === undefined || namespace(config, 'user') !== undefined) return undefined
+          return `${field}.options: ${show(option)} needs uidMappings and gidMappings, or a user namespace`
+        }
+        return idMappings(`${field}.uidMappings`, uidMappings) ?? idMappings(`${field}.gidMappings`, gidMappings)
+      })
+    },
+  },
+  {
+    name: 'masked and read-only paths',
+    spec: 'config-linux.md, Masked Paths; Readonly Paths',
+    check(config) {
+      for (const key of ['maskedPaths', 'readonlyPaths'] as const) {
+        const paths = config.linux?.[key]
+        if (!paths?.length) continue
+        const mistake =
+          needsNamespace(config, 'mount', `linux.${key}`, paths) ??
+          first(paths, (path, index) => absolute(`linux.${key}[${index}]`, path))
+        if (mistake !== undefined) return mistake
+      }
+      return undefined
+    },
+  },
+  {
+    name: 'hooks',
+    spec: 'config.md, POSIX-platform Hooks',
+    check({ hooks }) {
+      if (hooks === undefined) return undefined
+      for (const kind of hookKinds) {
+        const mistake = first(hooks[kind], (hook, index) => hookMistakes(`hooks.${kind}[${index}]`, hook))
+        if (mistake !== undefined) return mistake
+      }
+      return undefined
+    },
+  },
+  {
+    name: 'devices',
+    spec: 'config-linux.md, Devices',
+    check: ({ linux }) =>
+      first(linux?.devices, (device, index) => {
+        const field = `linux.devices[${index}]`
+        if (device.type !== 'p') {
+          if (device.major === undefined) return `${field}.major: missing, type ${show(device.type)} needs it`
+          if (device.minor === undefined) return `${field}.minor: missing, type ${show(device.type)} needs it`
+          const mistake =
+            range(`${field}.major`, device.major, 0, MAJOR_MAX) ?? range(`${field}.minor`, device.minor, 0, MINOR_MAX)
+          if (mistake !== undefined) return mistake
+        }
+        return absolute(`${field}.path`, device.path)
+      }),
+  },
+  { name: 'network devices', spec: 'config-linux.md, Network Devices', check: netDevices },
+  { name: 'sysctls', spec: 'config-linux.md, Sysctl; namespaces(7)', check: sysctls },
+  {
+    name: 'resources',
+    spec: 'config-linux.md, Control groups',
+    check: ({ linux }) => (linux?.resources === undefined ? undefined : resourcesMistake(linux.resources)),
+  },
+  { name: 'seccomp', spec: 'config-linux.md, Seccomp', check: seccomp },
+  { name: 'Intel RDT', spec: 'config-linux.md, IntelRdt', check: intelRdt },
+  { name: 'memory policy', spec: 'config-linux.md, Memory policy; set_mempolicy(2)', check: memoryPolicy },
+  {
+    name: 'personality',
+    spec: 'config-linux.md, Personality: no flag values are supported',
+    check: ({ linux }) =>
+      first(linux?.personality?.flags, (flag, index) => `linux.personality.flags[${index}]: ${show(flag)} is unknown`),
+  },
+]

@@ -1,0 +1,44 @@
+/** The `delete` command (runtime.md, "Delete"). */
+import { RuntError } from '../base/errors.ts'
+import * as cgroups from '../cgroup/manager.ts'
+import * as k from '../linux/constants.ts'
+import { Batch } from '../session/batch.ts'
+import { signalInit, waitForInit } from './kill.ts'
+import { cannotDelete, unknownId } from './phrases.ts'
+import type { Runtime } from './runtime.ts'
+import { type Saved, folderOf, planRemoveFolder, tryLoadState } from './state.ts'
+
+/** Milliseconds that a killed init has to end. */
+const PATIENCE = 10_000
+
+/**
+ * Removes a container: its processes if there are any left, its cgroup, its state. Without `force` it has to be stopped or not yet
+ * started. With `force` what a cut-short create left is removed too, and an unknown id is no error.
+ */
+export function remove(runtime: Runtime, id: string, force: boolean): void {
+  const { host, platform } = runtime
+  const loaded = tryLoadState(runtime, id)
+  if (loaded === 'missing') {
+    if (force) return
+    throw new RuntError(unknownId(id))
+  }
+  if (loaded === 'unfinished') {
+    if (!force) throw new RuntError(cannotDelete(id, 'creating'))
+  } else {
+    const { saved, status } = loaded
+    if (!force && status !== 'stopped' && status !== 'created') throw new RuntError(cannotDelete(id, status))
+    if (status !== 'stopped' && status !== 'creating') endInit(runtime, saved)
+    if (saved.cgroup) {
+      cgroups.killAll(host, platform.machine, saved.cgroup)
+      cgroups.remove(host, platform.machine, saved.cgroup)
+    }
+  }
+  const b = new Batch(platform.machine)
+  planRemoveFolder(b, folderOf(runtime, id))
+  host.run(b)
+}
+
+function endInit(runtime: Runtime, saved: Saved): void {
+  if (signalInit(runtime, saved, k.SIGKILL) && !waitForInit(runtime, PATIENCE))
+    throw new RuntError(`container ${saved.id}: process ${saved.pid} did not end within ${PATIENCE / 1000} s of SIGKILL`)
+}

@@ -1,0 +1,114 @@
+/** Reading and writing whole files through the host executor. */
+import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import { errnoName } from '../linux/errno.ts'
+import type { Machine } from '../base/platform.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import type { Answer, Session } from '../session/session.ts'
+import { HostSlot } from './slots.ts'
+
+/** Bytes read in one go when a file is longer than expected. */
+const CHUNK = 0x1_0000
+/** Longest file that is read whole; config.json of a sane container is some KiB. */
+const LONGEST = 64 * 1024 * 1024
+
+/** A file that a batch begins to read; `finishReading` reads what is left of it. */
+export interface Reading {
+  readonly path: string
+  readonly fd: Step
+  /** Ran last: what the last read gave. */
+  readonly last: Step
+  /** Bytes read so far; did not run when there were none. */
+  readonly total: Step
+  readonly buffer: OutPointer
+}
+
+/**
+ * Plans to open a file and read it, `size` bytes at least if it has as many. Files of procfs come in small pieces, hence the loop.
+ * A failure is none of the batch's: `finishReading` tells.
+ */
+export function planReading(b: Batch, path: string, size: number): Reading {
+  const piece = Math.min(size, 0x4000)
+  const again = b.label()
+  const finished = b.label()
+  const end = b.label()
+  const fd = c.openat(b, k.AT_FDCWD, path, k.O_RDONLY).on(ANY, end)
+  const buffer = b.out(size + piece)
+  b.set(HostSlot.COUNT, 0)
+  b.place(again)
+  const position = b.add(buffer, slot(HostSlot.COUNT))
+  const last = b.call('read', fd, position, piece).on(ANY, finished)
+  b.branch(last, 'EQUAL', 0, finished)
+  const total = b.add(slot(HostSlot.COUNT), last).keep(HostSlot.COUNT)
+  b.branch(total, 'LESS', size, again)
+  b.jump(end)
+  b.place(finished)
+  c.close(b, fd)
+  b.place(end)
+  return { path, fd, last, total, buffer }
+}
+
+/** The text of the file, or the name of the errno that opening or reading it gave. */
+export function finishReading(host: Session, machine: Machine, answer: Answer, reading: Reading): { text: string } | { errno: string } {
+  const fd = answer.value(reading.fd)!
+  if (fd < 0) return { errno: errnoName(-fd) }
+  let count = answer.value(reading.last)!
+  let total = answer.value(reading.total) ?? 0
+  const pieces = [answer.bytes(reading.buffer, total)]
+  while (count > 0) {
+    if (total > LONGEST) throw new RuntError(`${reading.path}: longer than ${LONGEST} bytes`)
+    const b = new Batch(machine)
+    const buffer = b.out(CHUNK)
+    const end = b.label()
+    const more = c.read(b, fd, buffer).on(ANY, end)
+    b.branch(more, 'NOT_EQUAL', 0, end)
+    c.close(b, fd)
+    b.place(end)
+    const next = host.run(b)
+    count = next.value(more)!
+    if (count > 0) pieces.push(next.bytes(buffer, count))
+    total += Math.max(count, 0)
+  }
+  if (count < 0) return { errno: errnoName(-count) }
+  return { text: decodeUtf8(join(pieces)) }
+}
+
+function join(pieces: Uint8Array[]): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    whole.set(piece, at)
+    at += piece.length
+  }
+  return whole
+}
+
+/** Reads a whole file; null if it isn't there. Other errors are thrown. */
+export function readText(host: Session, machine: Machine, path: string): string | null {
+  const b = new Batch(machine)
+  const reading = planReading(b, path, 0x4000)
+  const result = finishReading(host, machine, host.run(b), reading)
+  if ('text' in result) return result.text
+  if (result.errno === 'ENOENT' || result.errno === 'ENOTDIR') return null
+  throw new RuntError(`${path}: ${result.errno}`, result.errno)
+}
+
+/**
+ * Plans to write a file so that readers see the old content or the new one, never a part: a temporary file in the same folder, then
+ * rename(2). The path is absolute. A full file system fails the batch (ENOSPC on write, or a short write).
+ */
+export function planWriting(b: Batch, path: string, text: string, mode: number): void {
+  const temporary = `${path}.tmp`
+  const bytes = encodeUtf8(text)
+  const fd = c.openat(b, k.AT_FDCWD, temporary, k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW, mode)
+  const whole = b.label()
+  const written = c.write(b, fd, bytes)
+  b.branch(written, 'EQUAL', bytes.length, whole)
+  b.fail('ENOSPC')
+  b.place(whole)
+  c.close(b, fd)
+  c.renameat(b, k.AT_FDCWD, temporary, k.AT_FDCWD, path)
+}

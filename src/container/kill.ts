@@ -1,0 +1,63 @@
+/** The `kill` command. */
+import { RuntError } from '../base/errors.ts'
+import * as cgroups from '../cgroup/manager.ts'
+import { ANY, Batch, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { finishReading, planReading } from './files.ts'
+import { notRunning } from './phrases.ts'
+import type { Runtime } from './runtime.ts'
+import { HostSlot } from './slots.ts'
+import { type Saved, loadState, readStat } from './state.ts'
+
+/** Sends a signal to the container's init or, with `all`, to every process of its cgroup. */
+export function kill(runtime: Runtime, id: string, signal: number, all: boolean): void {
+  const { saved, status } = loadState(runtime, id)
+  if (status === 'creating') throw new RuntError(`cannot kill container ${id}: it is being created`)
+  const { host, platform } = runtime
+  if (all && saved.cgroup) {
+    const b = new Batch(platform.machine)
+    for (const pid of cgroups.processes(host, platform.machine, saved.cgroup)) {
+      const gone = b.label()
+      c.kill(b, pid, signal).on(['ESRCH'], gone)
+      b.place(gone)
+    }
+    host.run(b)
+    return
+  }
+  if (status === 'stopped' || !signalInit(runtime, saved, signal)) throw new RuntError(notRunning(id))
+}
+
+/** Signals the init through a pidfd, so that a later process with its pid is never hit. False when it is gone. */
+export function signalInit(runtime: Runtime, saved: Saved, signal: number): boolean {
+  const { host, platform } = runtime
+  const b = new Batch(platform.machine)
+  const gone = b.label()
+  b.about(`container ${saved.id}: process ${saved.pid}`)
+  const pidfd = c.pidfdOpen(b, saved.pid).on(['ESRCH'], gone).keep(HostSlot.PIDFD)
+  b.place(gone)
+  // Read after the pidfd was opened: it belongs to the process that the descriptor is for.
+  const stat = planReading(b, `/proc/${saved.pid}/stat`, 1024)
+  const answer = host.run(b)
+  const text = finishReading(host, platform.machine, answer, stat)
+  if (!answer.ok(pidfd) || 'errno' in text || readStat(text.text).startTime !== saved.startTime) return false
+  const send = new Batch(platform.machine)
+  send.about(`container ${saved.id}: process ${saved.pid}`)
+  const end = send.label()
+  const sent = c.pidfdSendSignal(send, slot(HostSlot.PIDFD), signal).on(['ESRCH'], end)
+  send.place(end)
+  return host.run(send).ok(sent)
+}
+
+/** Waits until the process behind the pidfd of `signalInit` has ended; false after `milliseconds`. */
+export function waitForInit(runtime: Runtime, milliseconds: number): boolean {
+  const b = new Batch(runtime.platform.machine)
+  const end = b.label()
+  b.patience = milliseconds
+  // struct pollfd: the descriptor is stored when it is known, POLLIN is 1.
+  const poll = b.data(new Uint8Array([0, 0, 0, 0, 1, 0, 0, 0]))
+  const timeout = b.data(new Uint8Array(new BigUint64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt(milliseconds % 1000) * 1_000_000n]).buffer))
+  b.store(32, poll, slot(HostSlot.PIDFD))
+  const ready = b.call('ppoll', poll, 1, timeout, 0, 8).on(ANY, end)
+  b.place(end)
+  return (runtime.host.run(b).value(ready) ?? 0) > 0
+}

@@ -1,0 +1,56 @@
+/** The `list` command. */
+import { decodeUtf8 } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, Batch } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import type { Runtime, StateView } from './runtime.ts'
+import { tryLoadState, viewOf } from './state.ts'
+
+/** Every container below the root folder, by id. What is not a container is passed over; a state that cannot be read is warned about. */
+export function list(runtime: Runtime): StateView[] {
+  const views: StateView[] = []
+  for (const id of folderNames(runtime).sort()) {
+    try {
+      const loaded = tryLoadState(runtime, id)
+      if (typeof loaded === 'object') views.push(viewOf(loaded))
+    } catch (error) {
+      if (!(error instanceof RuntError)) throw error
+      runtime.warn(error.message)
+    }
+  }
+  return views
+}
+
+/** Names in the root folder, by getdents64(2). None when it is missing. */
+function folderNames(runtime: Runtime): string[] {
+  const { host, platform, globals } = runtime
+  const names: string[] = []
+  const open = new Batch(platform.machine)
+  open.about(`state folder (${globals.root})`)
+  const missing = open.label()
+  const fd = c.openat(open, k.AT_FDCWD, globals.root, k.O_RDONLY | k.O_DIRECTORY).on(['ENOENT'], missing)
+  open.place(missing)
+  const folder = host.run(open).value(fd)!
+  if (folder < 0) return names
+  for (;;) {
+    const b = new Batch(platform.machine)
+    const end = b.label()
+    const buffer = b.out(0x8000)
+    const count = b.call('getdents64', folder, buffer, buffer.length).on(ANY, end)
+    b.place(end)
+    const answer = host.run(b)
+    const length = answer.value(count)!
+    if (length <= 0) break
+    // struct linux_dirent64: d_reclen is the u16 at 16, the name starts at 19 and ends with a NUL.
+    const bytes = answer.bytes(buffer, length)
+    for (let at = 0; at < length; at += bytes[at + 16]! | (bytes[at + 17]! << 8)) {
+      const name = decodeUtf8(bytes.subarray(at + 19, bytes.indexOf(0, at + 19)))
+      if (name !== '.' && name !== '..') names.push(name)
+    }
+  }
+  const close = new Batch(platform.machine)
+  c.close(close, folder)
+  host.run(close)
+  return names
+}

@@ -1,0 +1,218 @@
+/** Plans the process: limits, identity, rights, working folder, program. Runs in the init, after the change of root. */
+import { RuntError } from '../base/errors.ts'
+import { Struct } from '../base/bytes.ts'
+import type { Config, Process } from '../config/types.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, type Batch, type OutPointer, type Step, load, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { makeFolder } from './paths.ts'
+import { InitSlot } from './slots.ts'
+
+/** PATH where process.env has none: what execvp(3) falls back on, with the administrator's folders. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/** A session of its own: no signals from the caller's terminal, no controlling terminal. And a fresh keyring. */
+export function planSession(b: Batch, id: string, newKeyring: boolean): void {
+  b.about('init')
+  c.prctl(b, k.PR_SET_NAME, b.string('runt:init'))
+  c.setsid(b)
+  c.umask(b, 0)
+  if (!newKeyring) return
+  b.about('session keyring')
+  // A container that may not have one (seccomp of an outer container, quota) gets along without.
+  const without = b.label()
+  b.call('keyctl', k.KEYCTL_JOIN_SESSION_KEYRING, `_ses.${id}`, 0, 0, 0).on(['ENOSYS', 'EPERM', 'EDQUOT', 'EACCES'], without)
+  b.place(without)
+}
+
+/** hostname(7), and the loopback interface of a new network namespace. */
+export function planNames(b: Batch, config: Config): void {
+  if (config.hostname) {
+    b.about('hostname')
+    const name = b.string(config.hostname)
+    b.call('sethostname', name, name.length - 1)
+  }
+  if (config.domainname) {
+    b.about('domainname')
+    const name = b.string(config.domainname)
+    b.call('setdomainname', name, name.length - 1)
+  }
+}
+
+/** Brings `lo` up: ifreq (netdevice(7)) with the name and the flag IFF_UP. */
+export function planLoopback(b: Batch): void {
+  b.about('network: bring the loopback interface up')
+  const request = new Struct(40).u8(0, 0x6c).u8(1, 0x6f).u16(16, k.IFF_UP)
+  const fd = c.socket(b, k.AF_INET, k.SOCK_DGRAM)
+  b.call('ioctl', fd, k.SIOCSIFFLAGS, b.data(request.bytes, '{ifr_name="lo", ifr_flags=IFF_UP}'))
+  c.close(b, fd)
+}
+
+/** Mask of a list of capability names; unknown ones have been warned about when the config was read. */
+function capabilityMask(names: readonly string[] | undefined): bigint {
+  let mask = 0n
+  for (const name of names ?? []) {
+    const number = k.CAPABILITIES.indexOf(name)
+    if (number >= 0) mask |= 1n << BigInt(number)
+  }
+  return mask
+}
+
+/** Limits, working folder, user and rights, in the order in which each still has the rights it needs. */
+export function planIdentity(b: Batch, process: Process): void {
+  for (const limit of process.rlimits ?? []) {
+    b.about(`process.rlimits (${limit.type})`)
+    c.setRlimit(b, k.RLIMITS[limit.type]!, limit.soft, limit.hard)
+  }
+  const { uid, gid, additionalGids = [] } = process.user
+  if (uid !== 0) planStandardStreams(b, uid)
+
+  b.about(`process.cwd (${process.cwd})`)
+  makeFolder(b, process.cwd, InitSlot.TARGET)
+  // Entered before the user changes (a folder only root can reach) or, failing that, after (root without rights on a network file system).
+  const later = b.label()
+  const entered = b.label()
+  b.set(InitSlot.ENTERED, 0)
+  c.fchdir(b, slot(InitSlot.TARGET)).on(['EACCES', 'EPERM'], later)
+  b.set(InitSlot.ENTERED, 1)
+  b.place(later)
+  c.close(b, slot(InitSlot.TARGET))
+
+  const capabilities = process.capabilities ?? {}
+  const bounding = capabilityMask(capabilities.bounding)
+  b.about('process.capabilities.bounding')
+  k.CAPABILITIES.forEach((_, number) => {
+    if (bounding & (1n << BigInt(number))) return
+    const unknown = b.label()
+    c.prctl(b, k.PR_CAPBSET_DROP, number).on(['EINVAL'], unknown)
+    b.place(unknown)
+  })
+  b.about('process.user')
+  c.prctl(b, k.PR_SET_KEEPCAPS, 1)
+  c.setgroups(b, additionalGids)
+  c.setresgid(b, gid)
+  c.setresuid(b, uid)
+  c.prctl(b, k.PR_SET_KEEPCAPS, 0)
+  // Changing the user made us dumpable for that user; see planStage.
+  c.prctl(b, k.PR_SET_DUMPABLE, 0)
+  b.about('process.capabilities')
+  const inheritable = capabilityMask(capabilities.inheritable)
+  c.capset(b, capabilityMask(capabilities.effective), capabilityMask(capabilities.permitted), inheritable)
+  planAmbient(b, capabilityMask(capabilities.ambient))
+
+  b.about(`process.cwd (${process.cwd})`)
+  b.branch(slot(InitSlot.ENTERED), 'EQUAL', 1, entered)
+  c.chdir(b, process.cwd)
+  b.place(entered)
+  c.umask(b, process.user.umask ?? 0o022)
+  if (process.noNewPrivileges) {
+    b.about('process.noNewPrivileges')
+    c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
+  }
+}
+
+/** Ambient capabilities. Those that are not inheritable as well cannot be raised, and are left out as the peers do. */
+function planAmbient(b: Batch, ambient: bigint): void {
+  b.about('process.capabilities.ambient')
+  const unsupported = b.label()
+  c.prctl(b, k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_CLEAR_ALL).on(['EINVAL'], unsupported)
+  b.place(unsupported)
+  for (let number = 0n; ambient >> number > 0n; number++) {
+    if (!(ambient & (1n << number))) continue
+    const refused = b.label()
+    c.prctl(b, k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_RAISE, Number(number)).on(['EPERM', 'EINVAL'], refused)
+    b.place(refused)
+  }
+}
+
+/** The user's program is to be able to open /dev/stdout and the like: the streams become its user's. Not /dev/null, which everybody shares. */
+function planStandardStreams(b: Batch, uid: number): void {
+  b.about('ownership of the standard streams')
+  for (let fd = 0; fd < 3; fd++) {
+    const next = b.label()
+    const change = b.label()
+    const status: OutPointer = b.out(256)
+    c.statx(b, fd, '', k.AT_EMPTY_PATH, status).on(ANY, next)
+    b.branch(load(status, 32, 128), 'NOT_EQUAL', 1, change)
+    b.branch(load(status, 32, 132), 'EQUAL', 3, next)
+    b.place(change)
+    b.call('fchown', fd, uid, -1).on(ANY, next)
+    b.place(next)
+  }
+}
+
+/** The paths at which process.args[0] is looked for, in order. */
+export function programCandidates(process: Process): string[] {
+  const name = process.args[0]!
+  if (name.includes('/')) return [name]
+  const variable = process.env?.findLast((entry) => entry.startsWith('PATH='))
+  const path = variable === undefined ? DEFAULT_PATH : variable.slice(5)
+  return path.split(':').map((folder) => (folder === '' ? `./${name}` : `${folder.replace(/\/+$/, '')}/${name}`))
+}
+
+/** Bytes of the program's file that are read to find out what it needs. */
+export const HEAD_SIZE = 4096
+
+/** Steps and buffer whose answers say which candidate was taken. */
+export interface Lookup {
+  candidates: string[]
+  /** For each candidate: ran when it was taken. */
+  taken: Step[]
+  /** Candidates that were there, but not to be executed: ran when that was so. */
+  denied: Step[]
+  /** The beginning of the file, and the step that read it (not run where the file is not readable). */
+  head: OutPointer
+  headRead: Step
+}
+
+/** Looks the program up as the user who will run it. Never fails: the answer says what was found. */
+export function planLookup(b: Batch, process: Process): Lookup {
+  const found = b.label()
+  const end = b.label()
+  const candidates = programCandidates(process)
+  const taken: Step[] = []
+  const denied: Step[] = []
+  for (const path of candidates) {
+    const next = b.label()
+    const refused = b.label()
+    const plain = b.label()
+    b.about(`process.args[0] (${path})`)
+    c.faccessat(b, k.AT_FDCWD, path, 0).on(ANY, next)
+    c.faccessat(b, k.AT_FDCWD, path, k.X_OK).on(ANY, refused)
+    const folder = c.openat(b, k.AT_FDCWD, path, k.O_PATH | k.O_DIRECTORY).on(ANY, plain)
+    c.close(b, folder)
+    b.place(refused)
+    denied.push(b.set(InitSlot.PROGRAM, 0))
+    b.jump(next)
+    b.place(plain)
+    taken.push(b.set(InitSlot.PROGRAM, b.string(path)))
+    b.jump(found)
+    b.place(next)
+  }
+  b.jump(end)
+  b.place(found)
+  const head = b.out(HEAD_SIZE)
+  const file = b.call('openat', k.AT_FDCWD, slot(InitSlot.PROGRAM), k.O_RDONLY | k.O_CLOEXEC).on(ANY, end)
+  const headRead = c.read(b, file, head).on(ANY, end)
+  c.close(b, file)
+  b.place(end)
+  return { candidates, taken, denied, head, headRead }
+}
+
+/** Everything but the standard streams and `preserve` more descriptors is closed when the program starts. */
+export function planDescriptors(b: Batch, preserve: number): void {
+  b.about('close descriptors')
+  b.call('close_range', 3 + preserve, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
+}
+
+/** The last act. */
+export function planProgram(b: Batch, process: Process, program: string): void {
+  b.about('signal mask')
+  c.sigprocmask(b, k.SIG_SETMASK, 0n)
+  b.about(`process.args[0] (${process.args[0]})`)
+  b.call('execve', program, b.strings(process.args), b.strings(process.env ?? []))
+}
+
+export function checkTerminal(process: Process): void {
+  if (process.terminal) throw new RuntError('process.terminal: terminals are not supported yet; set it to false')
+}

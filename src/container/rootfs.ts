@@ -1,0 +1,322 @@
+/** Plans the container's file system: root, mounts, devices, masks, and the change of root. Runs in the init. */
+import { RuntError } from '../base/errors.ts'
+import type { CgroupMountPlan } from '../cgroup/manager.ts'
+import type { Config, Mount } from '../config/types.ts'
+import * as k from '../linux/constants.ts'
+import { type Batch, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import type { Train } from '../session/train.ts'
+import { type MountOptions, propagationFlag, readMountOptions } from './mount-options.ts'
+import { absolutePath, basename, cleanPath, dirname, makeFile, makeFolder } from './paths.ts'
+import { InitSlot } from './slots.ts'
+
+const ROOT = slot(InitSlot.ROOT)
+const MOUNT = slot(InitSlot.MOUNT)
+const TARGET = slot(InitSlot.TARGET)
+const FS = slot(InitSlot.FS)
+
+/** fsconfig(2) takes string values of at most 255 bytes. */
+const FSCONFIG_MAX = 255
+
+/** Makes the mount namespace ours: nothing mounted here reaches the host, and the root is a mount of its own. */
+export function planRoot(b: Batch, config: Config, rootfs: string): void {
+  const word = config.linux?.rootfsPropagation
+  const wanted = word ? propagationFlag(word)! : k.MS_SLAVE | k.MS_REC
+  b.about(word ? `linux.rootfsPropagation "${word}"` : 'mount namespace')
+  // A shared root would carry the container's mounts to the host, and pivot_root(2) refuses it: slave first, in any case.
+  c.mount(b, '', '/', 0, wanted & (k.MS_PRIVATE | k.MS_UNBINDABLE) ? k.MS_PRIVATE | k.MS_REC : k.MS_SLAVE | k.MS_REC)
+  b.about(`root.path (${rootfs})`)
+  c.openTree(b, k.AT_FDCWD, rootfs, k.OPEN_TREE_CLONE | k.AT_RECURSIVE).keep(InitSlot.ROOT)
+  const under = c.openat(b, k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY)
+  c.attachMount(b, ROOT, under)
+  c.close(b, under)
+  b.about('/dev/null of the host')
+  c.openat(b, k.AT_FDCWD, '/dev/null', k.O_PATH).keep(InitSlot.NULL)
+}
+
+/** One entry of `mounts`. `bundle` is the folder that relative sources start from. */
+export function planMount(train: Train, mount: Mount, index: number, bundle: string, cgroup: CgroupMountPlan): void {
+  const about = `mounts[${index}] (${mount.destination})`
+  const destination = cleanPath(mount.destination)
+  const options = readMountOptions(mount.options ?? [])
+  if (options.tmpcopyup) throw new RuntError(`${about}: the option "tmpcopyup" is not supported yet`)
+  if (options.idmap || mount.uidMappings || mount.gidMappings)
+    throw new RuntError(`${about}: id-mapped mounts are not supported yet`)
+  if (options.remount) throw new RuntError(`${about}: the option "remount" has no meaning for a new mount`)
+  if (destination === '/') throw new RuntError(`${about}: the root itself cannot be a destination; use root.path`)
+  refuseProc(about, destination, mount)
+
+  if (mount.type === 'cgroup' || mount.type === 'cgroup2') {
+    planCgroupMount(train, about, destination, options, cgroup)
+    return
+  }
+  const b = train.next(about)
+  if (options.bind || mount.type === 'bind') planBind(b, about, mount, options, bundle, destination)
+  else planFileSystem(b, about, mount.type ?? '', mount.source ?? '', options, destination)
+  c.close(b, MOUNT)
+  c.close(b, TARGET)
+}
+
+function planBind(b: Batch, about: string, mount: Mount, options: MountOptions, bundle: string, destination: string): void {
+  if (!mount.source) throw new RuntError(`${about}: a bind mount needs a source`)
+  const source = absolutePath(bundle, mount.source)
+  const recursive = options.bind === 'bind' ? 0 : k.AT_RECURSIVE
+  b.about(`${about}: source ${source}`)
+  c.openTree(b, k.AT_FDCWD, source, k.OPEN_TREE_CLONE | recursive).keep(InitSlot.MOUNT)
+  b.about(about)
+  if (options.set || options.clear) c.mountSetattr(b, MOUNT, 0, { set: options.set, clear: options.clear })
+  planRecursiveAttributes(b, options)
+  // The target is to be what the source is: a folder, or else a file.
+  const file = b.label()
+  const attach = b.label()
+  const probe = c.openat(b, MOUNT, '.', k.O_PATH | k.O_DIRECTORY).on(['ENOTDIR'], file)
+  c.close(b, probe)
+  makeFolder(b, destination, InitSlot.TARGET)
+  b.jump(attach)
+  b.place(file)
+  makeFile(b, destination, InitSlot.TARGET)
+  b.place(attach)
+  planAttach(b, destination, options)
+}
+
+function planFileSystem(b: Batch, about: string, type: string, source: string, options: MountOptions, destination: string): void {
+  if (type === '') throw new RuntError(`${about}: no type; only bind mounts do without`)
+  makeFolder(b, destination, InitSlot.TARGET)
+  if (options.data.some(([, value]) => (value?.length ?? 0) > FSCONFIG_MAX) || source.length > FSCONFIG_MAX) {
+    planLongFileSystem(b, type, source, options, destination)
+    return
+  }
+  c.fsopen(b, type).keep(InitSlot.FS)
+  if (source) c.fsconfigString(b, FS, 'source', source)
+  for (const [key, value] of options.data) {
+    if (value === undefined) c.fsconfigFlag(b, FS, key)
+    else c.fsconfigString(b, FS, key, value)
+  }
+  c.fsconfigCreate(b, FS)
+  c.fsmount(b, FS, options.set).keep(InitSlot.MOUNT)
+  c.close(b, FS)
+  planRecursiveAttributes(b, options)
+  planAttach(b, destination, options)
+}
+
+/** mount(2) for values that fsconfig(2) does not take. The target is entered, so that no path is walked again. */
+function planLongFileSystem(b: Batch, type: string, source: string, options: MountOptions, destination: string): void {
+  const { set } = options
+  const flags =
+    (set & (k.MS_RDONLY | k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC)) |
+    (set & k.MOUNT_ATTR_NOATIME ? 1 << 10 : 0) |
+    (set & k.MOUNT_ATTR_NODIRATIME ? 1 << 11 : 0) |
+    (set & k.MOUNT_ATTR_STRICTATIME ? 1 << 24 : 0)
+  const data = options.data.map(([key, value]) => (value === undefined ? key : `${key}=${value}`)).join(',')
+  c.fchdir(b, TARGET)
+  c.mount(b, source || 'none', '.', type, flags, data)
+  c.fchdir(b, ROOT)
+  c.openInRoot(b, ROOT, destination, k.O_PATH).keep(InitSlot.MOUNT)
+  planRecursiveAttributes(b, options)
+  for (const flag of options.propagation) planPropagation(b, flag)
+}
+
+function planRecursiveAttributes(b: Batch, options: MountOptions): void {
+  if (options.recursiveSet || options.recursiveClear)
+    c.mountSetattr(b, MOUNT, k.AT_RECURSIVE, { set: options.recursiveSet, clear: options.recursiveClear })
+}
+
+function planPropagation(b: Batch, flag: number): void {
+  c.mountSetattr(b, MOUNT, flag & k.MS_REC ? k.AT_RECURSIVE : 0, { propagation: flag & ~k.MS_REC })
+}
+
+function planAttach(b: Batch, destination: string, options: MountOptions): void {
+  if (destination !== '/proc' && !destination.startsWith('/proc/')) planRefuseProc(b, destination)
+  c.attachMount(b, MOUNT, TARGET)
+  for (const flag of options.propagation) planPropagation(b, flag)
+}
+
+/** Files of procfs that lxcfs and engines cover on purpose. */
+const procTargets = new Set(
+  'cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid sys/crypto/fips_enabled pressure/cpu pressure/io pressure/memory'
+    .split(' ')
+    .map((name) => `/proc/${name}`),
+)
+
+/** A mount over procfs could feign a process's state to the runtime; only a few files may be covered (CVE-2019-16884). */
+function refuseProc(about: string, destination: string, mount: Mount): void {
+  if (destination === '/proc') {
+    if (mount.type === 'proc' || mount.options?.some((word) => word === 'bind' || word === 'rbind') || mount.type === 'bind') return
+    throw new RuntError(`${about}: only a mount of type proc, or a bind of one, may cover /proc`)
+  }
+  if (destination.startsWith('/proc/') && !procTargets.has(destination))
+    throw new RuntError(`${about}: a destination inside /proc is refused`)
+}
+
+/** The same rule for a destination that leads into /proc by a link of the image. */
+function planRefuseProc(b: Batch, destination: string): void {
+  const buffer = b.out(120)
+  const fine = b.label()
+  c.fstatfs(b, TARGET, buffer)
+  b.branch({ ...buffer, load: 64 }, 'NOT_EQUAL', k.PROC_SUPER_MAGIC, fine)
+  b.about(`mounts (${destination}): the destination leads into /proc by a symbolic link`)
+  b.fail('EPERM')
+  b.place(fine)
+  b.about(`mounts (${destination})`)
+}
+
+/** A mount of type `cgroup`: one file system on v2; a tmpfs with one folder a hierarchy on v1. */
+function planCgroupMount(train: Train, about: string, destination: string, options: MountOptions, cgroup: CgroupMountPlan): void {
+  const settings = { ...options, data: [], bind: null }
+  if (cgroup.tmpfs) {
+    // Read-only only when the folders are there.
+    const writable = { ...settings, set: options.set & ~k.MOUNT_ATTR_RDONLY, data: [['mode', '755']] as [string, string][] }
+    const b = train.next(about)
+    planFileSystem(b, about, 'tmpfs', 'tmpfs', writable, destination)
+    c.close(b, MOUNT)
+    c.close(b, TARGET)
+  }
+  for (const part of cgroup.mounts) {
+    const b = train.next(about)
+    const folder = part.folder ? `${destination}/${part.folder}` : destination
+    if (part.type === 'bind') {
+      planBind(b, about, { destination: folder, source: part.source }, { ...settings, bind: 'bind' }, '/', folder)
+    } else {
+      planFileSystem(b, about, part.type, part.source, { ...settings, data: readMountOptions(part.options).data }, folder)
+    }
+    c.close(b, MOUNT)
+    c.close(b, TARGET)
+  }
+  if (!cgroup.tmpfs) return
+  const b = train.next(about)
+  c.openInRoot(b, ROOT, destination, k.O_PATH).keep(InitSlot.TARGET)
+  for (const { name, target } of cgroup.links) c.symlinkat(b, target, TARGET, name)
+  if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, TARGET, 0, { set: k.MOUNT_ATTR_RDONLY })
+  c.close(b, TARGET)
+}
+
+/** config-linux.md, "Default Devices". */
+const defaultDevices = [
+  { path: '/dev/null', major: 1, minor: 3 },
+  { path: '/dev/zero', major: 1, minor: 5 },
+  { path: '/dev/full', major: 1, minor: 7 },
+  { path: '/dev/random', major: 1, minor: 8 },
+  { path: '/dev/urandom', major: 1, minor: 9 },
+  { path: '/dev/tty', major: 5, minor: 0 },
+].map((device) => ({ ...device, type: 'c', fileMode: 0o666, uid: 0, gid: 0 }))
+
+const deviceTypes: Record<string, number> = { c: k.S_IFCHR, u: k.S_IFCHR, b: k.S_IFBLK, p: k.S_IFIFO }
+
+/** runtime-linux.md, "Dev symbolic links", and `/dev/ptmx` of config-linux.md. */
+const defaultLinks: [string, string][] = [
+  ['fd', '/proc/self/fd'],
+  ['stdin', '/proc/self/fd/0'],
+  ['stdout', '/proc/self/fd/1'],
+  ['stderr', '/proc/self/fd/2'],
+  ['ptmx', 'pts/ptmx'],
+]
+
+/** Device nodes and links. Nothing is made in a /dev that is a bind mount: it is the host's. */
+export function planDevices(train: Train, config: Config): void {
+  const bound = config.mounts?.some(
+    (mount) => cleanPath(mount.destination) === '/dev' && (mount.type === 'bind' || readMountOptions(mount.options ?? []).bind),
+  )
+  if (bound) return
+  const own = config.linux?.devices ?? []
+  const devices = [...defaultDevices.filter((device) => !own.some((other) => cleanPath(other.path) === device.path)), ...own]
+  let folder = ''
+  devices.forEach((device, index) => {
+    const path = cleanPath(device.path)
+    const b = train.next(index < devices.length - own.length ? `default device ${path}` : `linux.devices (${path})`)
+    if (dirname(path) !== folder || b.steps.length === 0) {
+      if (folder) c.close(b, TARGET)
+      folder = dirname(path)
+      makeFolder(b, folder, InitSlot.TARGET)
+    }
+    const name = basename(path)
+    const mode = device.fileMode ?? 0o666
+    const exists = b.label()
+    c.mknodat(b, TARGET, name, deviceTypes[device.type]! | (mode & 0o7777), c.makedev(device.major ?? 0, device.minor ?? 0)).on(['EEXIST'], exists)
+    if (device.uid || device.gid) c.fchownat(b, TARGET, name, device.uid ?? 0, device.gid ?? 0, k.AT_SYMLINK_NOFOLLOW)
+    b.place(exists)
+  })
+  const b = train.next('default links in /dev')
+  if (folder) c.close(b, TARGET)
+  makeFolder(b, '/dev', InitSlot.TARGET)
+  for (const [name, target] of defaultLinks) {
+    const exists = b.label()
+    c.symlinkat(b, target, TARGET, name).on(['EEXIST'], exists)
+    b.place(exists)
+  }
+  c.close(b, TARGET)
+}
+
+/** `linux.maskedPaths`: files are covered by the host's /dev/null, folders by an empty read-only tmpfs. */
+export function planMasks(train: Train, paths: readonly string[]): void {
+  for (const path of paths) {
+    const b = train.next(`linux.maskedPaths (${path})`)
+    const missing = b.label()
+    const file = b.label()
+    const attach = b.label()
+    c.openInRoot(b, ROOT, path, k.O_PATH).on(['ENOENT', 'ENOTDIR'], missing).keep(InitSlot.TARGET)
+    const probe = c.openat(b, TARGET, '.', k.O_PATH | k.O_DIRECTORY).on(['ENOTDIR'], file)
+    c.close(b, probe)
+    c.fsopen(b, 'tmpfs').keep(InitSlot.FS)
+    c.fsconfigCreate(b, FS)
+    c.fsmount(b, FS, k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC).keep(InitSlot.MOUNT)
+    c.close(b, FS)
+    b.jump(attach)
+    b.place(file)
+    c.openTree(b, slot(InitSlot.NULL), '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH).keep(InitSlot.MOUNT)
+    b.place(attach)
+    c.attachMount(b, MOUNT, TARGET)
+    c.close(b, MOUNT)
+    c.close(b, TARGET)
+    b.place(missing)
+  }
+}
+
+/** `linux.readonlyPaths`. */
+export function planReadonlyPaths(train: Train, paths: readonly string[]): void {
+  for (const path of paths) {
+    const b = train.next(`linux.readonlyPaths (${path})`)
+    const missing = b.label()
+    c.openInRoot(b, ROOT, path, k.O_PATH).on(['ENOENT', 'ENOTDIR'], missing).keep(InitSlot.TARGET)
+    c.openTree(b, TARGET, '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH | k.AT_RECURSIVE).keep(InitSlot.MOUNT)
+    c.mountSetattr(b, MOUNT, k.AT_RECURSIVE, { set: k.MOUNT_ATTR_RDONLY })
+    c.attachMount(b, MOUNT, TARGET)
+    c.close(b, MOUNT)
+    c.close(b, TARGET)
+    b.place(missing)
+  }
+}
+
+/** `linux.sysctl`, through the host's /proc, which shows the namespaces of the process that writes. */
+export function planSysctls(train: Train, sysctl: Record<string, string>): void {
+  for (const [key, value] of Object.entries(sysctl)) {
+    const b = train.next(`linux.sysctl "${key}"`)
+    // Dots separate; where a name holds a dot itself (an interface eth0.1), slashes do, and dots stand for themselves.
+    const path = key.includes('/') ? key : key.replaceAll('.', '/')
+    c.writeFile(b, k.AT_FDCWD, `/proc/sys/${path}`, value)
+  }
+}
+
+/** The container's tree becomes the root. */
+export function planChangeOfRoot(b: Batch, config: Config, noPivot: boolean): void {
+  const word = config.linux?.rootfsPropagation
+  b.about('root.readonly')
+  if (config.root.readonly) c.mountSetattr(b, ROOT, 0, { set: k.MOUNT_ATTR_RDONLY })
+  b.about(noPivot ? 'change of root without pivot_root' : 'pivot_root')
+  if (noPivot) {
+    c.fchdir(b, ROOT)
+    b.call('move_mount', ROOT, '', k.AT_FDCWD, '/', k.MOVE_MOUNT_F_EMPTY_PATH)
+    c.chroot(b, '.')
+  } else {
+    c.openat(b, k.AT_FDCWD, '/', k.O_PATH | k.O_DIRECTORY).keep(InitSlot.OLD_ROOT)
+    c.fchdir(b, ROOT)
+    c.pivotRoot(b, '.', '.')
+    c.fchdir(b, slot(InitSlot.OLD_ROOT))
+    c.umount2(b, '.', k.MNT_DETACH)
+    c.close(b, slot(InitSlot.OLD_ROOT))
+  }
+  c.chdir(b, '/')
+  if (word) {
+    b.about(`linux.rootfsPropagation "${word}"`)
+    c.mount(b, '', '/', 0, propagationFlag(word)!)
+  }
+}

@@ -1,0 +1,57 @@
+/** What every command works with, and the shapes of the commands themselves. */
+import type { Platform } from '../base/platform.ts'
+import type { Session } from '../session/session.ts'
+
+/** Flags that stand before the command. */
+export interface Globals {
+  /** Folder of the containers' state, absolute. */
+  root: string
+  debug: boolean
+  systemdCgroup: boolean
+}
+
+export interface Runtime {
+  readonly platform: Platform
+  readonly host: Session
+  readonly stage: Session
+  readonly init: Session
+  readonly globals: Globals
+  /** Goes to the log at level warning. */
+  warn(message: string): void
+  /** Goes to the log at level debug. */
+  debug(message: string): void
+}
+
+/** Options of `create`, `run` and `run --detach`. */
+export interface CreateOptions {
+  id: string
+  /** As given; relative to the working folder. */
+  bundle: string
+  pidFile: string | null
+  consoleSocket: string | null
+  preserveFds: number
+  noPivot: boolean
+  noNewKeyring: boolean
+}
+
+export interface RunOptions extends CreateOptions {
+  detach: boolean
+  /** Leave the state of the container when it ended. */
+  keep: boolean
+}
+
+export type Status = 'creating' | 'created' | 'running' | 'stopped' | 'paused'
+
+/** What `state` prints (runtime-spec, runtime.md, State), with the extra fields that runc has and engines read. */
+export interface StateView {
+  ociVersion: string
+  id: string
+  pid: number
+  status: Status
+  bundle: string
+  rootfs: string
+  /** RFC 3339, UTC, nanoseconds as zeros. */
+  created: string
+  annotations?: Record<string, string>
+  owner: string
+}

@@ -1,0 +1,57 @@
+/** Slots that the batches of the container room use, by executor. What they hold is said here once. */
+import { Slot } from '../executor/protocol.ts'
+
+const first = Slot.FIRST_FREE
+
+/** In the host executor. */
+export const HostSlot = {
+  /** The sealed memfd while the stage is made. */
+  MEMFD: first,
+  /** Listening socket that the parked init waits on. */
+  LISTENER: first + 1,
+  /** The working folder, to return to. */
+  CWD: first + 2,
+  /** signalfd of a foreground run. */
+  SIGNALS: first + 3,
+  PIDFD: first + 4,
+  /** Exit status of a foreground run. */
+  STATUS: first + 5,
+  /** Tries left in a loop. */
+  TRIES: first + 6,
+  /** Bytes read so far of a file. */
+  COUNT: first + 8,
+  /** Connection to a parked init. */
+  CONNECTION: first + 7,
+} as const
+
+/** In the stage and, inherited, in the init. */
+export const InitSlot = {
+  /** The root of the container's tree of mounts. */
+  ROOT: first,
+  /** What is being mounted. */
+  MOUNT: first + 1,
+  /** Where it is being mounted. */
+  TARGET: first + 2,
+  /** The file system context, for its messages. */
+  FS: first + 3,
+  /** A folder while a path is made. */
+  PARENT: first + 4,
+  /** /dev/null of the host, for masks. */
+  NULL: first + 5,
+  /** The empty read-only file system, for masked folders. */
+  EMPTY: first + 6,
+  /** Pointer to the path of the user's program. */
+  PROGRAM: first + 7,
+  /** Connection of the command that starts a parked init. */
+  CONNECTION: first + 8,
+  /** The host's root, until it is unmounted. */
+  OLD_ROOT: first + 9,
+  /** Non-zero once the working folder has been entered. */
+  ENTERED: first + 10,
+  /** /dev of the container. */
+  DEV: first + 11,
+  /** Stage: pid of the init. */
+  CHILD: first + 12,
+  /** Namespaces to join: one slot each. */
+  NAMESPACES: first + 16,
+} as const

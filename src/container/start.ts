@@ -1,0 +1,84 @@
+/** The `start` command: lets a parked init execute its program. */
+import { RuntError } from '../base/errors.ts'
+import type { Channel } from '../base/platform.ts'
+import { MESSAGE_MAX } from '../executor/protocol.ts'
+import * as k from '../linux/constants.ts'
+import { Batch, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { Session } from '../session/session.ts'
+import { readText } from './files.ts'
+import { PARK_SEQUENCE, type Parked, planPark } from './park.ts'
+import { cannotStart } from './phrases.ts'
+import { explainExecution } from './program.ts'
+import type { Runtime } from './runtime.ts'
+import { HostSlot } from './slots.ts'
+import { START_SOCKET, type Saved, folderOf, loadState } from './state.ts'
+
+/**
+ * Returns when the program is being executed. An init that cannot execute it answers on the connection, and that is thrown here.
+ */
+export function start(runtime: Runtime, id: string): void {
+  const { saved, status } = loadState(runtime, id)
+  if (status !== 'created') throw new RuntError(cannotStart(status))
+  const { host, platform } = runtime
+  const folder = folderOf(runtime, id)
+
+  const b = new Batch(platform.machine)
+  b.about(`container ${id}: ${folder}/${START_SOCKET}`)
+  const connection = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.CONNECTION)
+  c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
+  c.chdir(b, folder)
+  const address = c.unixAddress(b, START_SOCKET)
+  b.call('connect', connection, address.pointer, address.length)
+  // From here on the container counts as running, whatever becomes of us.
+  c.unlinkat(b, k.AT_FDCWD, START_SOCKET)
+  c.fchdir(b, slot(HostSlot.CWD))
+  host.run(b)
+
+  const parked = parkedInit(runtime)
+  const first = parked.receive(Infinity)
+  if (first === null || first === 'timeout') return
+  fail(runtime, saved, first)
+}
+
+/** A channel to an init at the other end of the host's connection. */
+function parkedInit(runtime: Runtime): Channel {
+  const { host, platform } = runtime
+  return {
+    send(message) {
+      const b = new Batch(platform.machine)
+      b.call('sendto', slot(HostSlot.CONNECTION), b.data(message), message.length, k.MSG_NOSIGNAL, 0, 0)
+      host.run(b)
+    },
+    receive() {
+      const b = new Batch(platform.machine)
+      const again = b.label()
+      const lost = b.label()
+      b.patience = Infinity
+      const buffer = b.out(MESSAGE_MAX / 2)
+      b.place(again)
+      const count = b.call('recvfrom', slot(HostSlot.CONNECTION), buffer, buffer.length, 0, 0, 0).on(['ECONNRESET'], lost)
+      b.place(lost)
+      const answer = host.run(b)
+      const length = answer.value(count)!
+      return length > 0 ? answer.bytes(buffer, length) : null
+    },
+    close() {},
+  }
+}
+
+function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
+  const text = readText(runtime.host, runtime.platform.machine, `${folderOf(runtime, saved.id)}/config.json`)
+  const config = JSON.parse(text ?? 'null') as Parked | null
+  if (config === null) throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
+  const batch = new Batch(runtime.platform.machine)
+  planPark(batch, config, saved.program, 0)
+  const session = new Session('init', { send() {}, receive: () => reply, close() {} })
+  session.inherit(batch, PARK_SEQUENCE)
+  try {
+    session.wait(batch)
+  } catch (error) {
+    throw explainExecution(error, config.process.args[0]!, saved.program)
+  }
+  throw new RuntError(`container ${saved.id}: its init gave an answer that means nothing`)
+}

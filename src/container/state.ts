@@ -1,0 +1,144 @@
+/** The state of a container: a folder below the root folder, with state.json in it. */
+import { RuntError } from '../base/errors.ts'
+import type { CgroupPaths } from '../cgroup/manager.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, Batch } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { finishReading, planReading, planWriting } from './files.ts'
+import { unknownId } from './phrases.ts'
+import type { Runtime, StateView, Status } from './runtime.ts'
+
+/** What state.json holds. Version 1 of its format. */
+export interface Saved {
+  format: 1
+  ociVersion: string
+  id: string
+  /** Of the init, in the host's pid namespace; 0 until it is known. */
+  pid: number
+  /** Start of that process in clock ticks since boot (proc_pid_stat(5), field 22): tells it from a later one with its pid. */
+  startTime: string
+  bundle: string
+  rootfs: string
+  created: string
+  annotations: Record<string, string>
+  /** uid of the user who made it. */
+  owner: number
+  cgroup: CgroupPaths | null
+  /** Path of the program in the container, for messages of `start`. */
+  program: string
+}
+
+export interface Loaded {
+  saved: Saved
+  status: Status
+}
+
+export const folderOf = (runtime: Runtime, id: string): string => `${runtime.globals.root}/${id}`
+
+/** Socket that a parked init listens on; gone once the container was started. */
+export const START_SOCKET = 'start.sock'
+
+/** Plans to write state.json. */
+export function planSaving(b: Batch, runtime: Runtime, saved: Saved): void {
+  const path = `${folderOf(runtime, saved.id)}/state.json`
+  b.about(`state (${path})`)
+  planWriting(b, path, JSON.stringify(saved), 0o600)
+}
+
+/** Process state and start time from the text of /proc/PID/stat. */
+export function readStat(text: string): { state: string; startTime: string } {
+  // The command name in brackets may hold anything, brackets included.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return { state: fields[0]!, startTime: fields[19]! }
+}
+
+/** The saved state and whether the process is alive. Throws when there is no such container or its state is not readable. */
+export function loadState(runtime: Runtime, id: string): Loaded {
+  const loaded = tryLoadState(runtime, id)
+  if (loaded === 'missing') throw new RuntError(unknownId(id))
+  if (loaded === 'unfinished')
+    throw new RuntError(`container ${id} has no state yet: it is being created, or that was cut short; delete --force removes it`)
+  return loaded
+}
+
+/** As loadState; 'missing' where nothing is, 'unfinished' where the folder is there but no complete state. */
+export function tryLoadState(runtime: Runtime, id: string): Loaded | 'missing' | 'unfinished' {
+  const { host, platform } = runtime
+  const folder = folderOf(runtime, id)
+  const b = new Batch(platform.machine)
+  const there = b.label()
+  const exists = c.faccessat(b, k.AT_FDCWD, folder, 0).on(ANY, there)
+  b.place(there)
+  const reading = planReading(b, `${folder}/state.json`, 0x4000)
+  const answer = host.run(b)
+  const result = finishReading(host, platform.machine, answer, reading)
+  if ('errno' in result) {
+    if (!answer.ok(exists) || result.errno === 'ENOTDIR') return 'missing'
+    if (result.errno === 'ENOENT') return 'unfinished'
+    throw new RuntError(`state of container ${id} (${folder}/state.json): ${result.errno}`, result.errno)
+  }
+  const saved = parseSaved(result.text, `${folder}/state.json`)
+  return { saved, status: statusOf(runtime, saved) }
+}
+
+function parseSaved(text: string, path: string): Saved {
+  let value: Partial<Saved> | null
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new RuntError(`${path}: not JSON; the file was not written by runt, or is damaged`)
+  }
+  if (typeof value !== 'object' || value === null || value.format !== 1 || typeof value.id !== 'string' || typeof value.pid !== 'number')
+    throw new RuntError(`${path}: not a state that this version of runt can read`)
+  return value as Saved
+}
+
+/** Looks at the process of a container. */
+function statusOf(runtime: Runtime, saved: Saved): Status {
+  if (saved.pid === 0) return 'creating'
+  const { host, platform } = runtime
+  const b = new Batch(platform.machine)
+  const stat = planReading(b, `/proc/${saved.pid}/stat`, 1024)
+  const done = b.label()
+  const parked = c.faccessat(b, k.AT_FDCWD, `${folderOf(runtime, saved.id)}/${START_SOCKET}`, 0).on(ANY, done)
+  b.place(done)
+  const answer = host.run(b)
+  const result = finishReading(host, platform.machine, answer, stat)
+  if ('errno' in result) return 'stopped'
+  const { state, startTime } = readStat(result.text)
+  if (startTime !== saved.startTime || state === 'Z' || state === 'X') return 'stopped'
+  return answer.ok(parked) ? 'created' : 'running'
+}
+
+/** The `state` command (runtime.md, "Query State"). */
+export function state(runtime: Runtime, id: string): StateView {
+  return viewOf(loadState(runtime, id))
+}
+
+export function viewOf({ saved, status }: Loaded): StateView {
+  const live = status === 'created' || status === 'running' || status === 'paused'
+  return {
+    ociVersion: saved.ociVersion,
+    id: saved.id,
+    pid: live ? saved.pid : 0,
+    status,
+    bundle: saved.bundle,
+    rootfs: saved.rootfs,
+    created: saved.created,
+    ...(Object.keys(saved.annotations).length ? { annotations: saved.annotations } : {}),
+    owner: String(saved.owner),
+  }
+}
+
+/** Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error. */
+export function planRemoveFolder(b: Batch, folder: string): void {
+  b.about(`state folder (${folder})`)
+  for (const name of ['state.json', 'state.json.tmp', 'config.json', 'config.json.tmp', START_SOCKET]) {
+    const missing = b.label()
+    c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(['ENOENT'], missing)
+    b.place(missing)
+  }
+  const gone = b.label()
+  c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR).on(['ENOENT'], gone)
+  b.place(gone)
+}

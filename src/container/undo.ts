@@ -1,0 +1,55 @@
+/** Takes back what a failed launch has made. */
+import * as cgroups from '../cgroup/manager.ts'
+import { RuntError } from '../base/errors.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, Batch, load } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import type { Progress } from './create.ts'
+import type { Runtime } from './runtime.ts'
+import { folderOf, planRemoveFolder } from './state.ts'
+
+/** Milliseconds between looks for children that end by themselves, and how often to look. */
+const PAUSE = 5
+const LOOKS = 20
+
+/** Ends the processes, removes cgroup and state folder. What cannot be removed is warned about; `delete --force` tries again. */
+export function undo(runtime: Runtime, id: string, progress: Progress): void {
+  const { host, platform } = runtime
+  try {
+    const b = new Batch(platform.machine)
+    for (const pid of [progress.stage, progress.init]) {
+      if (pid === 0) continue
+      const next = b.label()
+      c.kill(b, pid, k.SIGKILL).on(ANY, next)
+      c.waitid(b, k.P_PID, pid, 0, k.WEXITED).on(ANY, next)
+      b.place(next)
+    }
+    host.recover(b)
+    if (progress.stage !== 0 && progress.init === 0) waitForUnknownInit(runtime)
+    if (progress.cgroup) cgroups.remove(host, platform.machine, progress.cgroup)
+    if (progress.claimed) {
+      const folder = new Batch(platform.machine)
+      planRemoveFolder(folder, folderOf(runtime, id))
+      host.recover(folder)
+    }
+  } catch (error) {
+    if (!(error instanceof RuntError)) throw error
+    runtime.warn(`cleaning up after the failure: ${error.message}`)
+  }
+}
+
+/** An init whose pid never reached us ends when its session does. */
+function waitForUnknownInit(runtime: Runtime): void {
+  runtime.platform.init.close()
+  for (let look = 0; look < LOOKS; look++) {
+    const b = new Batch(runtime.platform.machine)
+    const info = b.out(128)
+    const end = b.label()
+    c.sleep(b, PAUSE)
+    c.waitid(b, k.P_ALL, 0, info, k.WEXITED | k.WNOHANG).on(ANY, end)
+    b.branch(load(info, 32, 16), 'EQUAL', 0, end)
+    b.place(end)
+    const answer = runtime.host.recover(b)
+    if (answer.word(info, 16) > 0) return
+  }
+}

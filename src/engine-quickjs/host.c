@@ -1,0 +1,528 @@
+/*
+ * runt-brain: QuickJS and the brain, as one static program that starts with its heap ready.
+ *
+ * Setting up a JavaScript context and loading the brain's code takes far longer than most commands of a container
+ * runtime. So it is done once, at build time. The program is linked twice:
+ *
+ *   1. with an empty image. Run as `runt-brain SCRIPT OUTPUT` it evaluates SCRIPT, whose completion value is
+ *      the brain's main function, and writes its heap to OUTPUT;
+ *   2. with OUTPUT as the image. Now main() finds a runtime, a context and a function to call.
+ *
+ * This works because the heap lies at a fixed address (section .image, see scripts/build-native.ts), the program is
+ * linked statically without PIE, so that functions and tables keep their addresses in both links (the build compares
+ * the symbol tables), and QuickJS keeps no other state: its few static variables serve Atomics and JS_NewClassID(),
+ * which nobody calls here.
+ *
+ * For the JavaScript side it means: code outside functions runs at build time and must not use `host`, and
+ * Math.random(), seeded at build time, does not exist.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <quickjs.h>
+
+/* Exit status for bugs of runt's own. */
+#define EXIT_BUG 255
+/* Collecting garbage never pays within the life of a command; it starts when a heap this large has been used. */
+#define GC_THRESHOLD (128u << 20)
+
+/* The largest message; MESSAGE_MAX of src/executor/protocol.ts. */
+#ifndef MESSAGE_MAX
+#error "scripts/build-native.ts defines MESSAGE_MAX"
+#endif
+
+/* ---- Heap ---------------------------------------------------------------------------------------------------
+ *
+ * Blocks are cut off a chunk one after the other; freed ones wait in a list of their size class. Each block has
+ * an 8-byte header with its size and, as in glibc's, its payload is 16-byte aligned. Large blocks are mappings.
+ */
+#define CHUNK (1u << 20)
+#define LARGE (128u << 10)
+#define SMALL 1024u
+#define CLASSES (SMALL / 16 + 1 + 4 * 8)
+#define MAPPED 1u /* in `size`: a mapping of its own */
+
+struct block {
+  uint64_t size; /* header and payload */
+  struct block *next; /* while free; payload otherwise */
+};
+
+#define MAGIC 0x3167616d69746e72 /* "rntimag1" */
+
+struct image {
+  uint64_t magic; /* MAGIC in the second link */
+  JSRuntime *runtime;
+  JSContext *context;
+  JSValue main;
+  uint8_t *next, *end; /* the rest of the current chunk */
+  struct block *free[CLASSES];
+};
+
+extern struct image image; /* the start of section .image; the build-time heap follows */
+extern uint8_t image_end[];
+
+/* The size class of a block, and the size of the blocks of that class. */
+static unsigned class_of(size_t size, size_t *rounded) {
+  if (size <= SMALL) {
+    *rounded = (size + 15) & ~(size_t)15;
+    return *rounded / 16;
+  }
+  unsigned log = 63 - __builtin_clzl(size - 1); /* 2^log < size <= 2^(log+1); four classes between the two */
+  unsigned quarter = (size - 1) >> (log - 2) & 3;
+  *rounded = (size_t)(5 + quarter) << (log - 2);
+  return SMALL / 16 + 1 + (log - 10) * 4 + quarter;
+}
+
+static void *new_chunk(size_t size) {
+  uint8_t *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return chunk == MAP_FAILED ? NULL : chunk;
+}
+
+static void *heap_alloc(JSMallocState *state, size_t size) {
+  if (size == 0 || size > SIZE_MAX / 2) return NULL;
+  struct block *block;
+  size_t rounded;
+  if (image.magic == MAGIC && size + 8 > LARGE) {
+    rounded = (size + 16 + 4095) & ~(size_t)4095;
+    uint8_t *map = new_chunk(rounded);
+    if (map == NULL) return NULL;
+    block = (struct block *)(map + 8);
+    block->size = rounded | MAPPED;
+  } else {
+    /* Large blocks of the build time lie in the image and are not used again. */
+    unsigned class = size + 8 > LARGE ? 0 : class_of(size + 8, &rounded);
+    if (class == 0) rounded = (size + 8 + 15) & ~(size_t)15;
+    block = image.free[class];
+    if (block != NULL) {
+      image.free[class] = block->next;
+    } else {
+      if ((size_t)(image.end - image.next) < rounded) {
+        uint8_t *chunk = image.magic == MAGIC ? new_chunk(CHUNK) : NULL;
+        if (chunk == NULL) return NULL;
+        image.next = chunk + 8;
+        image.end = chunk + CHUNK;
+      }
+      block = (struct block *)image.next;
+      image.next += rounded;
+    }
+    block->size = rounded;
+  }
+  state->malloc_count++;
+  state->malloc_size += rounded;
+  return &block->next;
+}
+
+static struct block *block_of(const void *payload) {
+  return (struct block *)((uint8_t *)payload - 8);
+}
+
+static size_t heap_usable_size(const void *payload) {
+  uint64_t size = payload == NULL ? 0 : block_of(payload)->size;
+  return size & MAPPED ? (size & ~(uint64_t)MAPPED) - 16 : size ? size - 8 : 0;
+}
+
+static void heap_free(JSMallocState *state, void *payload) {
+  if (payload == NULL) return;
+  struct block *block = block_of(payload);
+  size_t size = block->size & ~(uint64_t)MAPPED, rounded;
+  state->malloc_count--;
+  state->malloc_size -= size;
+  if (block->size & MAPPED) {
+    munmap((uint8_t *)block - 8, size);
+    return;
+  }
+  if (size > LARGE) return;
+  unsigned class = class_of(size, &rounded);
+  block->next = image.free[class];
+  image.free[class] = block;
+}
+
+static void *heap_realloc(JSMallocState *state, void *payload, size_t size) {
+  if (payload == NULL) return heap_alloc(state, size);
+  if (size == 0) {
+    heap_free(state, payload);
+    return NULL;
+  }
+  size_t usable = heap_usable_size(payload);
+  if (size <= usable && size >= usable / 2) return payload;
+  struct block *block = block_of(payload);
+  if ((block->size & MAPPED) && size + 8 > LARGE) {
+    if (size > SIZE_MAX / 2) return NULL;
+    size_t old = block->size & ~(uint64_t)MAPPED, rounded = (size + 16 + 4095) & ~(size_t)4095;
+    uint8_t *map = mremap((uint8_t *)block - 8, old, rounded, MREMAP_MAYMOVE);
+    if (map == MAP_FAILED) return NULL;
+    state->malloc_size += rounded - old;
+    block = (struct block *)(map + 8);
+    block->size = rounded | MAPPED;
+    return &block->next;
+  }
+  void *moved = heap_alloc(state, size);
+  if (moved == NULL) return NULL;
+  memcpy(moved, payload, usable < size ? usable : size);
+  heap_free(state, payload);
+  return moved;
+}
+
+/* ---- Text ---------------------------------------------------------------------------------------------------
+ *
+ * As in src/base/bytes.ts: a byte that is not part of valid UTF-8 is kept as the lone surrogate U+DC80..U+DCFF.
+ * QuickJS itself writes and reads a lone surrogate as three bytes, of which the first is 0xED.
+ */
+
+/* Length of the valid UTF-8 sequence at `p`, 0 if there is none (Unicode 15, table 3-7). */
+static size_t sequence(const uint8_t *p, const uint8_t *end) {
+  uint8_t c = *p;
+  size_t length = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+  if (length < 2) return length;
+  if ((size_t)(end - p) < length) return 0;
+  uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80, high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+  if (p[1] < low || p[1] > high) return 0;
+  for (size_t i = 2; i < length; i++)
+    if ((p[i] & 0xc0) != 0x80) return 0;
+  return length;
+}
+
+static JSValue decode(JSContext *ctx, const uint8_t *bytes, size_t length) {
+  const uint8_t *end = bytes + length, *p = bytes;
+  for (size_t n; p < end && (n = sequence(p, end)) > 0;) p += n;
+  if (p == end) return JS_NewStringLen(ctx, (const char *)bytes, length);
+  uint8_t *copy = js_malloc(ctx, length * 3), *q = copy;
+  if (copy == NULL) return JS_EXCEPTION;
+  for (p = bytes; p < end;) {
+    size_t n = sequence(p, end);
+    if (n == 0) {
+      *q++ = 0xed;
+      *q++ = 0xb0 | *p >> 6; /* U+DC00 + byte */
+      *q++ = 0x80 | (*p++ & 0x3f);
+    }
+    while (n-- > 0) *q++ = *p++;
+  }
+  JSValue text = JS_NewStringLen(ctx, (const char *)copy, q - copy);
+  js_free(ctx, copy);
+  return text;
+}
+
+/* The bytes of a string in memory that js_free() returns; any other lone surrogate becomes U+FFFD. */
+static uint8_t *encode(JSContext *ctx, JSValueConst text, size_t *length) {
+  size_t n;
+  const char *chars = JS_ToCStringLen(ctx, &n, text);
+  if (chars == NULL) return NULL;
+  uint8_t *bytes = js_malloc(ctx, n + 1), *q = bytes;
+  if (bytes != NULL) {
+    if (memchr(chars, 0xed, n) == NULL) {
+      memcpy(bytes, chars, n);
+      q += n;
+    } else {
+      const uint8_t *p = (const uint8_t *)chars, *end = p + n;
+      while (p < end) {
+        if (*p != 0xed || p[1] < 0xa0) {
+          *q++ = *p++;
+          continue;
+        }
+        unsigned low = (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu); /* U+D000 + low */
+        if (low >= 0xc80 && low <= 0xcff) {
+          *q++ = low & 0xff;
+        } else {
+          memcpy(q, "\xef\xbf\xbd", 3);
+          q += 3;
+        }
+        p += 3;
+      }
+    }
+  }
+  JS_FreeCString(ctx, chars);
+  *length = q - bytes;
+  return bytes;
+}
+
+/* ---- The functions of the object `host` ------------------------------------------------------------------------ */
+
+static int write_all(int fd, const uint8_t *bytes, size_t length) {
+  while (length > 0) {
+    ssize_t n = write(fd, bytes, length);
+    if (n >= 0) {
+      bytes += n;
+      length -= n;
+    } else if (errno == EAGAIN) {
+      struct pollfd ready = {.fd = fd, .events = POLLOUT};
+      poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      return -errno;
+    }
+  }
+  return 0;
+}
+
+/* Reads the integer arguments from `first` on; false after an exception. */
+static int integers(JSContext *ctx, JSValueConst *argv, int first, int count, int64_t *values) {
+  for (int i = 0; i < count; i++)
+    if (JS_ToInt64(ctx, &values[i], argv[first + i])) return 0;
+  return 1;
+}
+
+static int64_t milliseconds(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* send(fd, buffer, offset, length): 0 or -errno. One message. */
+static JSValue host_send(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t fd, range[2];
+  size_t size;
+  uint8_t *bytes = JS_GetArrayBuffer(ctx, &size, argv[1]);
+  if (bytes == NULL || !integers(ctx, argv, 0, 1, &fd) || !integers(ctx, argv, 2, 2, range)) return JS_EXCEPTION;
+  if (range[0] < 0 || range[1] < 0 || range[0] > (int64_t)size || range[1] > (int64_t)size - range[0])
+    return JS_ThrowRangeError(ctx, "send: range outside of the buffer");
+  ssize_t n;
+  do n = send(fd, bytes + range[0], range[1], MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
+  return JS_NewInt32(ctx, n < 0 ? -errno : 0);
+}
+
+/* receive(fd, buffer, timeoutMs): length of the message, 0 at the end, -EAGAIN after the time, -errno. Time < 0: no limit. */
+static JSValue host_receive(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t fd, timeout;
+  size_t size;
+  uint8_t *bytes = JS_GetArrayBuffer(ctx, &size, argv[1]);
+  if (bytes == NULL || !integers(ctx, argv, 0, 1, &fd) || !integers(ctx, argv, 2, 1, &timeout)) return JS_EXCEPTION;
+  int64_t end = timeout < 0 ? 0 : milliseconds(CLOCK_MONOTONIC) + timeout;
+  for (;;) {
+    if (timeout >= 0) {
+      int64_t left = end - milliseconds(CLOCK_MONOTONIC);
+      struct pollfd ready = {.fd = fd, .events = POLLIN};
+      int n = poll(&ready, 1, left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left);
+      if (n == 0 && milliseconds(CLOCK_MONOTONIC) >= end) return JS_NewInt32(ctx, -EAGAIN);
+      if (n == 0 || (n < 0 && errno == EINTR)) continue;
+      if (n < 0) return JS_NewInt32(ctx, -errno);
+    }
+    ssize_t n = recv(fd, bytes, size, 0);
+    if (n >= 0) return JS_NewInt32(ctx, n);
+    if (errno != EINTR) return JS_NewInt32(ctx, errno == ECONNRESET ? 0 : -errno);
+  }
+}
+
+/* write(fd, text): 0 or -errno. */
+static JSValue host_write(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t fd;
+  size_t length;
+  if (!integers(ctx, argv, 0, 1, &fd)) return JS_EXCEPTION;
+  uint8_t *bytes = encode(ctx, argv[1], &length);
+  if (bytes == NULL) return JS_EXCEPTION;
+  int error = write_all(fd, bytes, length);
+  js_free(ctx, bytes);
+  return JS_NewInt32(ctx, error);
+}
+
+/* Where messages are received. Zero pages until then, unlike those of a JavaScript buffer. */
+static uint8_t message[MESSAGE_MAX];
+
+static void free_bytes(JSRuntime *rt, void *opaque, void *bytes) {
+  js_free_rt(rt, bytes);
+}
+
+/* encode(text): ArrayBuffer */
+static JSValue host_encode(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  size_t length;
+  uint8_t *bytes = encode(ctx, argv[0], &length);
+  return bytes == NULL ? JS_EXCEPTION : JS_NewArrayBuffer(ctx, bytes, length, free_bytes, NULL, 0);
+}
+
+/* decode(buffer, offset, length): string */
+static JSValue host_decode(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t range[2];
+  size_t size;
+  uint8_t *bytes = JS_GetArrayBuffer(ctx, &size, argv[0]);
+  if (bytes == NULL || !integers(ctx, argv, 1, 2, range)) return JS_EXCEPTION;
+  if (range[0] < 0 || range[1] < 0 || range[0] > (int64_t)size || range[1] > (int64_t)size - range[0])
+    return JS_ThrowRangeError(ctx, "decode: range outside of the buffer");
+  return decode(ctx, bytes + range[0], range[1]);
+}
+
+/* close(fd) */
+static JSValue host_close(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t fd;
+  if (!integers(ctx, argv, 0, 1, &fd)) return JS_EXCEPTION;
+  close(fd);
+  return JS_UNDEFINED;
+}
+
+/* exit(status) */
+static JSValue host_exit(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t status;
+  if (!integers(ctx, argv, 0, 1, &status)) return JS_EXCEPTION;
+  _exit(status);
+}
+
+/* now(): milliseconds since 1970 */
+static JSValue host_now(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  return JS_NewInt64(ctx, milliseconds(CLOCK_REALTIME));
+}
+
+static JSValue strings(JSContext *ctx, char **list) {
+  JSValue array = JS_NewArray(ctx);
+  for (uint32_t i = 0; list[i] != NULL; i++) {
+    JSValue text = decode(ctx, (uint8_t *)list[i], strlen(list[i]));
+    if (JS_IsException(text) || JS_SetPropertyUint32(ctx, array, i, text) < 0) return JS_EXCEPTION;
+  }
+  return array;
+}
+
+static char **arguments;
+
+/* args(): the arguments without the program's name */
+static JSValue host_args(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  return strings(ctx, arguments[0] == NULL ? arguments : arguments + 1);
+}
+
+/* env(): "NAME=value" strings */
+static JSValue host_env(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  return strings(ctx, environ);
+}
+
+static const JSCFunctionListEntry host_functions[] = {
+    JS_CFUNC_DEF("send", 4, host_send),     JS_CFUNC_DEF("receive", 3, host_receive),
+    JS_CFUNC_DEF("write", 2, host_write),   JS_CFUNC_DEF("encode", 1, host_encode),
+    JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
+    JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now),
+    JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
+#if defined(__x86_64__)
+    JS_PROP_STRING_DEF("machine", "x86_64", JS_PROP_ENUMERABLE),
+#elif defined(__aarch64__)
+    JS_PROP_STRING_DEF("machine", "aarch64", JS_PROP_ENUMERABLE),
+#else
+#error "runt runs on x86-64 and arm64"
+#endif
+};
+
+/* ---- musl ----------------------------------------------------------------------------------------------------
+ *
+ * Debian's libquickjs is compiled against glibc's headers with _FORTIFY_SOURCE. The program is linked with musl, whose
+ * start takes no time; glibc's asks the processor for its features some thirty times, which traps under a hypervisor.
+ */
+int __snprintf_chk(char *buffer, size_t size, int flag, size_t room, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  int n = vsnprintf(buffer, size < room ? size : room, format, values);
+  va_end(values);
+  return n;
+}
+
+int __vsnprintf_chk(char *buffer, size_t size, int flag, size_t room, const char *format, va_list values) {
+  return vsnprintf(buffer, size < room ? size : room, format, values);
+}
+
+int __fprintf_chk(FILE *file, int flag, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  int n = vfprintf(file, format, values);
+  va_end(values);
+  return n;
+}
+
+/* ---- Start -------------------------------------------------------------------------------------------------- */
+
+/* An exception that nobody caught is a bug of runt's. */
+static void die(JSContext *ctx) {
+  JSValue error = JS_GetException(ctx);
+  const char *message = JS_ToCString(ctx, error);
+  JSValue stack = JS_IsError(ctx, error) ? JS_GetPropertyStr(ctx, error, "stack") : JS_UNDEFINED;
+  const char *lines = JS_IsUndefined(stack) ? NULL : JS_ToCString(ctx, stack);
+  dprintf(2, "runt: internal error: %s\n%s", message ? message : "out of memory", lines ? lines : "");
+  _exit(EXIT_BUG);
+}
+
+static int failed(const char *what) {
+  dprintf(2, "runt-brain: %s: %s\n", what, strerror(errno));
+  return EXIT_BUG;
+}
+
+/* First link: builds the heap and writes it to a file. */
+static int build(const char *script, const char *output) {
+  uint8_t *start = (uint8_t *)&image;
+  image.next = start + ((sizeof image + 15) & ~(size_t)15) + 8;
+  image.end = image_end;
+
+  int fd = open(script, O_RDONLY | O_CLOEXEC);
+  off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+  char *source = size < 0 ? NULL : calloc(1, size + 1);
+  if (source == NULL || pread(fd, source, size, 0) != size) return failed(script);
+  close(fd);
+
+  /* Compiled in a runtime of its own, so that the image holds none of the compiler's leftovers. */
+  size_t length;
+  JSRuntime *compiler = JS_NewRuntime();
+  JSContext *compile = JS_NewContext(compiler);
+  JS_SetStripInfo(compiler, JS_STRIP_SOURCE);
+  JSValue code = JS_Eval(compile, source, size, "runt.js", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
+  if (JS_IsException(code)) die(compile);
+  uint8_t *bytecode = JS_WriteObject(compile, &length, code, JS_WRITE_OBJ_BYTECODE);
+  if (bytecode == NULL) die(compile);
+
+  static const JSMallocFunctions heap = {heap_alloc, heap_free, heap_realloc, heap_usable_size};
+  JSRuntime *rt = JS_NewRuntime2(&heap, NULL);
+  JSContext *ctx = rt == NULL ? NULL : JS_NewContextRaw(rt);
+  if (ctx == NULL) return failed("out of memory");
+  JS_SetGCThreshold(rt, GC_THRESHOLD);
+  JS_AddIntrinsicBaseObjects(ctx);
+  JS_AddIntrinsicDate(ctx);
+  JS_AddIntrinsicEval(ctx);
+  JS_AddIntrinsicRegExp(ctx);
+  JS_AddIntrinsicJSON(ctx);
+  JS_AddIntrinsicProxy(ctx);
+  JS_AddIntrinsicMapSet(ctx);
+  JS_AddIntrinsicTypedArrays(ctx);
+  JS_AddIntrinsicPromise(ctx);
+
+  JSValue global = JS_GetGlobalObject(ctx), host = JS_NewObject(ctx);
+  JS_SetPropertyFunctionList(ctx, host, host_functions, sizeof host_functions / sizeof *host_functions);
+  JS_SetPropertyStr(ctx, host, "message", JS_NewArrayBuffer(ctx, message, sizeof message, NULL, NULL, 0));
+  JS_SetPropertyStr(ctx, global, "host", host);
+  static const char prepare[] = "delete Math.random";
+  JS_FreeValue(ctx, JS_Eval(ctx, prepare, sizeof prepare - 1, "host.c", 0));
+  JS_FreeValue(ctx, global);
+
+  JSValue main = JS_EvalFunction(ctx, JS_ReadObject(ctx, bytecode, length, JS_READ_OBJ_BYTECODE));
+  if (JS_IsException(main)) die(ctx);
+  if (!JS_IsFunction(ctx, main)) return failed("the script does not end in a function");
+  JS_RunGC(rt);
+
+  image.runtime = rt;
+  image.context = ctx;
+  image.main = main;
+  image.magic = MAGIC;
+  /* Free blocks among the image's pages would cost a copied page each. New ones come from a fresh chunk. */
+  size_t used = (image.next - start + 4095) & ~(size_t)4095;
+  memset(image.free, 0, sizeof image.free);
+  image.next = image.end = NULL;
+
+  fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0 || (errno = -write_all(fd, start, used)) != 0 || close(fd) != 0) return failed(output);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (image.magic != MAGIC) {
+    if (argc == 3) return build(argv[1], argv[2]);
+    dprintf(2, "usage: runt-brain SCRIPT OUTPUT\n");
+    return EXIT_BUG;
+  }
+  arguments = argv;
+  JSContext *ctx = image.context;
+  JS_UpdateStackTop(image.runtime);
+  JSValue status = JS_Call(ctx, image.main, JS_UNDEFINED, 0, NULL);
+  int32_t code;
+  if (JS_IsException(status) || JS_ToInt32(ctx, &code, status)) die(ctx);
+  _exit(code);
+}

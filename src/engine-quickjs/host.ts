@@ -1,0 +1,29 @@
+import type { Machine } from '../base/platform.ts'
+
+/** What host.c gives to the brain. None of it may be used while modules are evaluated: that happens at build time. */
+export interface Host {
+  readonly machine: Machine
+  /** Memory for one received message. */
+  readonly message: ArrayBuffer
+  /** Sends one message. Returns 0 or the negative errno. */
+  send(fd: number, buffer: ArrayBufferLike, offset: number, length: number): number
+  /**
+   * Receives one message into `buffer`. Returns its length, 0 at the end of the session, a negative errno
+   * otherwise; -EAGAIN stands for a timeout. A negative `timeoutMs` waits for ever.
+   */
+  receive(fd: number, buffer: ArrayBufferLike, timeoutMs: number): number
+  /** Writes all of the text. Returns 0 or the negative errno. */
+  write(fd: number, text: string): number
+  encode(text: string): ArrayBuffer
+  decode(buffer: ArrayBufferLike, offset: number, length: number): string
+  close(fd: number): void
+  exit(status: number): never
+  /** Milliseconds since 1970-01-01 UTC. */
+  now(): number
+  /** The arguments without the program's name. */
+  args(): string[]
+  /** "NAME=value" strings. */
+  env(): string[]
+}
+
+export const host = (globalThis as unknown as { host: Host }).host

@@ -1,0 +1,131 @@
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { buildBrain, ownMachine } from '../../scripts/brain.ts'
+import { buildLauncher } from '../../scripts/launcher.ts'
+import { root } from '../../scripts/tools.ts'
+import { decodeUtf8 } from '../base/bytes.ts'
+
+const here = dirname(fileURLToPath(import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'runt-native-'))
+const runt = join(folder, 'runt')
+const test = suite('native')
+
+test.before(async () => {
+  buildLauncher(runt, ownMachine)
+  await buildBrain(join(here, 'testing/brain.ts'), `${runt}-brain`)
+})
+
+test.after(() => rmSync(folder, { recursive: true }))
+
+function run(args: readonly string[], env: Record<string, string> = {}) {
+  const { status, signal, stdout, stderr } = spawnSync(runt, args, { env, timeout: 20_000 })
+  return { status, signal, stdout: stdout.toString(), stderr: stderr.toString() }
+}
+
+/** Runs with arguments that are not text, by way of a shell. */
+function runBytes(args: readonly Uint8Array[]): string {
+  const words = args.map(
+    (bytes) => `"$(printf '${[...bytes].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')}')"`,
+  )
+  const { stdout } = spawnSync('sh', ['-c', `exec '${runt}' units ${words.join(' ')}`], { timeout: 20_000 })
+  return stdout.toString()
+}
+
+test('the exit status of the brain is that of the command', () => {
+  assert.is(run(['0']).status, 0)
+  assert.is(run(['7']).status, 7)
+})
+
+test('the launcher performs batches', () => {
+  const { status, stdout } = run(['pid'])
+  assert.is(status, 0)
+  assert.match(stdout, /^\d+$/)
+})
+
+test('the environment reaches the brain', () => {
+  assert.is(run(['env', 'A'], { A: 'b=c é' }).stdout, 'b=c é')
+  assert.is(run(['env', 'A'], {}).stdout, 'unset')
+})
+
+test('after handing over the launcher ends on its own', () => {
+  assert.is(run(['hand-over']).status, 42)
+})
+
+test('a bug is reported with its stack, status 255', () => {
+  const { status, stderr } = run(['bug'])
+  assert.is(status, 255)
+  assert.match(stderr, /^runt: internal error: TypeError: a bug\n {4}at start \(runt.js:\d+:\d+\)\n/)
+})
+
+test('bytes survive as in the TypeScript conversions, both ways', () => {
+  const interesting = [
+    0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xb2, 0xb3, 0xbf, 0xc0, 0xc2, 0xc3, 0xdf, 0xe0, 0xe2, 0xed, 0xef, 0xf0,
+    0xf1, 0xf4, 0xf5, 0xff,
+  ]
+  let seed = 1
+  const random = (limit: number) => {
+    seed = (seed * 48271) % 0x7fff_ffff
+    return seed % limit
+  }
+  const samples = [new TextEncoder().encode('naïve 漢字 😀')]
+  for (let i = 0; i < 400; i++)
+    samples.push(Uint8Array.from({ length: 1 + random(8) }, () => interesting[random(interesting.length)]!))
+  const lines = runBytes(samples).trimEnd().split('\n')
+  assert.is(lines.length, samples.length)
+  lines.forEach((line, i) => {
+    const { units, bytes } = JSON.parse(line)
+    const text = decodeUtf8(samples[i]!)
+    assert.equal(
+      units,
+      Array.from({ length: text.length }, (_, k) => text.charCodeAt(k)),
+    )
+    assert.equal(bytes, [...samples[i]!])
+  })
+})
+
+test('a lone surrogate that stands for no byte is written as U+FFFD', () => {
+  assert.is(run(['lone']).stdout, '\ufffdx\ufffd')
+})
+
+test('large data is parsed and written', () => {
+  assert.is(run(['large']).status, 0)
+})
+
+test('waiting for a message ends after the time', () => {
+  assert.is(run(['timeout']).status, 0)
+})
+
+test('commander parses, and reports mistakes', () => {
+  assert.is(run(['parse', 'greet', 'you', '--times', '3']).stdout, 'you 3')
+  assert.match(run(['parse', 'greet', '--help']).stdout, /^Usage: test greet \[options\] <name>\n/)
+  const unknown = run(['parse', 'great', 'you'])
+  assert.is(unknown.status, 1)
+  assert.match(unknown.stderr, /unknown command 'great'\n\(Did you mean greet\?\)/)
+})
+
+test('a missing or broken brain is named', () => {
+  const other = join(folder, 'other')
+  copyFileSync(runt, other)
+  const missing = spawnSync(other)
+  assert.is(missing.status, 255)
+  assert.is(missing.stderr.toString(), `runt: its brain is missing: ${other}-brain\n`)
+  writeFileSync(`${other}-brain`, 'text', { mode: 0o755 })
+  const broken = spawnSync(other)
+  assert.is(broken.status, 255)
+  assert.is(broken.stderr.toString(), `runt: cannot execute its brain: ${other}-brain\n`)
+})
+
+test('dist/runt, if it is built, knows its version', () => {
+  const built = join(root, 'dist/runt')
+  if (!existsSync(built)) return
+  const { status, stdout } = spawnSync(built, ['--version'], { timeout: 20_000 })
+  assert.is(status, 0)
+  assert.match(stdout.toString(), /\d+\.\d+\.\d+/)
+})
+
+test.run()

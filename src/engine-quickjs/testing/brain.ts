@@ -1,0 +1,71 @@
+/** A brain for native.test.ts: its first argument says what to do. */
+import { Command, CommanderError } from 'commander'
+import { Flag } from '../../executor/protocol.ts'
+import { Batch } from '../../session/batch.ts'
+import { Session } from '../../session/session.ts'
+import { encodeUtf8 } from '../bytes.ts'
+import { openPlatform } from '../platform.ts'
+
+let parsed = ''
+const program = new Command('test').exitOverride().enablePositionalOptions()
+program
+  .command('greet')
+  .argument('<name>')
+  .option('--times <n>', 'how often', '1')
+  .action((name, options) => {
+    parsed = `${name} ${options.times}`
+  })
+
+export function start(): number {
+  const platform = openPlatform()
+  const [command, ...args] = platform.args
+  const host = new Session('host', platform.host)
+  switch (command) {
+    case 'pid': {
+      const batch = new Batch(platform.machine)
+      const pid = batch.call('getpid')
+      platform.stdout(`${host.run(batch).value(pid)}`)
+      return 0
+    }
+    case 'units':
+      for (const arg of args) {
+        const units = Array.from({ length: arg.length }, (_, i) => arg.charCodeAt(i))
+        platform.stdout(`${JSON.stringify({ units, bytes: Array.from(encodeUtf8(arg)) })}\n`)
+      }
+      return 0
+    case 'env':
+      platform.stdout(platform.env[args[0]!] ?? 'unset')
+      return 0
+    case 'lone':
+      platform.stdout('\ud800x\udc00')
+      return 0
+    case 'large': {
+      const text = JSON.stringify({
+        filler: 'é'.repeat(8_000_000),
+        list: Array.from({ length: 100_000 }, (_, i) => ({ i })),
+      })
+      return JSON.stringify(JSON.parse(text)) === text ? 0 : 1
+    }
+    case 'timeout':
+      return platform.stage.receive(20) === 'timeout' && platform.stage.receive(0) === 'timeout' ? 0 : 1
+    case 'hand-over': {
+      const batch = new Batch(platform.machine)
+      batch.call('exit_group', 42)
+      host.send(batch, Flag.SILENT)
+      return platform.handOver() as never
+    }
+    case 'bug':
+      throw new TypeError('a bug')
+    case 'parse':
+      try {
+        program.parse(args, { from: 'user' })
+        platform.stdout(parsed)
+        return 0
+      } catch (error) {
+        if (error instanceof CommanderError) return error.exitCode
+        throw error
+      }
+    default:
+      return Number(command)
+  }
+}

@@ -1,0 +1,116 @@
+/** What the launcher (dist/runt) does first: it starts the brain and gives it three sessions. */
+
+import { EXIT_BRAIN_LOST, Flag, Slot } from '../executor/protocol.ts'
+import {
+  AF_UNIX,
+  AT_FDCWD,
+  F_DUPFD_CLOEXEC,
+  PR_SET_PDEATHSIG,
+  SOCK_CLOEXEC,
+  SOCK_SEQPACKET,
+} from '../linux/constants.ts'
+import { ANY, at, Batch, type Label, load, type Machine, type OutPointer, type Step, slot } from './batch.ts'
+import * as calls from './calls.ts'
+
+const CLONE_VM = 0x100
+const CLONE_VFORK = 0x4000
+const STDERR = 2
+const SIGCHLD = 17
+const SIGKILL = 9
+const ENOENT = -2
+
+/** The brain finds its sessions here; src/engine-quickjs/platform.ts. */
+const BRAIN_DESCRIPTORS = [3, 4, 5] as const
+/** The launcher's own descriptors are moved up to here or beyond: out of the way of the numbers above. */
+const OWN_DESCRIPTORS = 10
+/** Longest path of the brain: PATH_MAX less the suffix. */
+const PATH_ROOM = 4096 - 8
+
+/** "-brain" and its NUL as a little-endian 64-bit word, for one store. */
+const SUFFIX = '-brain'
+const SUFFIX_WORD = [...SUFFIX].reduceRight((word, char) => (word << 8n) | BigInt(char.charCodeAt(0)), 0n)
+
+/**
+ * The boot batch as a message, for `launcherImage`. It makes three SOCK_SEQPACKET pairs, keeps one end of each in
+ * `Slot.SESSION`, `STAGE_SESSION` and `INIT_SESSION`, and executes the program next to the launcher whose name ends in `-brain`,
+ * with the other ends as its descriptors 3, 4 and 5, the launcher's arguments and its environment. The caller's descriptors stay
+ * open in the launcher and are closed in the brain. The brain does not outlive the launcher (PR_SET_PDEATHSIG).
+ *
+ * The child shares memory with the waiting launcher (as vfork(2) does), which is cheaper than copying page tables. That
+ * is safe because the executor has no stack and a child's operations store their results in places of their own.
+ *
+ * When something fails, a line on stderr says what, and the exit status is 255.
+ */
+export function bootMessage(machine: Machine): Uint8Array {
+  const b = new Batch(machine)
+  const failures: { label: Label; text: string }[] = []
+  const must = (step: Step, text: string): Step => {
+    let failure = failures.find((known) => known.text === text)
+    if (!failure) {
+      failure = { label: b.label(), text }
+      failures.push(failure)
+    }
+    return step.on(ANY, failure.label)
+  }
+  const noSession = 'cannot make the sessions with its brain: socketpair or fcntl failed'
+
+  const path = b.out(PATH_ROOM + 8)
+  const length = must(
+    b.call('readlinkat', AT_FDCWD, '/proc/self/exe', path, PATH_ROOM),
+    'cannot find its own path: readlink /proc/self/exe failed',
+  )
+  b.store(64, b.add(path, length), SUFFIX_WORD)
+
+  const keep = [Slot.SESSION, Slot.STAGE_SESSION, Slot.INIT_SESSION]
+  const moved = (pair: OutPointer, end: 0 | 1): Step => {
+    const step = must(calls.fcntl(b, load(pair, 32, 4 * end), F_DUPFD_CLOEXEC, OWN_DESCRIPTORS), noSession)
+    calls.close(b, load(pair, 32, 4 * end))
+    return step
+  }
+  const brainEnds = keep.map((kept) => {
+    const pair = b.out(8)
+    must(b.call('socketpair', AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), noSession)
+    moved(pair, 0).keep(kept)
+    return moved(pair, 1)
+  })
+
+  const child = b.label()
+  const end = b.label()
+  must(calls.clone(b, CLONE_VM | CLONE_VFORK | SIGCHLD, child), 'cannot fork its brain').keep(Slot.BRAIN)
+  for (const own of brainEnds) calls.close(b, own)
+  b.jump(end)
+
+  b.place(child)
+  brainEnds.forEach((own, i) => {
+    must(b.call('dup3', own, BRAIN_DESCRIPTORS[i]!, 0), noSession)
+  })
+  const closed = b.label()
+  // Linux 5.9. Without it the brain holds the caller's descriptors too, which does no harm.
+  b.call('close_range', 6, 0xffff_ffff, 0).on(ANY, closed)
+  b.place(closed)
+  must(calls.prctl(b, PR_SET_PDEATHSIG, SIGKILL), 'prctl(PR_SET_PDEATHSIG) failed')
+  const failed = b.label()
+  const execution = b.call('execve', path, slot(Slot.ARGV), slot(Slot.ENVP)).on(ANY, failed)
+
+  const complain = (text: string) => calls.write(b, STDERR, text)
+  b.place(failed)
+  const missing = b.label()
+  const named = b.label()
+  b.branch(execution, 'EQUAL', ENOENT, missing)
+  complain('runt: cannot execute its brain: ')
+  b.jump(named)
+  b.place(missing)
+  complain('runt: its brain is missing: ')
+  b.place(named)
+  b.call('write', STDERR, at(path, 0), b.add(length, SUFFIX.length))
+  complain('\n')
+  b.call('exit_group', EXIT_BRAIN_LOST)
+
+  for (const { label, text } of failures) {
+    b.place(label)
+    complain(`runt: ${text}\n`)
+    b.call('exit_group', EXIT_BRAIN_LOST)
+  }
+  b.place(end)
+  return b.encode(0, Flag.SILENT)
+}

@@ -1,0 +1,137 @@
+/** Shows a system call as strace(1) does, from the arguments that the batch was built with. */
+import { Kind } from '../executor/protocol.ts'
+import { describeErrno } from '../linux/errno.ts'
+import type { SyscallName } from '../linux/syscalls.ts'
+import { type Arg, Step } from './batch.ts'
+import type { Answer } from './session.ts'
+
+/** How an argument is shown: d decimal, o octal, x hexadecimal, f descriptor or AT_FDCWD, s string, p pointer. */
+const shapes: Partial<Record<SyscallName, string>> = {
+  read: 'fpd',
+  write: 'fsd',
+  close: 'f',
+  openat: 'fsxo',
+  openat2: 'fssd',
+  newfstatat: 'fspx',
+  statx: 'fsxxp',
+  readlinkat: 'fspd',
+  getdents64: 'fpd',
+  fcntl: 'fdx',
+  dup3: 'ffx',
+  close_range: 'ddx',
+  faccessat: 'fsd',
+  faccessat2: 'fsdx',
+  mkdirat: 'fso',
+  mknodat: 'fsox',
+  symlinkat: 'sfs',
+  linkat: 'fsfsx',
+  unlinkat: 'fsx',
+  renameat: 'fsfs',
+  renameat2: 'fsfsx',
+  fchmod: 'fo',
+  fchmodat: 'fso',
+  fchown: 'fdd',
+  fchownat: 'fsddx',
+  umask: 'o',
+  chdir: 's',
+  fchdir: 'f',
+  chroot: 's',
+  mount: 'sssxs',
+  umount2: 'sx',
+  pivot_root: 'ss',
+  open_tree: 'fsx',
+  move_mount: 'fsfsx',
+  fsopen: 'sx',
+  fsconfig: 'fdssd',
+  fsmount: 'fxx',
+  mount_setattr: 'fsxsd',
+  fstatfs: 'fp',
+  clone: 'xpppp',
+  clone3: 'sd',
+  execve: 'spp',
+  execveat: 'fsppx',
+  exit_group: 'd',
+  waitid: 'ddpdp',
+  kill: 'dd',
+  pidfd_open: 'dx',
+  pidfd_send_signal: 'fdpd',
+  prctl: 'dxxxx',
+  unshare: 'x',
+  setns: 'fx',
+  setresuid: 'ddd',
+  setresgid: 'ddd',
+  setgroups: 'dp',
+  capset: 'ss',
+  prlimit64: 'ddsp',
+  sethostname: 'sd',
+  setdomainname: 'sd',
+  keyctl: 'dsddd',
+  socket: 'ddd',
+  bind: 'fsd',
+  listen: 'fd',
+  accept4: 'fppx',
+  connect: 'fsd',
+  ioctl: 'fxs',
+  memfd_create: 'sx',
+  personality: 'x',
+  pwrite64: 'fsdd',
+}
+
+const fsconfigCommands = [
+  'SET_FLAG',
+  'SET_STRING',
+  'SET_BINARY',
+  'SET_PATH',
+  'SET_PATH_EMPTY',
+  'SET_FD',
+  'CMD_CREATE',
+  'CMD_RECONFIGURE',
+]
+
+function renderArg(arg: Arg, shape: string, answer: Answer | null): string {
+  if (typeof arg === 'number' || typeof arg === 'bigint') {
+    if (shape === 'f' && arg === -100) return 'AT_FDCWD'
+    if (shape === 'o') return `0${arg.toString(8)}`
+    if (shape === 'x' && arg > 9) return `0x${arg.toString(16)}`
+    if ((shape === 's' || shape === 'p') && arg === 0) return 'NULL'
+    return String(arg)
+  }
+  if (arg instanceof Step) {
+    const value = answer?.value(arg)
+    return value === undefined ? `<${arg.name ?? 'value'}>` : String(value)
+  }
+  if (typeof arg === 'string') return JSON.stringify(arg)
+  if (arg instanceof Uint8Array) return `<${arg.length} bytes>`
+  if (arg.kind === 'slot') return `<slot ${arg.slot}>`
+  if (arg.kind === 'data' && arg.text !== undefined)
+    return arg.text.startsWith('{') ? arg.text : JSON.stringify(arg.text)
+  return `<${arg.length} bytes>`
+}
+
+/** `openat(AT_FDCWD, "/x", 0x80000, 0)`. With an answer, values that were known only at run time are shown. */
+export function renderCall(step: Step, answer: Answer | null = null): string {
+  if (step.kind !== Kind.SYSCALL && step.kind !== Kind.FORK) {
+    const name = Object.keys(Kind).find((key) => Kind[key as keyof typeof Kind] === step.kind) ?? `kind ${step.kind}`
+    return `${name.toLowerCase()}(${step.args.map((arg) => renderArg(arg, 'd', answer)).join(', ')})`
+  }
+  const name = step.name!
+  const shape = shapes[name] ?? ''
+  const shown = step.args.map((arg, index) => {
+    if (name === 'fsconfig' && index === 1 && typeof arg === 'number') return `FSCONFIG_${fsconfigCommands[arg] ?? arg}`
+    return renderArg(arg, shape[index] ?? 'd', answer)
+  })
+  return `${name}(${shown.join(', ')})`
+}
+
+/** `openat(…): ENOENT (No such file or directory)`. */
+export function renderFailure(step: Step, errno: number, answer: Answer | null = null): string {
+  if (step.kind === Kind.FAIL) return describeErrno(errno)
+  return `${renderCall(step, answer)}: ${describeErrno(errno)}`
+}
+
+/** `openat(…) = 5` or `= -1 ENOENT (…)`, as strace prints it. */
+export function renderResult(step: Step, answer: Answer): string {
+  const value = answer.value(step)
+  if (value === undefined) return `${renderCall(step, answer)} (not run)`
+  return `${renderCall(step, answer)} = ${value < 0 && value > -4096 ? `-1 ${describeErrno(-value)}` : value}`
+}

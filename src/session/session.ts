@@ -1,0 +1,177 @@
+/** A session: batches go to one executor, answers come back. */
+import { RuntError } from '../base/errors.ts'
+import type { Channel } from '../base/platform.ts'
+import { Flag, REPLY_SIZE, Reply, SKIPPED } from '../executor/protocol.ts'
+import { errnoName } from '../linux/errno.ts'
+import type { Batch, OutPointer, Step } from './batch.ts'
+import { renderFailure } from './render.ts'
+
+/** A system call of a batch failed unexpectedly. */
+export class CallError extends RuntError {
+  /** Number of the errno. */
+  readonly code: number
+  readonly step: Step
+  /** Bare text of the failure without what it was about: `openat(…): ENOENT (…)`. */
+  readonly detail: string
+
+  constructor(step: Step, code: number, detail: string) {
+    super(step.about ? `${step.about}: ${detail}` : detail, errnoName(code))
+    this.step = step
+    this.code = code
+    this.detail = detail
+  }
+}
+
+/** The other side of a session ended before it answered. */
+export class SessionLost extends RuntError {}
+
+/** The answer to a batch that ran to its end. */
+export class Answer {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  readonly #batch: Batch
+
+  constructor(bytes: Uint8Array, batch: Batch) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#batch = batch
+  }
+
+  /** Result of an operation: what the kernel returned, negative errno on error; undefined when it did not run. */
+  value(step: Step): number | undefined {
+    const at = REPLY_SIZE + 8 * step.index
+    const high = this.#view.getInt32(at + 4, true)
+    const low = this.#view.getUint32(at, true)
+    if (high === -0x8000_0000 && low === 0) return undefined
+    return high * 0x1_0000_0000 + low
+  }
+
+  /** Whether the operation ran and succeeded. */
+  ok(step: Step): boolean {
+    return (this.value(step) ?? -1) >= 0
+  }
+
+  /** A copy of the first `length` bytes of an output buffer. */
+  bytes(out: OutPointer, length = out.length): Uint8Array {
+    const start = this.#batch.outAt + out.offset
+    return this.#bytes.slice(start, start + length)
+  }
+
+  /** 32-bit word at an offset of an output buffer. */
+  word(out: OutPointer, offset = 0): number {
+    return this.#view.getInt32(this.#batch.outAt + out.offset + offset, true)
+  }
+
+  half(out: OutPointer, offset = 0): number {
+    return this.#view.getUint16(this.#batch.outAt + out.offset + offset, true)
+  }
+
+  /** 64-bit word at an offset of an output buffer. */
+  long(out: OutPointer, offset = 0): bigint {
+    return this.#view.getBigUint64(this.#batch.outAt + out.offset + offset, true)
+  }
+}
+
+/** Sees every batch and answer; for traces and debugging. */
+export type Observer = (event: 'sent' | 'answered', session: string, batch: Batch, reply: Uint8Array | null) => void
+
+/** Milliseconds that a session waits for an answer beyond what the batch says it may take. */
+const PATIENCE = 120_000
+
+export class Session {
+  readonly name: string
+  readonly #channel: Channel
+  readonly #waiting: { sequence: number; batch: Batch; silent: boolean }[] = []
+  #sequence = 0
+  #failure: CallError | null = null
+  observer: Observer | null = null
+
+  constructor(name: string, channel: Channel) {
+    this.name = name
+    this.#channel = channel
+  }
+
+  /** A batch that this session's executor has from the process it was forked from, and of which it may report a failure. */
+  inherit(batch: Batch, sequence: number): void {
+    this.#waiting.push({ sequence, batch, silent: true })
+  }
+
+  /** Sequence number of the batch sent last. */
+  get sequence(): number {
+    return this.#sequence
+  }
+
+  /** Sends a batch and does not wait. Each batch sent so must be waited for, in order, unless it is silent. */
+  send(batch: Batch, flags = 0, sequence = ++this.#sequence): void {
+    this.#waiting.push({ sequence, batch, silent: (flags & Flag.SILENT) !== 0 })
+    this.observer?.('sent', this.name, batch, null)
+    this.#channel.send(batch.encode(sequence, flags))
+  }
+
+  /**
+   * The answer to a batch sent before. Throws the CallError of that batch, or of one before it that had no chance
+   * to report yet. Answers to batches in between are dropped.
+   */
+  wait(batch: Batch): Answer {
+    for (;;) {
+      const reply = this.#channel.receive(PATIENCE + batch.patience)
+      if (reply === null) throw new SessionLost(`the ${this.name} executor ended unexpectedly`)
+      if (reply === 'timeout')
+        throw new RuntError(`the ${this.name} executor did not answer within ${(PATIENCE + batch.patience) / 1000} s`)
+      const taken = this.#take(reply)
+      if (taken.batch !== batch) continue
+      if (taken.answer) return taken.answer
+      throw this.#failure ?? new RuntError(`the ${this.name} executor skipped a batch for no reason`)
+    }
+  }
+
+  /** Sends a batch and waits for its answer. */
+  run(batch: Batch, flags = 0): Answer {
+    this.send(batch, flags)
+    return this.wait(batch)
+  }
+
+  /** As `run`, after a failure: the executor forgets it first. */
+  recover(batch: Batch): Answer {
+    return this.run(batch, Flag.FRESH)
+  }
+
+  /**
+   * Waits until the executor is gone (an execve closed its session, or it ended); answers to earlier batches are
+   * checked on the way.
+   */
+  waitForEnd(): void {
+    for (;;) {
+      const reply = this.#channel.receive(Infinity)
+      if (reply === null) return
+      if (reply !== 'timeout') this.#take(reply)
+    }
+  }
+
+  #take(reply: Uint8Array): { batch: Batch; answer: Answer | null } {
+    if (reply.length < REPLY_SIZE)
+      throw new RuntError(`the ${this.name} executor sent an answer of ${reply.length} bytes`)
+    const view = new DataView(reply.buffer, reply.byteOffset, reply.byteLength)
+    const sequence = view.getUint32(Reply.SEQUENCE, true)
+    const stoppedAt = view.getUint32(Reply.STOPPED_AT, true)
+    while (this.#waiting.length > 0 && this.#waiting[0]!.sequence !== sequence) {
+      if (!this.#waiting.shift()!.silent) throw new RuntError(`the ${this.name} executor sent answers out of order`)
+    }
+    const sent = this.#waiting.shift()
+    if (!sent) throw new RuntError(`the ${this.name} executor sent an answer to no question`)
+    this.observer?.('answered', this.name, sent.batch, reply)
+    const { batch } = sent
+    if (stoppedAt === SKIPPED) return { batch, answer: null }
+    if (reply.length !== batch.outAt + batch.outLength || stoppedAt > batch.steps.length)
+      throw new RuntError(`the ${this.name} executor sent an answer of the wrong shape`)
+    // The channel's buffer is used again for the next message.
+    const answer = new Answer(reply.slice(), batch)
+    if (stoppedAt < batch.steps.length) {
+      const step = batch.steps[stoppedAt]!
+      const code = -(answer.value(step) ?? 0)
+      this.#failure = new CallError(step, code, renderFailure(step, code, answer))
+      throw this.#failure
+    }
+    return { batch, answer }
+  }
+}
