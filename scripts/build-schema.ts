@@ -25,7 +25,10 @@ const validators = {
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
-/** Integer types by their range in the schema; `test` is the code of a predicate. */
+/**
+ * Integer types by their range in the schema; `test` is the code of a predicate. Not with BigInt.asUintN:
+ * QuickJS 2025-04-26 says that of 2^64 - 1 it is -1.
+ */
 const integers: Record<string, { minimum: number; maximum: number; test: string }> = {
   int32: { minimum: -(2 ** 31), maximum: 2 ** 31 - 1, test: 'v=>typeof v=="number"&&(v|0)===v' },
   uint16: { minimum: 0, maximum: 2 ** 16 - 1, test: 'v=>typeof v=="number"&&(v&65535)===v' },
@@ -33,12 +36,12 @@ const integers: Record<string, { minimum: number; maximum: number; test: string 
   int64: {
     minimum: -(2 ** 63),
     maximum: 2 ** 63,
-    test: 'v=>typeof v=="number"?Number.isSafeInteger(v):typeof v=="bigint"&&BigInt.asIntN(64,v)===v',
+    test: 'v=>typeof v=="number"?Number.isSafeInteger(v):typeof v=="bigint"&&v>=-(2n**63n)&&v<2n**63n',
   },
   uint64: {
     minimum: 0,
     maximum: 2 ** 64,
-    test: 'v=>typeof v=="number"?v>=0&&Number.isSafeInteger(v):typeof v=="bigint"&&BigInt.asUintN(64,v)===v',
+    test: 'v=>typeof v=="number"?v>=0&&Number.isSafeInteger(v):typeof v=="bigint"&&v>=0n&&v<2n**64n',
   },
 }
 

@@ -5,7 +5,74 @@
  */
 export const differences: Record<string, Record<string, Record<string, string>>> = {
   runc: {
+    'config/hooks': {
+      'the hooks are called in the order of the lifecycle': 'poststart hooks are called by create already',
+      'poststart hooks get the state on stdin, and the status is running':
+        'poststart hooks are called by create already, with the status created',
+      'a poststart hook that fails does not keep the container from its end and its deletion':
+        'poststart hooks are called by create already, which then fails',
+    },
+    'config/hostname': {
+      'the domainname of the configuration is set': 'domainname (runtime-spec 1.1) is not known',
+    },
+    'config/mounts': {
+      'no mounts at all is a valid configuration': 'needs /proc in the container',
+    },
+    'config/process': {
+      'the scheduler of the configuration is set': 'scheduler (runtime-spec 1.2) is not known',
+      'the I/O priority of the configuration is set': 'ioPriority (runtime-spec 1.2) is not known',
+      'the personality of the configuration is set': 'personality is not known',
+    },
+    'config/root': {
+      'root.path may be a symbolic link': 'refuses it: "not an absolute path, or a symlink"',
+    },
+    'config/user': {
+      'a group id above 2^31 is set': 'refuses ids above 2147483647',
+    },
+    'config-linux/cgroups': {
+      'cpu.idle is set': 'cpu.idle (runtime-spec 1.1) is not known',
+      'cpu.burst is set': 'cpu.burst (runtime-spec 1.2) is not known',
+    },
+    'config-linux/namespaces': {
+      'a time namespace has the offsets of the configuration': 'time namespaces (runtime-spec 1.1) are not known',
+    },
+    'config-linux/paths': {
+      'rootfsPropagation shared is that of the root': 'the root is not shared where the mount of the host is private',
+      'rootfsPropagation unbindable is that of the root': 'binds the root after it has made it unbindable',
+    },
+    'errors/config': {
+      'a missing ociVersion is refused in one line': 'takes it',
+      'an empty ociVersion is refused in one line': 'takes it',
+      'an ociVersion that is no version is refused in one line': 'takes it',
+      'an ociVersion of another major version is refused in one line': 'takes it',
+      'a missing root.path is refused in one line': 'refuses it with a message that does not name it',
+      'a root.path that is a file is refused in one line': 'refuses it with a message that does not name it',
+      'a rlimit that is given twice is refused in one line': 'takes it',
+      'an oomScoreAdj out of range is refused in one line': 'says more than one line',
+      'an unknown scheduler policy is refused in one line': 'takes it',
+      'an unknown I/O priority class is refused in one line': 'takes it',
+      'a mount without a destination is refused in one line': 'says more than one line',
+      'a bind mount without a source is refused in one line': 'takes it',
+      'a namespace path that is no namespace is refused in one line': 'refuses it with a message that does not name it',
+      'a namespace path of another type is refused in one line': 'refuses it with a message that does not name it',
+      'user mappings without a user namespace is refused in one line': 'takes it',
+      'time offsets without a time namespace is refused in one line': 'takes it',
+      'a device without a path is refused in one line': 'takes it',
+      'a swap limit below the memory limit is refused in one line': 'refuses it with a message that does not name it',
+      'cpus that are not there is refused in one line': 'says more than one line',
+      'a device rule of an unknown access is refused in one line': 'takes it',
+      'an unknown personality is refused in one line': 'takes it',
+      'a config.json that is null is refused in one line': 'crashes with the trace of a nil pointer',
+    },
+    'errors/host': {
+      'a full state directory makes create fail and leaves nothing':
+        'fails without the reason: "unable to store init state: %!w(<nil>)"',
+      'a create that is killed leaves nothing that delete --force cannot remove':
+        'without a state file delete --force does not know the control groups',
+    },
     'runtime/lifecycle': {
+      'of several creates with the same id at a time exactly one succeeds':
+        'a race: sometimes a create that fails removes the state of the one that succeeded',
       'create with an id in use fails, names the id, and does not harm the container':
         'the message says "container with given ID already exists" without the id',
     },
@@ -16,5 +83,174 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'in the foreground runc copies between pipes of its own and the descriptors of the caller',
     },
   },
-  crun: {},
+  crun: {
+    'cli/exec': {
+      'exec has the environment, directory and capabilities of the configuration':
+        'exec starts in / where --cwd is not given',
+      'exec --cwd, --env and --user change them': '--env replaces the environment of the configuration, PATH included',
+      'exec -e and -u are --env and --user': '--env replaces the environment of the configuration, PATH included',
+    },
+    'cli/flags': {
+      'long flags take a single dash, as in Go': 'a C program with getopt: a single dash begins short flags',
+      'a single dash takes a value after = too': 'a C program with getopt: a single dash begins short flags',
+      'a relative --pid-file is relative to the working directory of the caller':
+        'the pid file is written after the change to the bundle',
+      'the id .hidden is valid':
+        'the session keyring gets the id as its name, and the kernel refuses names with a dot in front',
+      'the id ... is valid':
+        'the session keyring gets the id as its name, and the kernel refuses names with a dot in front',
+      'the id "/a" is refused': 'takes it',
+      'the id "a b" is refused': 'takes it',
+      'the id "a\\nb" is refused': 'takes it',
+      'the id "ünï" is refused': 'takes it',
+      'the id "a:b" is refused': 'takes it',
+      'the id "a*" is refused': 'takes it',
+      'the id "a%b" is refused': 'takes it',
+      'the id "a\\\\b" is refused': 'takes it',
+    },
+    'cli/list': {
+      'list without containers prints the header only': 'other columns',
+      'list of a root that is missing is empty': 'other columns',
+      'spec --rootless writes a configuration with a user namespace and no network namespace':
+        'keeps the network namespace',
+      'features prints one JSON object with versions, hooks, namespaces and capabilities': 'has no features command',
+    },
+    'cli/log': {
+      'with --log-format text a line of the log has time, level and msg': 'a format of its own',
+      '--debug logs more': 'has no debug messages on this way',
+    },
+    'config/capabilities': {
+      'an unknown capability is a warning, not an error': 'passes it over without a warning',
+    },
+    'config/mounts': {
+      'the flag nosymfollow is set on a bind mount': 'nosymfollow is not known',
+      'the flag nosymfollow is set on a tmpfs': 'nosymfollow is not known',
+      'a later option overrides an earlier one': 'rw behind ro does not clear it',
+      'the propagation shared is set': 'the mount is private in the container',
+      'the propagation unbindable is set': 'the mount is private in the container',
+      'a destination that is a dangling symbolic link is created where it points to, inside the root':
+        'refuses it: openat2 ENOENT',
+      'no mounts at all is a valid configuration': 'needs /dev in the root file system',
+    },
+    'config/process': {
+      'HOME of a user whom /etc/passwd does not know is /': 'sets no HOME',
+      'the scheduler of the configuration is set': 'scheduler (runtime-spec 1.2) is not known',
+      'the I/O priority of the configuration is set': 'ioPriority (runtime-spec 1.2) is not known',
+    },
+    'config/root': {
+      'root.path may be relative to the bundle with dots': 'resolves x/.. by the file system, and x is missing',
+    },
+    'config/user': {
+      'an unprivileged user can write to the descriptors of the caller':
+        'does not give stdio to the user, so that /dev/stdout cannot be opened',
+    },
+    'config-linux/cgroups': {
+      'pids.limit -1 is set': 'writes -1 to pids.max, which the kernel refuses',
+      'cpu.burst is set': 'cpu.burst (runtime-spec 1.2) is not known',
+      'events --stats prints one JSON object with the usage': 'has no events command',
+    },
+    'config-linux/namespaces': {
+      'a time namespace has the offsets of the configuration': 'fails on this kernel: the sync socket is closed',
+    },
+    'config-linux/paths': {
+      'a read-only path keeps the flags of its mount': 'the new mount has ro only',
+    },
+    'errors/config': {
+      'a missing ociVersion is refused in one line': 'refuses it with a message that does not name it',
+      'a missing root.path is refused in one line': 'refuses it with a message that does not name it',
+      'a root.path that is a file is refused in one line': 'refuses it with a message that does not name it',
+      'a missing process is refused in one line': 'refuses it with a message that does not name it',
+      'a missing process.args is refused in one line': 'takes it',
+      'empty process.args is refused in one line': 'refuses it with a message that does not name it',
+      'a missing process.cwd is refused in one line': 'refuses it with a message that does not name it',
+      'an empty process.cwd is refused in one line': 'refuses it with a message that does not name it',
+      'a relative process.cwd is refused in one line': 'takes it',
+      'a program that is a directory is refused in one line': 'refuses it with a message that does not name it',
+      'a program that is not executable is refused in one line': 'refuses it with a message that does not name it',
+      'a rlimit that is given twice is refused in one line': 'takes it',
+      'an environment variable without = is refused in one line': 'takes it',
+      'an unknown scheduler policy is refused in one line': 'takes it',
+      'an unknown I/O priority class is refused in one line': 'takes it',
+      'a mount without a destination is refused in one line': 'refuses it with a message that does not name it',
+      'a mount of an unknown type is refused in one line': 'refuses it with a message that does not name it',
+      'a mount option that the file system refuses is refused in one line':
+        'refuses it with a message that does not name it',
+      'a bind mount of a directory on a file is refused in one line': 'refuses it with a message that does not name it',
+      'a tmpfs with a size that is no number is refused in one line': 'refuses it with a message that does not name it',
+      'a namespace without a type is refused in one line': 'refuses it with a message that does not name it',
+      'a namespace that is given twice is refused in one line': 'takes it',
+      'user mappings without a user namespace is refused in one line': 'takes it',
+      'a user namespace without mappings is refused in one line': 'refuses it with a message that does not name it',
+      'time offsets without a time namespace is refused in one line': 'takes it',
+      'a device of an unknown type is refused in one line': 'takes it',
+      'a device without a path is refused in one line': 'refuses it with a message that does not name it',
+      'a device without a type is refused in one line': 'refuses it with a message that does not name it',
+      'a memory limit that is no number is refused in one line': 'takes it',
+      'a swap limit below the memory limit is refused in one line': 'refuses it with a message that does not name it',
+      'cpus that are not there is refused in one line': 'leaves the control groups behind',
+      'a cpu quota below the least one is refused in one line': 'leaves the control groups behind',
+      'a device rule of an unknown type is refused in one line': 'leaves the control groups behind',
+      'a device rule of an unknown access is refused in one line': 'leaves the control groups behind',
+      'an unknown rootfsPropagation is refused in one line': 'takes it',
+      'an unknown seccomp architecture is refused in one line': 'refuses it with a message that does not name it',
+      'an unknown seccomp operator is refused in one line': 'refuses it with a message that does not name it',
+      'a hook without a path is refused in one line': 'refuses it with a message that does not name it',
+      'a hook with a timeout of 0 is refused in one line': 'takes it',
+      'process.args that is text is refused in one line': 'takes it',
+      'process.args with a number is refused in one line': 'takes it',
+      'process.env that is an object is refused in one line': 'refuses it with a message that does not name it',
+      'process.cwd that is a number is refused in one line': 'refuses it with a message that does not name it',
+      'a negative uid is refused in one line': 'refuses it with a message that does not name it',
+      'a uid that is text is refused in one line': 'takes it',
+      'a uid with a fraction is refused in one line': 'refuses it with a message that does not name it',
+      'a uid of 2^32 is refused in one line': 'refuses it with a message that does not name it',
+      'process.terminal that is text is refused in one line': 'takes it',
+      'root.readonly that is text is refused in one line': 'takes it',
+      'mount options that are text is refused in one line': 'takes it',
+      'annotations that are no text is refused in one line': 'refuses it with a message that does not name it',
+      'linux.namespaces that is an object is refused in one line': 'refuses it with a message that does not name it',
+      'linux.maskedPaths with a number is refused in one line': 'takes it',
+      'a sysctl that is a number is refused in one line': 'refuses it with a message that does not name it',
+      'hostname that is a number is refused in one line': 'takes it',
+      'a hook with a relative path is refused in one line':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a hook that fails is refused in one line':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a namespace path of another type is refused in one line': 'sometimes says only that the sync socket is closed',
+    },
+    'errors/host': {
+      'a full state directory makes create fail and leaves nothing': 'leaves its state directory behind',
+      'a state directory without free inodes makes create fail and leaves nothing':
+        'the message is not about the space',
+      'a read-only state directory makes create fail': 'the message is not about the read-only file system',
+      'a create that is killed leaves nothing that delete --force cannot remove':
+        'without a status file delete --force does not know the control groups',
+    },
+    'runtime/kill': {
+      'kill takes a name in lower case': 'takes it for signal 0 and sends nothing',
+      'kill with an unknown signal name fails, names it, and does not harm the container':
+        'takes it for signal 0 and sends nothing',
+    },
+    'runtime/run': {
+      'run --keep leaves the stopped container for delete': 'has no --keep',
+      'LISTEN_FDS passes descriptors and the variables of systemd on':
+        'does not set LISTEN_FDS and LISTEN_PID for the program',
+    },
+    'config/hooks': {
+      'a prestart hook that fails makes create fail and leaves nothing':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a createRuntime hook that fails makes create fail and leaves nothing':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a createContainer hook that fails makes create fail and leaves nothing':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a startContainer hook that fails keeps the program from running':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a hook that does not read its state is no mistake, however long the state is':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a poststart hook that fails does not keep the container from its end and its deletion':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+      'a poststop hook that fails does not keep the container from its end and its deletion':
+        'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
+    },
+  },
 }

@@ -7,7 +7,7 @@
  * namespace of its own without /sys/fs/cgroup/unified, for runtimes that refuse the hybrid layout (crun).
  * The exit status is 1 if a test failed, a file did not end by itself, or a file ran no test.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
@@ -25,6 +25,15 @@ const { values: flags, positionals } = parseArgs({
     verbose: { type: 'boolean', short: 'v', default: false },
   },
 })
+
+const running = new Set<ChildProcess>()
+let interrupted = false
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    interrupted = true
+    for (const child of running) child.kill('SIGKILL')
+  })
+}
 
 /** How long one file may take, in milliseconds. */
 const FILE_TIMEOUT = 120_000
@@ -64,6 +73,7 @@ function runFile(path: string, results: string): Promise<Row> {
       env: { ...process.env, RUNT_SPEC_RESULTS: results, NODE_EXTRA_CA_CERTS: '' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    running.add(child)
     let text = ''
     let problem = ''
     const add = (chunk: Buffer): void => {
@@ -77,6 +87,7 @@ function runFile(path: string, results: string): Promise<Row> {
     }, FILE_TIMEOUT)
     child.on('exit', (status) => {
       clearTimeout(timer)
+      running.delete(child)
       child.stdout.destroy()
       child.stderr.destroy()
       let lines: (Outcome | Claim)[] = []
@@ -107,7 +118,7 @@ const results = mkdtempSync(join(tmpdir(), 'runt-spec-results-'))
 const rows: Row[] = []
 let next = 0
 const worker = async (): Promise<void> => {
-  while (next < files.length) {
+  while (next < files.length && !interrupted) {
     const number = next++
     rows[number] = await runFile(files[number]!, join(results, String(number)))
   }
@@ -138,4 +149,4 @@ const failed = count(all, 'failed') + rows.filter((row) => row.problem !== '').l
 console.log(
   `\n${passed} passed, ${failed} failed, ${count(all, 'skipped')} skipped (${count(all, 'known')} of the passed are known differences)`,
 )
-process.exitCode = failed > 0 || all.length === 0 ? 1 : 0
+process.exitCode = interrupted || failed > 0 || all.length === 0 ? 1 : 0

@@ -1,11 +1,13 @@
 /** The command line of runc(8): global flags, flags of commands, help and version. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
   base,
   bundle,
   container,
+  ended,
   execute,
   fails,
   heading,
@@ -15,6 +17,7 @@ import {
   remember,
   runBare,
   run as runtime,
+  start,
   stateRoot,
   words,
 } from '../harness.ts'
@@ -270,6 +273,33 @@ test('run --detach with a terminal and without --console-socket is refused', () 
   })
   fails(c.run(['--detach']), /console|terminal|tty/i)
   leavesNothing()
+})
+
+test('create with --console-socket connects to it and sends a message, with the terminal attached', async () => {
+  const c = container((config) => {
+    config.process.terminal = true
+  })
+  const path = join(base, 'console.sock')
+  // The message stays in the socket until the end: Node.js would close the terminal that comes with it.
+  let connection: Socket | undefined
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    connection = socket
+  })
+  await new Promise<void>((settle) => server.listen(path, settle))
+  const status = await ended(start(['create', '--bundle', c.bundle.directory, '--console-socket', path, c.id]))
+  const created = status === 0 && c.status() === 'created'
+  const received = new Promise<number>((settle) => {
+    connection?.once('data', (chunk) => settle(chunk.length))
+    connection?.once('close', () => settle(0))
+    if (!connection) settle(0)
+  })
+  connection?.resume()
+  const length = await received
+  connection?.destroy()
+  await new Promise((settle) => server.close(settle))
+  assert.is(status, 0)
+  assert.ok(created)
+  assert.ok(length > 0)
 })
 
 test('run in the foreground with a terminal gives the program a terminal of its own', () => {

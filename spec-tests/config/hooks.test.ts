@@ -161,6 +161,20 @@ test('a hook that takes longer than its timeout is ended and makes create fail',
   leavesNothing()
 })
 
+test('a hook that does not read its state is no mistake, however long the state is', () => {
+  const c = container((config) => {
+    config.annotations = { long: 'x'.repeat(200_000) }
+    config.process.args = ['true']
+    config.hooks = {
+      createRuntime: [{ path: '/bin/true' }],
+      poststart: [{ path: '/bin/true' }],
+      poststop: [{ path: '/bin/true' }],
+    }
+  })
+  ok(c.run())
+  leavesNothing()
+})
+
 test('hooks of one kind run one after the other in the order of the list', () => {
   const made = bundle()
   made.config.hooks = { createRuntime: ['one', 'two', 'three'].map((name) => hook(made, name)) }

@@ -347,21 +347,32 @@ function allowDevices(b: Batch, folder: CgroupFolder, rules: readonly DeviceRule
   for (const fd of open.values()) close(b, fd)
 }
 
-/** Moves a process into the container's cgroup. */
-export function join(b: Batch, paths: CgroupPaths, pid: number): void {
-  for (const folder of paths.folders) {
-    const path = folderPath(folder)
-    b.about(`joining the cgroup ${path}`)
-    writeFile(b, AT_FDCWD, `${path}/cgroup.procs`, String(pid))
-  }
+/** Moves a process into the container's cgroup; with `version`, only in the hierarchies of that version. */
+export function join(b: Batch, paths: CgroupPaths, pid: number, version?: 1 | 2): void {
+  for (const folder of paths.folders)
+    if (version === undefined || folder.version === version) writePid(b, `${folderPath(folder)}/cgroup.procs`, pid)
   b.about('')
 }
 
 /**
- * Moves the executor that performs the batch, so that a child can join before the brain knows its pid. It must still see the
- * host's mounts and, in a user namespace, be the owner of the files: the kernel checks that when they are opened.
+ * Moves the executor that performs the batch; a child can join so before the brain knows its pid. It must still see the
+ * host's mounts and, in a user namespace, be allowed to open the files.
+ *
+ * On v1 it moves as a thread, which is all it has: the kernel then need not stop the forks of all processes, for which it
+ * would wait for an RCU grace period, that is for milliseconds (cgroup_procs_write_start, Linux 5.15). v2 has no such way
+ * but CLONE_INTO_CGROUP.
  */
-export const joinSelf = (b: Batch, paths: CgroupPaths): void => join(b, paths, 0)
+export function joinSelf(b: Batch, paths: CgroupPaths, version?: 1 | 2): void {
+  for (const folder of paths.folders)
+    if (version === undefined || folder.version === version)
+      writePid(b, `${folderPath(folder)}/${folder.version === 1 ? 'tasks' : 'cgroup.procs'}`, 0)
+  b.about('')
+}
+
+function writePid(b: Batch, path: string, pid: number): void {
+  b.about('joining the cgroup')
+  writeFile(b, AT_FDCWD, path, String(pid))
+}
 
 /** First and longest wait for a cgroup whose processes have just ended, in nanoseconds; the waits double. */
 const FIRST_WAIT = 100_000

@@ -29,7 +29,7 @@ import { checkProgram } from './program.ts'
 import * as rootfs from './rootfs.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { HostSlot, InitSlot } from './slots.ts'
-import { START_SOCKET, type Saved, folderOf, planSaving, readStat } from './state.ts'
+import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { undo } from './undo.ts'
 
 /** A container whose init waits for its last batch. */
@@ -97,7 +97,8 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   try {
     started = host.wait(spawn)
   } catch (error) {
-    if (error instanceof CallError && error.step === claim && error.errno === 'EEXIST') throw new RuntError(existingId(options.id))
+    if (error instanceof CallError && error.step === claim && error.errno === 'EEXIST')
+      throw new RuntError(existingId(options.id))
     progress.claimed = error instanceof CallError && error.step.index > claim.index
     throw error
   }
@@ -202,7 +203,8 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   const looking = train.depart()
   joined ??= host.wait(joining)
   const statText = finishReading(host, machine, joined, stat)
-  if ('errno' in statText) throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
+  if ('errno' in statText)
+    throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
   saved.pid = progress.init
   saved.startTime = readStat(statText.text).startTime
   const program = checkProgram(init, machine, config, lookup, init.wait(looking))
@@ -241,7 +243,10 @@ function interpret(
   const { config, warnings } = readConfig(text, `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
   checkConfig(config)
-  const layout = cgroups.detectLayout('text' in mountinfo ? mountinfo.text : '', 'text' in ownCgroup ? ownCgroup.text : '')
+  const layout = cgroups.detectLayout(
+    'text' in mountinfo ? mountinfo.text : '',
+    'text' in ownCgroup ? ownCgroup.text : '',
+  )
   const cgroup = layout.mode === 'none' ? null : cgroups.locate(layout, config.linux?.cgroupsPath, id)
   return { config, cgroup, root: absolutePath(bundle, config.root.path) }
 }
@@ -266,7 +271,12 @@ function planClaim(b: Batch, root: string, folder: string): Step {
   b.place(there)
   parents.forEach((_, index) => {
     const exists = b.label()
-    c.mkdirat(b, k.AT_FDCWD, `/${parents.slice(0, index + 1).join('/')}`, index === parents.length - 1 ? 0o700 : 0o755).on(['EEXIST'], exists)
+    c.mkdirat(
+      b,
+      k.AT_FDCWD,
+      `/${parents.slice(0, index + 1).join('/')}`,
+      index === parents.length - 1 ? 0o700 : 0o755,
+    ).on(['EEXIST'], exists)
     b.place(exists)
   })
   b.place(claim)
@@ -303,7 +313,9 @@ function missingConfig(bundle: string, errno: string): RuntError {
 function checkConfig(config: Config): void {
   process.checkTerminal(config.process)
   if (!config.linux?.namespaces?.some((namespace) => namespace.type === 'mount'))
-    throw new RuntError('linux.namespaces: no mount namespace; without one the mounts of the container would be the host\'s')
+    throw new RuntError(
+      "linux.namespaces: no mount namespace; without one the mounts of the container would be the host's",
+    )
 }
 
 /** Finds the cause behind an error: an init that was killed says nothing itself. */
@@ -323,6 +335,6 @@ function explain(runtime: Runtime, error: unknown, progress: Progress): unknown 
   }
   if (signal !== k.SIGKILL) return error
   return new RuntError(
-    'the container\'s init was killed (SIGKILL) during its set-up: if linux.resources.memory.limit is set, it may be too small',
+    "the container's init was killed (SIGKILL) during its set-up: if linux.resources.memory.limit is set, it may be too small",
   )
 }

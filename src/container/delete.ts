@@ -6,7 +6,7 @@ import { Batch } from '../session/batch.ts'
 import { signalInit, waitForInit } from './kill.ts'
 import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
-import { type Saved, folderOf, planRemoveFolder, tryLoadState } from './state.ts'
+import { folderOf, planRemoveFolder, type Saved, tryLoadState } from './state.ts'
 
 /** Milliseconds that a killed init has to end. */
 const PATIENCE = 10_000
@@ -40,5 +40,7 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
 
 function endInit(runtime: Runtime, saved: Saved): void {
   if (signalInit(runtime, saved, k.SIGKILL) && !waitForInit(runtime, PATIENCE))
-    throw new RuntError(`container ${saved.id}: process ${saved.pid} did not end within ${PATIENCE / 1000} s of SIGKILL`)
+    throw new RuntError(
+      `container ${saved.id}: process ${saved.pid} did not end within ${PATIENCE / 1000} s of SIGKILL`,
+    )
 }

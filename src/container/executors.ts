@@ -1,5 +1,5 @@
 /** Starts the stage: the executor's image in a sealed memfd, executed by a child of the host. */
-import { STAGE_IMAGE, STAGE_IMAGE_SIZE, SESSION_WORD } from '../executor/elf.ts'
+import { SESSION_WORD, STAGE_IMAGE, STAGE_IMAGE_SIZE } from '../executor/elf.ts'
 import { SLOTS, Slot, TEXT } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { type Batch, type Step, slot } from '../session/batch.ts'
@@ -22,7 +22,9 @@ export function planSpawn(b: Batch, engine: 'node' | 'quickjs'): Spawn {
   const plain = b.label()
   const made = b.label()
   // MFD_EXEC came with Linux 6.3; earlier kernels do not know it, and always make executable ones.
-  c.memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING | k.MFD_EXEC).on(['EINVAL'], plain).keep(HostSlot.MEMFD)
+  c.memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING | k.MFD_EXEC)
+    .on(['EINVAL'], plain)
+    .keep(HostSlot.MEMFD)
   b.jump(made)
   b.place(plain)
   c.memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING).keep(HostSlot.MEMFD)

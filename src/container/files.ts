@@ -1,9 +1,9 @@
 /** Reading and writing whole files through the host executor. */
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
-import { errnoName } from '../linux/errno.ts'
 import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
+import { errnoName } from '../linux/errno.ts'
 import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer, Session } from '../session/session.ts'
@@ -51,7 +51,12 @@ export function planReading(b: Batch, path: string, size: number): Reading {
 }
 
 /** The text of the file, or the name of the errno that opening or reading it gave. */
-export function finishReading(host: Session, machine: Machine, answer: Answer, reading: Reading): { text: string } | { errno: string } {
+export function finishReading(
+  host: Session,
+  machine: Machine,
+  answer: Answer,
+  reading: Reading,
+): { text: string } | { errno: string } {
   const fd = answer.value(reading.fd)!
   if (fd < 0) return { errno: errnoName(-fd) }
   let count = answer.value(reading.last)!

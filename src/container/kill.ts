@@ -7,7 +7,7 @@ import { finishReading, planReading } from './files.ts'
 import { notRunning } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
-import { type Saved, loadState, readStat } from './state.ts'
+import { loadState, readStat, type Saved } from './state.ts'
 
 /** Sends a signal to the container's init or, with `all`, to every process of its cgroup. */
 export function kill(runtime: Runtime, id: string, signal: number, all: boolean): void {
@@ -55,7 +55,11 @@ export function waitForInit(runtime: Runtime, milliseconds: number): boolean {
   b.patience = milliseconds
   // struct pollfd: the descriptor is stored when it is known, POLLIN is 1.
   const poll = b.data(new Uint8Array([0, 0, 0, 0, 1, 0, 0, 0]))
-  const timeout = b.data(new Uint8Array(new BigUint64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt(milliseconds % 1000) * 1_000_000n]).buffer))
+  const timeout = b.data(
+    new Uint8Array(
+      new BigUint64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt(milliseconds % 1000) * 1_000_000n]).buffer,
+    ),
+  )
   b.store(32, poll, slot(HostSlot.PIDFD))
   const ready = b.call('ppoll', poll, 1, timeout, 0, 8).on(ANY, end)
   b.place(end)

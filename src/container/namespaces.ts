@@ -36,7 +36,9 @@ export function planStage(b: Batch, config: Config, [initSession, listener]: [nu
   c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)
   c.fcntl(b, listener, k.F_SETFD, k.FD_CLOEXEC)
   const namespaces = config.linux?.namespaces ?? []
-  const joined = namespaces.flatMap((namespace, index) => (namespace.path ? [{ ...namespace, path: namespace.path, index }] : []))
+  const joined = namespaces.flatMap((namespace, index) =>
+    namespace.path ? [{ ...namespace, path: namespace.path, index }] : [],
+  )
   joined.forEach((namespace, order) => {
     b.about(`linux.namespaces[${namespace.index}] (${namespace.type}): path ${namespace.path}`)
     c.openat(b, k.AT_FDCWD, namespace.path, k.O_RDONLY).keep(InitSlot.NAMESPACES + order)

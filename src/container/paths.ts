@@ -1,7 +1,8 @@
 /** Paths: lexical ones of the host, and folders and files made inside a container's root without leaving it. */
-import * as c from '../session/calls.ts'
-import { type Batch, slot } from '../session/batch.ts'
+
 import * as k from '../linux/constants.ts'
+import { type Batch, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
 import { InitSlot } from './slots.ts'
 
 /** Lexically cleans an absolute path: no empty, `.` or `..` components. */
@@ -33,7 +34,9 @@ export function makeFolder(b: Batch, path: string, keep: number): void {
   const root = slot(InitSlot.ROOT)
   const done = b.label()
   const walk = b.label()
-  c.openInRoot(b, root, path, k.O_PATH | k.O_DIRECTORY).on(['ENOENT'], walk).keep(keep)
+  c.openInRoot(b, root, path, k.O_PATH | k.O_DIRECTORY)
+    .on(['ENOENT'], walk)
+    .keep(keep)
   b.jump(done)
   b.place(walk)
   const parts = cleanPath(path).split('/').slice(1)
@@ -44,7 +47,9 @@ export function makeFolder(b: Batch, path: string, keep: number): void {
     const prefix = `/${parts.slice(0, index + 1).join('/')}`
     const make = b.label()
     const next = b.label()
-    c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY).on(['ENOENT'], make).keep(mine)
+    c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY)
+      .on(['ENOENT'], make)
+      .keep(mine)
     b.jump(next)
     b.place(make)
     c.mkdirat(b, above, part, 0o755)
@@ -64,7 +69,13 @@ export function makeFile(b: Batch, path: string, keep: number): void {
   b.jump(done)
   b.place(make)
   makeFolder(b, dirname(cleanPath(path)), keep)
-  const made = c.openat(b, slot(keep), basename(cleanPath(path)), k.O_WRONLY | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW, 0o644)
+  const made = c.openat(
+    b,
+    slot(keep),
+    basename(cleanPath(path)),
+    k.O_WRONLY | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW,
+    0o644,
+  )
   c.close(b, made)
   c.close(b, slot(keep))
   c.openInRoot(b, slot(InitSlot.ROOT), path, k.O_PATH).keep(keep)

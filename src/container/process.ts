@@ -1,9 +1,10 @@
 /** Plans the process: limits, identity, rights, working folder, program. Runs in the init, after the change of root. */
-import { RuntError } from '../base/errors.ts'
+
 import { Struct } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
 import type { Config, Process } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, type Batch, type OutPointer, type Step, load, slot } from '../session/batch.ts'
+import { ANY, type Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { makeFolder } from './paths.ts'
 import { InitSlot } from './slots.ts'
@@ -21,7 +22,10 @@ export function planSession(b: Batch, id: string, newKeyring: boolean): void {
   b.about('session keyring')
   // A container that may not have one (seccomp of an outer container, quota) gets along without.
   const without = b.label()
-  b.call('keyctl', k.KEYCTL_JOIN_SESSION_KEYRING, `_ses.${id}`, 0, 0, 0).on(['ENOSYS', 'EPERM', 'EDQUOT', 'EACCES'], without)
+  b.call('keyctl', k.KEYCTL_JOIN_SESSION_KEYRING, `_ses.${id}`, 0, 0, 0).on(
+    ['ENOSYS', 'EPERM', 'EDQUOT', 'EACCES'],
+    without,
+  )
   b.place(without)
 }
 

@@ -29,7 +29,10 @@ export function checkProgram(init: Session, machine: Machine, config: Config, lo
   const there = c.faccessat(b, k.AT_FDCWD, needed.path, 0).on(ANY, end)
   b.place(end)
   if (init.run(b).ok(there)) return path
-  throw new RuntError(`process.args[0]: ${path}: no such file or directory: its ${needed.kind} ${needed.path} is missing in the container`, 'ENOENT')
+  throw new RuntError(
+    `process.args[0]: ${path}: no such file or directory: its ${needed.kind} ${needed.path} is missing in the container`,
+    'ENOENT',
+  )
 }
 
 /** Says in words why execve(2) of the program failed. Other errors are given back as they are. */
@@ -38,7 +41,10 @@ export function explainExecution(error: unknown, name: string, program: string):
   if (error.errno === 'ENOEXEC') return new RuntError(programForeign(name), error.errno)
   if (error.errno === 'EACCES') return new RuntError(`${programDenied(name, program)}; a noexec mount?`, error.errno)
   if (error.errno === 'ENOENT')
-    return new RuntError(`process.args[0]: ${program}: no such file or directory: it, its interpreter or its ELF loader is gone`, error.errno)
+    return new RuntError(
+      `process.args[0]: ${program}: no such file or directory: it, its interpreter or its ELF loader is gone`,
+      error.errno,
+    )
   return error
 }
 
@@ -51,7 +57,8 @@ export function interpreterOf(head: Uint8Array): { kind: 'script interpreter' | 
     return path ? { kind: 'script interpreter', path } : null
   }
   // elf(5): a 64-bit little-endian file; its program header of type PT_INTERP (3) names the loader.
-  if (head.length < 64 || head[0] !== 0x7f || head[1] !== 0x45 || head[2] !== 0x4c || head[3] !== 0x46 || head[4] !== 2) return null
+  if (head.length < 64 || head[0] !== 0x7f || head[1] !== 0x45 || head[2] !== 0x4c || head[3] !== 0x46 || head[4] !== 2)
+    return null
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
   const offset = Number(view.getBigUint64(32, true))
   const size = view.getUint16(54, true)

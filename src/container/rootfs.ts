@@ -57,7 +57,14 @@ export function planMount(train: Train, mount: Mount, index: number, bundle: str
   c.close(b, TARGET)
 }
 
-function planBind(b: Batch, about: string, mount: Mount, options: MountOptions, bundle: string, destination: string): void {
+function planBind(
+  b: Batch,
+  about: string,
+  mount: Mount,
+  options: MountOptions,
+  bundle: string,
+  destination: string,
+): void {
   if (!mount.source) throw new RuntError(`${about}: a bind mount needs a source`)
   const source = absolutePath(bundle, mount.source)
   const recursive = options.bind === 'bind' ? 0 : k.AT_RECURSIVE
@@ -79,7 +86,14 @@ function planBind(b: Batch, about: string, mount: Mount, options: MountOptions, 
   planAttach(b, destination, options)
 }
 
-function planFileSystem(b: Batch, about: string, type: string, source: string, options: MountOptions, destination: string): void {
+function planFileSystem(
+  b: Batch,
+  about: string,
+  type: string,
+  source: string,
+  options: MountOptions,
+  destination: string,
+): void {
   if (type === '') throw new RuntError(`${about}: no type; only bind mounts do without`)
   makeFolder(b, destination, InitSlot.TARGET)
   if (options.data.some(([, value]) => (value?.length ?? 0) > FSCONFIG_MAX) || source.length > FSCONFIG_MAX) {
@@ -141,7 +155,12 @@ const procTargets = new Set(
 /** A mount over procfs could feign a process's state to the runtime; only a few files may be covered (CVE-2019-16884). */
 function refuseProc(about: string, destination: string, mount: Mount): void {
   if (destination === '/proc') {
-    if (mount.type === 'proc' || mount.options?.some((word) => word === 'bind' || word === 'rbind') || mount.type === 'bind') return
+    if (
+      mount.type === 'proc' ||
+      mount.options?.some((word) => word === 'bind' || word === 'rbind') ||
+      mount.type === 'bind'
+    )
+      return
     throw new RuntError(`${about}: only a mount of type proc, or a bind of one, may cover /proc`)
   }
   if (destination.startsWith('/proc/') && !procTargets.has(destination))
@@ -161,11 +180,21 @@ function planRefuseProc(b: Batch, destination: string): void {
 }
 
 /** A mount of type `cgroup`: one file system on v2; a tmpfs with one folder a hierarchy on v1. */
-function planCgroupMount(train: Train, about: string, destination: string, options: MountOptions, cgroup: CgroupMountPlan): void {
+function planCgroupMount(
+  train: Train,
+  about: string,
+  destination: string,
+  options: MountOptions,
+  cgroup: CgroupMountPlan,
+): void {
   const settings = { ...options, data: [], bind: null }
   if (cgroup.tmpfs) {
     // Read-only only when the folders are there.
-    const writable = { ...settings, set: options.set & ~k.MOUNT_ATTR_RDONLY, data: [['mode', '755']] as [string, string][] }
+    const writable = {
+      ...settings,
+      set: options.set & ~k.MOUNT_ATTR_RDONLY,
+      data: [['mode', '755']] as [string, string][],
+    }
     const b = train.next(about)
     planFileSystem(b, about, 'tmpfs', 'tmpfs', writable, destination)
     c.close(b, MOUNT)
@@ -177,7 +206,14 @@ function planCgroupMount(train: Train, about: string, destination: string, optio
     if (part.type === 'bind') {
       planBind(b, about, { destination: folder, source: part.source }, { ...settings, bind: 'bind' }, '/', folder)
     } else {
-      planFileSystem(b, about, part.type, part.source, { ...settings, data: readMountOptions(part.options).data }, folder)
+      planFileSystem(
+        b,
+        about,
+        part.type,
+        part.source,
+        { ...settings, data: readMountOptions(part.options).data },
+        folder,
+      )
     }
     c.close(b, MOUNT)
     c.close(b, TARGET)
@@ -214,11 +250,15 @@ const defaultLinks: [string, string][] = [
 /** Device nodes and links. Nothing is made in a /dev that is a bind mount: it is the host's. */
 export function planDevices(train: Train, config: Config): void {
   const bound = config.mounts?.some(
-    (mount) => cleanPath(mount.destination) === '/dev' && (mount.type === 'bind' || readMountOptions(mount.options ?? []).bind),
+    (mount) =>
+      cleanPath(mount.destination) === '/dev' && (mount.type === 'bind' || readMountOptions(mount.options ?? []).bind),
   )
   if (bound) return
   const own = config.linux?.devices ?? []
-  const devices = [...defaultDevices.filter((device) => !own.some((other) => cleanPath(other.path) === device.path)), ...own]
+  const devices = [
+    ...defaultDevices.filter((device) => !own.some((other) => cleanPath(other.path) === device.path)),
+    ...own,
+  ]
   let folder = ''
   devices.forEach((device, index) => {
     const path = cleanPath(device.path)
@@ -231,7 +271,13 @@ export function planDevices(train: Train, config: Config): void {
     const name = basename(path)
     const mode = device.fileMode ?? 0o666
     const exists = b.label()
-    c.mknodat(b, TARGET, name, deviceTypes[device.type]! | (mode & 0o7777), c.makedev(device.major ?? 0, device.minor ?? 0)).on(['EEXIST'], exists)
+    c.mknodat(
+      b,
+      TARGET,
+      name,
+      deviceTypes[device.type]! | (mode & 0o7777),
+      c.makedev(device.major ?? 0, device.minor ?? 0),
+    ).on(['EEXIST'], exists)
     if (device.uid || device.gid) c.fchownat(b, TARGET, name, device.uid ?? 0, device.gid ?? 0, k.AT_SYMLINK_NOFOLLOW)
     b.place(exists)
   })
@@ -258,7 +304,9 @@ export function planMasks(train: Train, paths: readonly string[]): void {
     c.close(b, probe)
     c.fsopen(b, 'tmpfs').keep(InitSlot.FS)
     c.fsconfigCreate(b, FS)
-    c.fsmount(b, FS, k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC).keep(InitSlot.MOUNT)
+    c.fsmount(b, FS, k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC).keep(
+      InitSlot.MOUNT,
+    )
     c.close(b, FS)
     b.jump(attach)
     b.place(file)

@@ -1,9 +1,10 @@
 /** The `run` command: create and start in one, in the foreground or detached. */
-import * as cgroups from '../cgroup/manager.ts'
+
 import { Struct } from '../base/bytes.ts'
+import * as cgroups from '../cgroup/manager.ts'
 import { Flag, Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, Batch, at, load, slot } from '../session/batch.ts'
+import { ANY, at, Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Launched, launch } from './create.ts'
 import { remove } from './delete.ts'
@@ -12,7 +13,7 @@ import { planProgram } from './process.ts'
 import { explainExecution } from './program.ts'
 import type { RunOptions, Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
-import { START_SOCKET, folderOf, planRemoveFolder } from './state.ts'
+import { folderOf, planRemoveFolder, START_SOCKET } from './state.ts'
 
 /** Every signal but SIGKILL and SIGSTOP, as a mask. */
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn

@@ -13,9 +13,9 @@ export interface Sessions {
 /** Opens the sessions with the executors of a platform. Only the host's executor is running yet. */
 export function openSessions(platform: Platform): Sessions {
   const sessions = {
-    host: new Session('host', platform.host),
-    stage: new Session('stage', platform.stage),
-    init: new Session('init', platform.init),
+    host: new Session('host', platform.host, 0x1000_0000),
+    stage: new Session('stage', platform.stage, 0x2000_0000),
+    init: new Session('init', platform.init, 0x3000_0000),
   }
   if (platform.engine === 'node') {
     // The launcher's boot batch does this in the production command.

@@ -12,7 +12,7 @@ import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
-import { START_SOCKET, type Saved, folderOf, loadState } from './state.ts'
+import { folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
 
 /**
  * Returns when the program is being executed. An init that cannot execute it answers on the connection, and that is thrown here.
@@ -57,7 +57,9 @@ function parkedInit(runtime: Runtime): Channel {
       b.patience = Infinity
       const buffer = b.out(MESSAGE_MAX / 2)
       b.place(again)
-      const count = b.call('recvfrom', slot(HostSlot.CONNECTION), buffer, buffer.length, 0, 0, 0).on(['ECONNRESET'], lost)
+      const count = b
+        .call('recvfrom', slot(HostSlot.CONNECTION), buffer, buffer.length, 0, 0, 0)
+        .on(['ECONNRESET'], lost)
       b.place(lost)
       const answer = host.run(b)
       const length = answer.value(count)!
@@ -70,7 +72,8 @@ function parkedInit(runtime: Runtime): Channel {
 function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
   const text = readText(runtime.host, runtime.platform.machine, `${folderOf(runtime, saved.id)}/config.json`)
   const config = JSON.parse(text ?? 'null') as Parked | null
-  if (config === null) throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
+  if (config === null)
+    throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
   const batch = new Batch(runtime.platform.machine)
   planPark(batch, config, saved.program, 0)
   const session = new Session('init', { send() {}, receive: () => reply, close() {} })

@@ -57,7 +57,9 @@ export function loadState(runtime: Runtime, id: string): Loaded {
   const loaded = tryLoadState(runtime, id)
   if (loaded === 'missing') throw new RuntError(unknownId(id))
   if (loaded === 'unfinished')
-    throw new RuntError(`container ${id} has no state yet: it is being created, or that was cut short; delete --force removes it`)
+    throw new RuntError(
+      `container ${id} has no state yet: it is being created, or that was cut short; delete --force removes it`,
+    )
   return loaded
 }
 
@@ -88,7 +90,13 @@ function parseSaved(text: string, path: string): Saved {
   } catch {
     throw new RuntError(`${path}: not JSON; the file was not written by runt, or is damaged`)
   }
-  if (typeof value !== 'object' || value === null || value.format !== 1 || typeof value.id !== 'string' || typeof value.pid !== 'number')
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    value.format !== 1 ||
+    typeof value.id !== 'string' ||
+    typeof value.pid !== 'number'
+  )
     throw new RuntError(`${path}: not a state that this version of runt can read`)
   return value as Saved
 }

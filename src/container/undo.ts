@@ -1,6 +1,7 @@
 /** Takes back what a failed launch has made. */
-import * as cgroups from '../cgroup/manager.ts'
+
 import { RuntError } from '../base/errors.ts'
+import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch, load } from '../session/batch.ts'
 import * as c from '../session/calls.ts'

@@ -149,3 +149,9 @@ export type SyscallName = keyof typeof numbers
 export function syscallNumber(name: SyscallName, machine: 'x86_64' | 'aarch64'): number {
   return numbers[name][machine === 'x86_64' ? 0 : 1]
 }
+
+/** Name of a system call by its number on a machine; undefined for one that runt does not use. */
+export function syscallName(number: number, machine: 'x86_64' | 'aarch64'): SyscallName | undefined {
+  const column = machine === 'x86_64' ? 0 : 1
+  return (Object.keys(numbers) as SyscallName[]).find((name) => numbers[name][column] === number)
+}

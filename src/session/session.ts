@@ -82,13 +82,15 @@ export class Session {
   readonly name: string
   readonly #channel: Channel
   readonly #waiting: { sequence: number; batch: Batch; silent: boolean }[] = []
-  #sequence = 0
+  #sequence: number
   #failure: CallError | null = null
   observer: Observer | null = null
 
-  constructor(name: string, channel: Channel) {
+  /** `first`: where its numbers start. Sessions that inherit batches from each other count in ranges of their own. */
+  constructor(name: string, channel: Channel, first = 0) {
     this.name = name
     this.#channel = channel
+    this.#sequence = first
   }
 
   /** A batch that this session's executor has from the process it was forked from, and of which it may report a failure. */
