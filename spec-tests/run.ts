@@ -1,14 +1,15 @@
 /**
  * Runs the black-box tests and prints a table of headings and results.
  *
- *     node --import tsx spec-tests/run.ts [--hide-unified] [--jobs N] [--verbose] [part of a heading ...]
+ *     node --import tsx spec-tests/run.ts [--hide-unified] [--jobs N] [--json FILE] [--verbose] [part of a heading ...]
  *
  * RUNTIME="path [arguments]" names the runtime; the default is dist/runt. `--hide-unified` runs in a mount
- * namespace of its own without /sys/fs/cgroup/unified, for runtimes that refuse the hybrid layout (crun).
+ * namespace of its own without /sys/fs/cgroup/unified, for runtimes that refuse the hybrid layout (crun). `--json` writes
+ * the counts to a file too (`Summary`).
  * The exit status is 1 if a test failed, a file did not end by itself, or a file ran no test.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,6 +23,7 @@ const { values: flags, positionals } = parseArgs({
   options: {
     'hide-unified': { type: 'boolean', default: false },
     jobs: { type: 'string', short: 'j', default: '2' },
+    json: { type: 'string' },
     verbose: { type: 'boolean', short: 'v', default: false },
   },
 })
@@ -33,6 +35,14 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
     interrupted = true
     for (const child of running) child.kill('SIGKILL')
   })
+}
+
+/** What `--json` writes. Known differences count as passed; a file that is bad as a whole counts as one failure. */
+export interface Summary {
+  passed: number
+  failed: number
+  skipped: number
+  known: number
 }
 
 /** How long one file may take, in milliseconds. */
@@ -144,9 +154,14 @@ for (const [what, title] of [
   if (some.length > 0) console.log(`\n${title}:`)
   for (const one of some) console.log(`  ${one.heading}: ${one.name}: ${one.reason.split('\n')[0]}`)
 }
-const passed = count(all, 'passed') + count(all, 'known')
-const failed = count(all, 'failed') + rows.filter((row) => row.problem !== '').length
-console.log(
-  `\n${passed} passed, ${failed} failed, ${count(all, 'skipped')} skipped (${count(all, 'known')} of the passed are known differences)`,
-)
+const known = count(all, 'known')
+const summary: Summary = {
+  passed: count(all, 'passed') + known,
+  failed: count(all, 'failed') + rows.filter((row) => row.problem !== '').length,
+  skipped: count(all, 'skipped'),
+  known,
+}
+const { passed, failed, skipped } = summary
+console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped (${known} of the passed are known differences)`)
+if (flags.json !== undefined && !interrupted) writeFileSync(flags.json, JSON.stringify(summary))
 process.exitCode = interrupted || failed > 0 || all.length === 0 ? 1 : 0

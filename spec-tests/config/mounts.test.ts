@@ -1,5 +1,5 @@
 /** runtime-spec, config.md: "Mounts"; mount(8). */
-import { existsSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Bundle, bundle, type Config, heading, inside } from '../harness.ts'
@@ -240,6 +240,31 @@ test('mounts of the container do not show on the host', () => {
     config.mounts.push({ destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['rshared'] })
   })
   assert.is(mounts().length, before)
+})
+
+test('a file is mounted on a dangling symbolic link whose folders are missing too', () => {
+  const made = bundle()
+  mkdirSync(join(made.directory, 'extra'))
+  writeFileSync(join(made.directory, 'extra/resolv.conf'), 'nameserver 192.0.2.1\n')
+  symlinkSync('../run/resolve/stub.conf', join(made.rootfs, 'etc/resolv.conf'))
+  made.config.mounts.push(
+    { destination: '/etc/resolv.conf', type: 'bind', source: 'extra/resolv.conf', options: ['bind', 'ro'] },
+    { destination: '/proof', type: 'tmpfs', source: 'tmpfs' },
+  )
+  assert.is(inside('cat /etc/resolv.conf; stat -f -c %T /proof', made), 'nameserver 192.0.2.1\ntmpfs\n')
+  assert.ok(existsSync(join(made.rootfs, 'run/resolve/stub.conf')))
+})
+
+test('a dangling symbolic link into a mount is created there', () => {
+  const made = bundle((config) => {
+    config.mounts.push(
+      { destination: '/run', type: 'tmpfs', source: 'tmpfs' },
+      { destination: '/lock/deep', type: 'tmpfs', source: 'tmpfs' },
+    )
+  })
+  symlinkSync('/run/lock', join(made.rootfs, 'lock'))
+  assert.is(inside('stat -f -c %T /run/lock/deep', made), 'tmpfs\n')
+  assert.equal(readdirSync(join(made.rootfs, 'run')), [])
 })
 
 test('tmpcopyup puts what the directory held into the tmpfs', () => {

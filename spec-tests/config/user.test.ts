@@ -56,7 +56,7 @@ test('a program that only root may execute is refused to another user', () => {
 })
 
 test('an unprivileged user can write to the descriptors of the caller', () => {
-  assert.is(inside('echo out; echo out2 > /dev/stdout', as(1000, 1000)).replace('out2', 'out'), 'out\nout\n')
+  assert.is(inside('echo out; echo out2 >> /dev/stdout', as(1000, 1000)).replace('out2', 'out'), 'out\nout\n')
 })
 
 test('an unprivileged user owns nothing of the root file system', () => {

@@ -48,6 +48,13 @@ function encodeSlowly(text: string): Uint8Array {
   return bytes.slice(0, length)
 }
 
+/** Encodes text as UTF-8 into `target` from `offset` on, which has room for it; gives the number of bytes. */
+export function encodeInto(text: string, target: Uint8Array, offset: number): number {
+  const bytes = encodeUtf8(text)
+  target.set(bytes, offset)
+  return bytes.length
+}
+
 /** Decodes UTF-8; each byte that is not part of a valid sequence becomes U+DC00 + byte. */
 export function decodeUtf8(bytes: Uint8Array): string {
   let text = ''
@@ -108,8 +115,13 @@ export class Struct {
     return this
   }
 
+  /** Negative numbers as two's complement. */
   u64(offset: number, value: number | bigint): this {
-    this.#view.setBigUint64(offset, BigInt.asUintN(64, BigInt(value)), true)
+    if (typeof value === 'bigint') this.#view.setBigUint64(offset, value, true)
+    else {
+      this.#view.setUint32(offset, value, true)
+      this.#view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true)
+    }
     return this
   }
 }

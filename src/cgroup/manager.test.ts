@@ -59,7 +59,7 @@ const batch = () => new Batch(process.arch === 'arm64' ? 'aarch64' : 'x86_64')
 
 function makeIt({ host, paths }: Context, resources: Resources = {}): string[] {
   const b = batch()
-  const { warnings } = make(b, paths, resources)
+  const { warnings } = make(b, paths, resources, true)
   host.run(b)
   return warnings
 }
@@ -210,7 +210,7 @@ if (hasV1 && canWrite) {
     makeIt(context)
     joinIt(context, sleeper(context))
     const b = batch()
-    const { refusals } = make(b, paths)
+    const { refusals } = make(b, paths, {}, true)
     try {
       host.run(b)
       assert.unreachable()

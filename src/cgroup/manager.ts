@@ -44,6 +44,11 @@ export interface Made {
    * cgroup is somebody else's: don't remove it.
    */
   refusals: Step[]
+  /**
+   * The operations that make the folders. When one of them fails with ENOENT (parents are missing) or EEXIST, `make`
+   * is to be planned again with `thorough`, which costs more and minds both.
+   */
+  attempts: Step[]
   /** Sentences about fields that this host cannot honour. */
   warnings: string[]
 }
@@ -93,16 +98,21 @@ function writesFor(paths: CgroupPaths, resources: Resources, warnings: string[])
 
 /**
  * Makes the container's cgroup with its limits; it can be joined then. Parents that are missing are made too. A cgroup
- * that exists already is taken over if no process is in it and it is not frozen.
+ * that exists already is taken over if no process is in it and it is not frozen. Without `thorough` both are failures,
+ * see `Made.attempts`.
  */
-export function make(b: Batch, paths: CgroupPaths, resources: Resources = {}): Made {
-  const made: Made = { refusals: [], warnings: [] }
+export function make(b: Batch, paths: CgroupPaths, resources: Resources = {}, thorough = false): Made {
+  const made: Made = { refusals: [], attempts: [], warnings: [] }
   const aside: Aside = []
   const writes = writesFor(paths, resources, made.warnings)
   for (const folder of paths.folders) {
     const filled = b.label()
     const fill = folder.controllers.includes('cpuset') ? b.label() : null
-    makeFolder(b, aside, folder, fill ?? filled, made.refusals)
+    if (thorough) makeFolder(b, aside, folder, fill ?? filled, made.refusals)
+    else {
+      b.about('linux.cgroupsPath')
+      made.attempts.push(mkdirat(b, AT_FDCWD, folderPath(folder), 0o755))
+    }
     if (fill) inheritCpuset(b, aside, folder, fill)
     b.place(filled)
     if (folder.version === 2) enable(b, aside, folder, wantedControllers(paths, writes))

@@ -48,18 +48,35 @@ test('without a file messages go to stderr and no session is opened', () =>
   withLog((log, _file, said) => {
     log.debug('unheard')
     log.warning('w')
-    log.configure({ file: null, format: 'json', debug: true })
+    log.configure({ file: null, format: 'text', debug: true })
     log.debug('d')
     log.error('a\nb')
     assert.equal(said, ['runt: warning: w\n', 'runt: debug: d\n', 'runt: a\\nb\n'])
   }, true))
 
-test('a file that nothing is written to is not made', () =>
-  withLog((log, file, said) => {
+test('without a file JSON lines go to stderr if that is the format', () =>
+  withLog((log, _file, said) => {
+    log.configure({ file: null, format: 'json', debug: true })
+    log.warning('w')
+    log.error('e')
+    assert.equal(
+      said.map((line) => JSON.parse(line)).map(({ level, msg }) => [level, msg]),
+      [
+        ['warning', 'w'],
+        ['error', 'e'],
+      ],
+    )
+  }, true))
+
+test('the file is made at once, and nothing unasked is written to it', () =>
+  withLog((log, file, said, host, machine) => {
     log.configure({ file, format: 'text', debug: false })
     log.debug('unheard')
+    const batch = new Batch(machine)
+    batch.call('getpid')
+    host.run(batch)
     assert.equal(said, [])
-    assert.throws(() => statSync(file))
+    assert.is(readFileSync(file, 'utf8'), '')
   }))
 
 test('with a file warnings go there only and errors to both', () =>
@@ -104,15 +121,18 @@ test('an error is logged after a failure that was seen and after one that nobody
     assert.match(text, 'msg="second"')
   }))
 
-test('a log that cannot be opened is named, and does not hide the error', () =>
-  withLog((log, file, said) => {
+test('a log that cannot be opened fails the command, with its name', () =>
+  withLog((log, file, said, host, machine) => {
     log.configure({ file: `${file}/in/nowhere`, format: 'text', debug: false })
     log.warning('w')
+    const batch = new Batch(machine)
+    batch.call('getpid')
+    assert.throws(
+      () => host.run(batch),
+      (error: Error) => error.message.startsWith(`--log ${file}/in/nowhere: openat(`) && /ENOENT/.test(error.message),
+    )
     log.error('e')
-    assert.is(said[0], 'runt: e\n')
-    assert.match(said[1]!, `--log ${file}/in/nowhere: openat(`)
-    assert.match(said[1]!, 'ENOENT')
-    assert.is(said.length, 2)
+    assert.equal(said, ['runt: e\n'])
   }))
 
 test('a huge message fits', () =>

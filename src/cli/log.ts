@@ -2,14 +2,17 @@
  * Where messages go. Errors always go to stderr as `runt: MESSAGE`, one line; with --log they also go to that file, in
  * the formats of logrus, which engines parse. Warnings and debug messages go to the file, without one to stderr.
  *
- * The file is opened by the host executor when there is something to write, and closed again.
+ * Without --log, --log-format json makes the lines on stderr JSON.
+ *
+ * The file is opened by the host executor before anything else is done: one that cannot be opened fails the command.
  */
-import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
-import { AT_FDCWD, O_APPEND, O_CREAT, O_WRONLY } from '../linux/constants.ts'
-import { ANY, Batch, Flag } from '../session/batch.ts'
-import { close, openat, write } from '../session/calls.ts'
-import { CallError, type Session } from '../session/session.ts'
+import { HostSlot } from '../container/slots.ts'
+import { Flag } from '../executor/protocol.ts'
+import { AT_FDCWD, O_APPEND, O_CREAT, O_NOCTTY, O_WRONLY } from '../linux/constants.ts'
+import { ANY, Batch, slot } from '../session/batch.ts'
+import { openat, write } from '../session/calls.ts'
+import type { Session } from '../session/session.ts'
 
 export type LogFormat = 'text' | 'json'
 export type Level = 'error' | 'warning' | 'debug'
@@ -58,19 +61,31 @@ export class Log {
     this.#host = host
   }
 
+  /** Opens the file. If that fails, so does whoever waits for the host executor next. */
   configure(settings: LogSettings): void {
     this.#settings = settings
+    const { file } = settings
+    if (file === null) return
+    const batch = new Batch(this.#platform.machine).about(`--log ${file}`)
+    openat(batch, AT_FDCWD, file, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY, 0o644).keep(HostSlot.LOG)
+    this.#host().send(batch, Flag.SILENT)
   }
 
   /** The last thing of a command: a failure of the host executor before it is forgotten. */
   error(message: string): void {
-    this.#platform.stderr(`runt: ${oneLine(message)}\n`)
-    const { file } = this.#settings
+    const { file, format } = this.#settings
+    this.#platform.stderr(
+      file === null && format === 'json' ? this.#line('error', message) : `runt: ${oneLine(message)}\n`,
+    )
     if (file === null) return
     try {
       const batch = new Batch(this.#platform.machine).about(`--log ${file}`)
-      close(batch, this.#append(batch, file, 'error', message))
-      settle(this.#host(), batch)
+      const end = batch.label()
+      // It could not be opened, which is what the message is about.
+      batch.branch(slot(HostSlot.LOG), 'LESS', 1, end)
+      write(batch, slot(HostSlot.LOG), this.#line('error', message))
+      batch.place(end)
+      this.#host().recover(batch)
     } catch (error) {
       this.#platform.stderr(`runt: ${oneLine(error instanceof Error ? error.message : String(error))}\n`)
     }
@@ -86,51 +101,28 @@ export class Log {
 
   /** May come in the middle of a command, while answers are on their way; so it waits for none and cannot fail. */
   warning(message: string): void {
-    if (this.#settings.file === null) this.#platform.stderr(`runt: warning: ${oneLine(message)}\n`)
-    else this.#note('warning', message)
+    this.#note('warning', message)
   }
 
   /** Said with --debug only. */
   debug(message: string): void {
-    if (!this.#settings.debug) return
-    if (this.#settings.file === null) this.#platform.stderr(`runt: debug: ${oneLine(message)}\n`)
-    else this.#note('debug', message)
+    if (this.#settings.debug) this.#note('debug', message)
   }
 
   #note(level: Level, message: string): void {
+    const { file, format } = this.#settings
+    if (file === null) {
+      this.#platform.stderr(format === 'json' ? this.#line(level, message) : `runt: ${level}: ${oneLine(message)}\n`)
+      return
+    }
     const batch = new Batch(this.#platform.machine)
     const end = batch.label()
-    const written = batch.label()
-    const fd = this.#append(batch, this.#settings.file!, level, message)
-    batch.steps[fd.index]!.on(ANY, end)
-    batch.steps[fd.index + 1]!.on(ANY, written)
-    batch.place(written)
-    close(batch, fd)
+    write(batch, slot(HostSlot.LOG), this.#line(level, message)).on(ANY, end)
     batch.place(end)
     this.#host().send(batch, Flag.SILENT)
   }
 
-  /** Opens the file and appends a line. Gives the descriptor. */
-  #append(batch: Batch, file: string, level: Level, message: string): ReturnType<typeof openat> {
-    const fd = openat(batch, AT_FDCWD, file, O_WRONLY | O_APPEND | O_CREAT, 0o644)
-    write(batch, fd, logLine(this.#settings.format, level, message, this.#platform.now()))
-    return fd
-  }
-}
-
-/**
- * Runs a batch after a command ended, however it ended: the host executor forgets a failure, and failures that nobody
- * has waited for are passed over. Throws the CallError of this batch.
- */
-export function settle(host: Session, batch: Batch): void {
-  host.send(batch, Flag.FRESH)
-  for (;;) {
-    try {
-      host.wait(batch)
-      return
-    } catch (error) {
-      if (error instanceof CallError && !batch.steps.includes(error.step)) continue
-      throw error instanceof RuntError ? error : new RuntError(String(error))
-    }
+  #line(level: Level, message: string): string {
+    return logLine(this.#settings.format, level, message, this.#platform.now())
   }
 }

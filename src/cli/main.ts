@@ -16,7 +16,7 @@ import { state } from '../container/state.ts'
 import { signalNumber } from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import type { CommandName } from './commands.ts'
-import { Log, settle } from './log.ts'
+import { Log } from './log.ts'
 import { quote, UsageError } from './normalise.ts'
 import { type Invocation, type Options, parseCommand, parseGlobals, programHelp } from './parse.ts'
 import { absolute, defaultRoot, findPlace, type Place } from './place.ts'
@@ -79,7 +79,7 @@ type Action = (runtime: Runtime, options: Options, operands: readonly string[]) 
 
 const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
   create(runtime, options, [id]) {
-    create(runtime, createOptions(id!, options))
+    create(runtime, createOptions(runtime, id!, options))
     return 0
   },
   start(runtime, _options, [id]) {
@@ -111,7 +111,7 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
         // The others shall go all the same.
         const batch = new Batch(runtime.platform.machine)
         batch.call('geteuid')
-        settle(runtime.host, batch)
+        runtime.host.recover(batch)
       }
     }
     if (failures.length > 0) throw new RuntError(failures.join('; '))
@@ -119,7 +119,7 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
   },
   run(runtime, options, [id]) {
     return run(runtime, {
-      ...createOptions(id!, options),
+      ...createOptions(runtime, id!, options),
       detach: options.flag('detach'),
       keep: options.flag('keep'),
     })
@@ -137,7 +137,7 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
   },
 }
 
-function createOptions(id: string, options: Options): CreateOptions {
+function createOptions(runtime: Runtime, id: string, options: Options): CreateOptions {
   checkId(id)
   return {
     id,
@@ -145,9 +145,20 @@ function createOptions(id: string, options: Options): CreateOptions {
     pidFile: options.text('pid-file'),
     consoleSocket: options.text('console-socket'),
     preserveFds: options.count('preserve-fds'),
+    listenFds: listenFds(runtime),
     noPivot: options.flag('no-pivot'),
     noNewKeyring: options.flag('no-new-keyring'),
   }
+}
+
+/** How many descriptors systemd has opened for us, sd_listen_fds(3): $LISTEN_FDS, if $LISTEN_PID is us. */
+function listenFds({ platform, host }: Runtime): number {
+  const { LISTEN_FDS, LISTEN_PID } = platform.env
+  if (!LISTEN_FDS || !/^\d{1,4}$/.test(LISTEN_FDS)) return 0
+  const batch = new Batch(platform.machine)
+  // On Node the host executor is a child of the process that was called.
+  const self = batch.call(platform.engine === 'node' ? 'getppid' : 'getpid')
+  return host.run(batch).value(self) === Number(LISTEN_PID) ? Number(LISTEN_FDS) : 0
 }
 
 /** Carries out a command line. Returns the exit status; errors are told, not thrown. */

@@ -455,11 +455,11 @@ export const rules: readonly Rule[] = [
   {
     name: 'program',
     spec: 'config.md, Process',
-    check({ process: { args, cwd, env } }, warnings) {
+    check({ process: { args, cwd, env } }) {
       if (args === undefined) return 'process.args: missing'
       if (args.length === 0) return 'process.args: is empty, at least the program is needed'
       for (let index = 0; env !== undefined && index < env.length; index++) {
-        if (env[index]!.indexOf('=') < 1) warnings.push(`process.env[${index}]: ${show(env[index])} is not NAME=VALUE`)
+        if (env[index]!.indexOf('=') < 1) return `process.env[${index}]: ${show(env[index])} is not NAME=VALUE`
       }
       return absolute('process.cwd', cwd)
     },

@@ -4,13 +4,13 @@
  * Three executors work at the same time. What one has to wait for is said where it waits:
  *
  *   host    reads config.json ── claims the id, starts the stage ── makes the cgroup ───────────── saves the state
- *   stage                          joins and creates namespaces, forks the init
+ *   stage                          joins and creates namespaces, forks the init (on cgroup2 once the cgroup is there)
  *   init                                        mounts ── joins the cgroup ── mounts, root, rights ── parks
  */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
-import type { Config } from '../config/types.ts'
+import type { Config, Mount, Resources } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
@@ -19,23 +19,29 @@ import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { planSpawn } from './executors.ts'
-import { finishReading, planReading, planWriting } from './files.ts'
+import { finishReading, planReading, planWriting, type Reading } from './files.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
+import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
 import { existingId } from './phrases.ts'
-import * as process from './process.ts'
+import * as processes from './process.ts'
 import { checkProgram } from './program.ts'
+import { isLarge, planBlock } from './program-vectors.ts'
 import * as rootfs from './rootfs.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
+import { danglingTarget, makeTarget } from './targets.ts'
 import { undo } from './undo.ts'
+import { checkSupport } from './unsupported.ts'
 
 /** A container whose init waits for its last batch. */
 export interface Launched {
   config: Config
   saved: Saved
+  /** Entry for the end of the environment, where the config has no HOME. */
+  home: string | null
   /** Descriptor, in the init, of the socket on which it can be parked. */
   listener: number
 }
@@ -73,9 +79,9 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   facts.call('getcwd', cwd, cwd.length)
   const uid = facts.call('geteuid')
   const configPath = `${options.bundle.replace(/\/+$/, '') || (options.bundle ? '/' : '.')}/config.json`
-  const configReading = planReading(facts, configPath, 0x6000)
-  const mountinfo = planReading(facts, '/proc/self/mountinfo', 0x6000)
-  const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x1000)
+  const configReading = planReading(facts, configPath, 0x4000)
+  const mountinfo = planReading(facts, '/proc/self/mountinfo', 0x3000)
+  const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x400)
   host.send(facts)
 
   // 2. The id is claimed and the stage started while the config is parsed.
@@ -92,7 +98,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   host.send(spawn)
   stage.inherit(spawn, host.sequence)
 
-  const parsed = attempt(() => interpret(runtime, configText.text, bundle, options.id, [mountinfoText, ownCgroupText]))
+  const parsed = attempt(() => interpret(runtime, configText.text, bundle, options, [mountinfoText, ownCgroupText]))
   let started: Answer
   try {
     started = host.wait(spawn)
@@ -111,15 +117,20 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   const namespaces = new Batch(machine)
   const initSession = started.value(spawned.initSession)!
   const listenerFd = started.value(listener)!
-  planStage(namespaces, config, [initSession, listenerFd])
-  stage.send(namespaces, Flag.SILENT)
-  init.inherit(namespaces, stage.sequence)
   const born = new Batch(machine)
   const pid = born.add(slot(InitSlot.CHILD), 0)
-  stage.send(born)
   const goodbye = new Batch(machine)
   c.exitGroup(goodbye, 0)
-  stage.send(goodbye, Flag.SILENT)
+  const startStage = (): void => {
+    planStage(namespaces, config, [initSession, listenerFd], unified && cgroups.folderPath(unified))
+    stage.send(namespaces, Flag.SILENT)
+    init.inherit(namespaces, stage.sequence)
+    stage.send(born)
+    stage.send(goodbye, Flag.SILENT)
+  }
+  // On cgroup2 the init is born in its cgroup, which has to be there by then.
+  const unified = cgroup?.folders.find((folder) => folder.version === 2) ?? null
+  if (!unified) startStage()
 
   // 4. The cgroup is made by the host while the init mounts. The state is saved first, so that `delete` finds all there is.
   const saved: Saved = {
@@ -136,37 +147,37 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
     cgroup,
     program: '',
   }
-  const control = new Batch(machine)
-  planSaving(control, runtime, saved)
-  control.about('state (config.json)')
-  planWriting(control, `${folder}/config.json`, configText.text, 0o600)
-  let refusals: Step[] = []
-  if (cgroup) refusals = cgroups.make(control, cgroup, config.linux?.resources).refusals
-  host.send(control)
+  const state = new Train(host, machine)
+  planSaving(state, runtime, saved)
+  planWriting(state, 'state (config.json)', `${folder}/config.json`, configText.text, 0o600)
+  const resources = config.linux?.resources
+  const made = cgroup && cgroups.make(state.next('cgroup'), cgroup, resources)
+  const control = state.depart()
+  const ready = (): void => finishCgroup(runtime, control, cgroup, made, resources, progress)
+  if (unified) {
+    ready()
+    startStage()
+  }
 
   // 5. Mounts that do not depend on the cgroup.
   const train = new Train(init, machine)
-  process.planSession(train.next('init'), options.id, !options.noNewKeyring)
+  processes.planSession(train.next('init'), options.id, !options.noNewKeyring)
   rootfs.planRoot(train.next('mounts'), config, root)
   const mounts = config.mounts ?? []
   const firstCgroup = mounts.findIndex((mount) => mount.type === 'cgroup' || mount.type === 'cgroup2')
   const early = firstCgroup < 0 ? mounts.length : firstCgroup
   const cgroupMounts = cgroups.mountPlan(cgroup ?? { mode: 'none', folders: [] }, createsNamespace(config, 'cgroup'))
-  mounts.slice(0, early).forEach((mount, index) => {
-    rootfs.planMount(train, mount, index, bundle, cgroupMounts)
-  })
+  for (let index = 0; index < early; index++) rootfs.planMount(train, mounts[index]!, index, bundle, cgroupMounts)
   train.dispatch()
 
   // 6. The init is in its cgroup before anything of the container's can run in it or see it.
-  progress.init = stage.wait(born).value(pid)!
-  try {
-    host.wait(control)
-    progress.cgroup = cgroup
-  } catch (error) {
-    // A cgroup that is in use belongs to somebody else.
-    if (!(error instanceof CallError && refusals.includes(error.step))) progress.cgroup = cgroup
-    throw error
-  }
+  const birth = attempt(() => stage.wait(born).value(pid)!)
+  if ('value' in birth) progress.init = birth.value
+  const cgroupReady = unified ? { value: null } : attempt(ready)
+  if ('error' in birth) throw birth.error
+  if ('error' in cgroupReady) throw cgroupReady.error
+  runtime.debug(`container ${options.id}: process ${progress.init}, cgroup ${config.linux?.cgroupsPath ?? '(default)'}`)
+
   const joining = new Batch(machine)
   const stat = planReading(joining, `/proc/${progress.init}/stat`, 1024)
   joining.about('stage')
@@ -180,54 +191,149 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   if (cgroup && joinedMounts) cgroups.join(joining, cgroup, progress.init)
   host.send(joining)
   let joined = cgroup && joinedMounts ? host.wait(joining) : null
-  if (cgroup && !joinedMounts) cgroups.joinSelf(train.next('cgroup'), cgroup)
-  if (createsNamespace(config, 'cgroup')) c.unshare(train.next('new namespaces (cgroup)'), k.CLONE_NEWCGROUP)
 
-  // 7. The rest of the file system, then the change of root.
-  mounts.slice(early).forEach((mount, index) => {
-    rootfs.planMount(train, mount, early + index, bundle, cgroupMounts)
-  })
-  rootfs.planDevices(train, config)
-  rootfs.planMasks(train, config.linux?.maskedPaths ?? [])
-  rootfs.planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
-  if (createsNamespace(config, 'network')) process.planLoopback(train.next('network'))
-  process.planNames(train.next('hostname'), config)
-  rootfs.planSysctls(train, config.linux?.sysctl ?? {})
-  rootfs.planChangeOfRoot(train.next('change of root'), config, options.noPivot)
-
+  // 7. The rest of the file system and the change of root.
   // 8. The process becomes what the config says, and looks for its program as the user who will run it.
-  const last = train.next('process')
-  process.planIdentity(last, config.process)
-  const lookup = process.planLookup(last, config.process)
-  process.planDescriptors(last, options.preserveFds)
-  const looking = train.depart()
+  const inside: Inside = { config, options, mounts, bundle, early, cgroupMounts, joins: joinedMounts ? null : cgroup }
+  const looking = planInside(train, inside, early)
   joined ??= host.wait(joining)
   const statText = finishReading(host, machine, joined, stat)
   if ('errno' in statText)
     throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
   saved.pid = progress.init
   saved.startTime = readStat(statText.text).startTime
-  const program = checkProgram(init, machine, config, lookup, init.wait(looking))
+  const { lookup, passwd, answer } = finishInside(runtime, train, inside, looking)
+  const program = checkProgram(init, machine, config, lookup, answer)
+  const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
+  runtime.debug(`container ${options.id}: program ${program}`)
 
   // 9. All is well: what the caller asks for later stands in the state.
-  const finish = new Batch(machine)
+  const finish = new Train(host, machine)
   planSaving(finish, runtime, saved)
   if (options.pidFile !== null) {
     const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
-    finish.about(`--pid-file (${path})`)
-    planWriting(finish, path, String(saved.pid), 0o644)
+    planWriting(finish, `--pid-file (${path})`, path, String(saved.pid), 0o644)
   }
-  host.run(finish)
-  return { config, saved, listener: listenerFd }
+  host.wait(finish.depart())
+  return { config, saved, home, listener: listenerFd }
 }
 
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
-  const { config, saved, listener } = launch(runtime, options)
+  const { config, saved, home, listener } = launch(runtime, options)
   const park = new Batch(runtime.platform.machine)
-  planPark(park, config, saved.program, listener)
+  planPark(park, config, saved.program, home, listener)
   runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE)
+}
+
+/** What the init's part of the story needs. */
+interface Inside {
+  config: Config
+  options: CreateOptions
+  mounts: readonly Mount[]
+  bundle: string
+  /** Index of the first mount that shows the cgroup; those before it are made without waiting for that. */
+  early: number
+  cgroupMounts: cgroups.CgroupMountPlan
+  /** The cgroup that the init joins by itself. */
+  joins: cgroups.CgroupPaths | null
+}
+
+/** What the init has been asked last. */
+interface Looking {
+  batch: Batch
+  lookup: processes.Lookup
+  /** /etc/passwd, where HOME is to be taken from it. */
+  passwd: Reading | null
+}
+
+/** All that is left for the init to do before it executes its program, from the mount with index `from` on. */
+function planInside(train: Train, inside: Inside, from: number): Looking {
+  const { config, options, mounts, bundle, early, cgroupMounts, joins } = inside
+  const planMounts = (first: number, end: number): void => {
+    for (let index = first; index < end; index++) rootfs.planMount(train, mounts[index]!, index, bundle, cgroupMounts)
+  }
+  planMounts(from, early)
+  if (from <= early) {
+    if (joins) planJoin(train.next('cgroup'), joins)
+    if (createsNamespace(config, 'cgroup')) c.unshare(train.next('new namespaces (cgroup)'), k.CLONE_NEWCGROUP)
+  }
+  planMounts(Math.max(from, early), mounts.length)
+  rootfs.planDevices(train, config)
+  rootfs.planMasks(train, config.linux?.maskedPaths ?? [])
+  rootfs.planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
+  if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
+  processes.planNames(train.next('hostname'), config)
+  rootfs.planSysctls(train, config.linux?.sysctl ?? {})
+  rootfs.planChangeOfRoot(train.next('change of root'), config, options.noPivot)
+
+  if (isLarge(config.process)) planBlock(train, config.process)
+  const last = train.next('process')
+  const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
+  processes.planIdentity(last, config.process)
+  processes.planPersonality(last, config.linux?.personality)
+  const lookup = processes.planLookup(last, config.process)
+  processes.planDescriptors(last, options.preserveFds + options.listenFds)
+  return { batch: train.depart(), lookup, passwd }
+}
+
+/**
+ * Waits for the init. Where a mount's destination is a symbolic link to what isn't there, that is made, and the plan goes on from
+ * that mount: seldom enough for the usual way to know nothing of it.
+ */
+function finishInside(runtime: Runtime, train: Train, inside: Inside, first: Looking): Looking & { answer: Answer } {
+  const { init } = runtime
+  for (let looking = first; ; ) {
+    try {
+      return { ...looking, answer: init.wait(looking.batch) }
+    } catch (error) {
+      const dangling = danglingTarget(error)
+      if (dangling === null) throw error
+      const { index, kind } = dangling
+      if (!makeTarget(init, runtime.platform.machine, inside.mounts[index]!.destination, index, kind)) throw error
+      looking = planInside(train, inside, index)
+    }
+  }
+}
+
+/** The init joins its cgroup, unless it was born in it. */
+function planJoin(b: Batch, cgroup: cgroups.CgroupPaths): void {
+  cgroups.joinSelf(b, cgroup, 1)
+  const joined = b.label()
+  b.branch(slot(InitSlot.JOINED), 'EQUAL', 1, joined)
+  cgroups.joinSelf(b, cgroup, 2)
+  b.place(joined)
+}
+
+/** Waits for the batch that makes the cgroup; where that was not simply made, a longer plan makes or refuses it. */
+function finishCgroup(
+  runtime: Runtime,
+  control: Batch,
+  cgroup: cgroups.CgroupPaths | null,
+  made: cgroups.Made | null,
+  resources: Resources | undefined,
+  progress: Progress,
+): void {
+  const { host, platform } = runtime
+  let refusals: Step[] = []
+  try {
+    try {
+      host.wait(control)
+    } catch (error) {
+      const parted = error instanceof CallError && made?.attempts.includes(error.step)
+      if (!cgroup || !parted || (error.errno !== 'ENOENT' && error.errno !== 'EEXIST')) throw error
+      const again = new Batch(platform.machine)
+      refusals = cgroups.make(again, cgroup, resources, true).refusals
+      host.recover(again)
+    }
+    progress.cgroup = cgroup
+    for (const warning of made?.warnings ?? []) runtime.warn(warning)
+  } catch (error) {
+    // A cgroup that is in use belongs to somebody else.
+    if (!(error instanceof CallError && refusals.includes(error.step))) progress.cgroup = cgroup
+    throw error
+  }
 }
 
 type FileText = { text: string } | { errno: string }
@@ -237,17 +343,20 @@ function interpret(
   runtime: Runtime,
   text: string,
   bundle: string,
-  id: string,
+  options: CreateOptions,
   [mountinfo, ownCgroup]: [FileText, FileText],
 ): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string } {
   const { config, warnings } = readConfig(text, `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
-  checkConfig(config)
+  checkSupport(config, options, runtime.globals)
+  // The program is process 1 of its namespace; where it has none, the peers say so all the same.
+  if (options.listenFds > 0)
+    config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1']
   const layout = cgroups.detectLayout(
     'text' in mountinfo ? mountinfo.text : '',
     'text' in ownCgroup ? ownCgroup.text : '',
   )
-  const cgroup = layout.mode === 'none' ? null : cgroups.locate(layout, config.linux?.cgroupsPath, id)
+  const cgroup = layout.mode === 'none' ? null : cgroups.locate(layout, config.linux?.cgroupsPath, options.id)
   return { config, cgroup, root: absolutePath(bundle, config.root.path) }
 }
 
@@ -307,15 +416,6 @@ function missingConfig(bundle: string, errno: string): RuntError {
   if (errno === 'ENOENT' || errno === 'ENOTDIR')
     return new RuntError(`${path}: no such file; the bundle (--bundle) is the folder that holds config.json`, errno)
   return new RuntError(`${path}: cannot be read: ${errno}`, errno)
-}
-
-/** What this version of runt does not do, said before anything is done. */
-function checkConfig(config: Config): void {
-  process.checkTerminal(config.process)
-  if (!config.linux?.namespaces?.some((namespace) => namespace.type === 'mount'))
-    throw new RuntError(
-      "linux.namespaces: no mount namespace; without one the mounts of the container would be the host's",
-    )
 }
 
 /** Finds the cause behind an error: an init that was killed says nothing itself. */

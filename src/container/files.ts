@@ -1,4 +1,4 @@
-/** Reading and writing whole files through the host executor. */
+/** Reading and writing whole files through an executor. */
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
@@ -7,10 +7,13 @@ import { errnoName } from '../linux/errno.ts'
 import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer, Session } from '../session/session.ts'
-import { HostSlot } from './slots.ts'
+import type { Train } from '../session/train.ts'
+import { HostSlot, READ_COUNT } from './slots.ts'
 
 /** Bytes read in one go when a file is longer than expected. */
 const CHUNK = 0x1_0000
+/** Bytes that one operation writes. */
+const PIECE = 0x8000
 /** Longest file that is read whole; config.json of a sane container is some KiB. */
 const LONGEST = 64 * 1024 * 1024
 
@@ -27,21 +30,21 @@ export interface Reading {
 
 /**
  * Plans to open a file and read it, `size` bytes at least if it has as many. Files of procfs come in small pieces, hence the loop.
- * A failure is none of the batch's: `finishReading` tells.
+ * A failure is none of the batch's: `finishReading` tells. `flags`: O_NONBLOCK where the path may be a FIFO of somebody else's.
  */
-export function planReading(b: Batch, path: string, size: number): Reading {
-  const piece = Math.min(size, 0x4000)
+export function planReading(b: Batch, path: string, size: number, flags = k.O_RDONLY): Reading {
+  const piece = Math.min(size, 0x1000)
   const again = b.label()
   const finished = b.label()
   const end = b.label()
-  const fd = c.openat(b, k.AT_FDCWD, path, k.O_RDONLY).on(ANY, end)
+  const fd = c.openat(b, k.AT_FDCWD, path, flags).on(ANY, end)
   const buffer = b.out(size + piece)
-  b.set(HostSlot.COUNT, 0)
+  b.set(READ_COUNT, 0)
   b.place(again)
-  const position = b.add(buffer, slot(HostSlot.COUNT))
+  const position = b.add(buffer, slot(READ_COUNT))
   const last = b.call('read', fd, position, piece).on(ANY, finished)
   b.branch(last, 'EQUAL', 0, finished)
-  const total = b.add(slot(HostSlot.COUNT), last).keep(HostSlot.COUNT)
+  const total = b.add(slot(READ_COUNT), last).keep(READ_COUNT)
   b.branch(total, 'LESS', size, again)
   b.jump(end)
   b.place(finished)
@@ -52,7 +55,7 @@ export function planReading(b: Batch, path: string, size: number): Reading {
 
 /** The text of the file, or the name of the errno that opening or reading it gave. */
 export function finishReading(
-  host: Session,
+  session: Session,
   machine: Machine,
   answer: Answer,
   reading: Reading,
@@ -71,7 +74,7 @@ export function finishReading(
     b.branch(more, 'NOT_EQUAL', 0, end)
     c.close(b, fd)
     b.place(end)
-    const next = host.run(b)
+    const next = session.run(b)
     count = next.value(more)!
     if (count > 0) pieces.push(next.bytes(buffer, count))
     total += Math.max(count, 0)
@@ -103,17 +106,24 @@ export function readText(host: Session, machine: Machine, path: string): string 
 
 /**
  * Plans to write a file so that readers see the old content or the new one, never a part: a temporary file in the same folder, then
- * rename(2). The path is absolute. A full file system fails the batch (ENOSPC on write, or a short write).
+ * rename(2). The path is absolute. A full file system fails the plan (ENOSPC on write, or a short write).
  */
-export function planWriting(b: Batch, path: string, text: string, mode: number): void {
+export function planWriting(train: Train, about: string, path: string, text: string, mode: number): void {
   const temporary = `${path}.tmp`
   const bytes = encodeUtf8(text)
-  const fd = c.openat(b, k.AT_FDCWD, temporary, k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW, mode)
-  const whole = b.label()
-  const written = c.write(b, fd, bytes)
-  b.branch(written, 'EQUAL', bytes.length, whole)
-  b.fail('ENOSPC')
-  b.place(whole)
-  c.close(b, fd)
+  const file = slot(HostSlot.FILE)
+  c.openat(train.next(about), k.AT_FDCWD, temporary, k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW, mode).keep(
+    HostSlot.FILE,
+  )
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    const b = train.next(about)
+    const piece = bytes.subarray(at, at + PIECE)
+    const whole = b.label()
+    b.branch(c.write(b, file, piece), 'EQUAL', piece.length, whole)
+    b.fail('ENOSPC')
+    b.place(whole)
+  }
+  const b = train.next(about)
+  c.close(b, file)
   c.renameat(b, k.AT_FDCWD, temporary, k.AT_FDCWD, path)
 }

@@ -20,10 +20,13 @@ export interface MountOptions {
   idmap: 'idmap' | 'ridmap' | null
 }
 
+/** A table without the names that every object has: words come from the user. */
+const table = <T>(entries: Record<string, T>): Record<string, T> => Object.assign(Object.create(null), entries)
+
 const atime = (flag: number): [number, number] => [flag, k.MOUNT_ATTR__ATIME]
 
 /** Attributes of a mount: word → [set, clear]. With an r in front they hold for the whole tree. */
-const attributes: Record<string, [number, number]> = {
+const attributes = table<[number, number]>({
   ro: [k.MOUNT_ATTR_RDONLY, 0],
   rw: [0, k.MOUNT_ATTR_RDONLY],
   nosuid: [k.MOUNT_ATTR_NOSUID, 0],
@@ -42,9 +45,9 @@ const attributes: Record<string, [number, number]> = {
   atime: atime(k.MOUNT_ATTR_RELATIME),
   norelatime: atime(k.MOUNT_ATTR_STRICTATIME),
   nostrictatime: atime(k.MOUNT_ATTR_RELATIME),
-}
+})
 
-const propagations: Record<string, number> = {
+const propagations = table<number>({
   shared: k.MS_SHARED,
   rshared: k.MS_SHARED | k.MS_REC,
   slave: k.MS_SLAVE,
@@ -53,10 +56,10 @@ const propagations: Record<string, number> = {
   rprivate: k.MS_PRIVATE | k.MS_REC,
   unbindable: k.MS_UNBINDABLE,
   runbindable: k.MS_UNBINDABLE | k.MS_REC,
-}
+})
 
 /** Parameters that the kernel takes for every file system. */
-const superblockWords: Record<string, string> = {
+const superblockWords = table<string>({
   sync: 'sync',
   async: 'async',
   dirsync: 'dirsync',
@@ -66,7 +69,7 @@ const superblockWords: Record<string, string> = {
   nomand: 'nomand',
   iversion: 'iversion',
   noiversion: 'noiversion',
-}
+})
 
 /** Words that ask for what is so anyway. */
 const empty = new Set(['defaults', 'silent', 'loud', '', 'norecursive'])

@@ -27,9 +27,16 @@ export function createsNamespace(config: Config, type: string): boolean {
  * Joins, creates, forks. To be sent as a silent batch: stage and init both come to its end, each on its own session, and go on
  * serving. The init's pid is then in the stage's slot CHILD. `initSession` is the init's end of its
  * session, `listener` the socket it will park on; both have come here through an execve.
+ * `cgroup`: a cgroup2 folder that the init is to be born in (CLONE_INTO_CGROUP, Linux 5.7); slot JOINED says whether it was. Entering
+ * it later would wait for an RCU grace period.
  * A new cgroup namespace is left to the init: its root is the cgroup that the process is in at that moment.
  */
-export function planStage(b: Batch, config: Config, [initSession, listener]: [number, number]): void {
+export function planStage(
+  b: Batch,
+  config: Config,
+  [initSession, listener]: [number, number],
+  cgroup: string | null,
+): void {
   b.about('stage')
   // Nobody in a joined pid namespace may look into our processes (/proc/PID/exe, ptrace) before the user's program runs.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
@@ -61,7 +68,25 @@ export function planStage(b: Batch, config: Config, [initSession, listener]: [nu
   b.about(`new namespaces (${names.join(', ')})`)
   const child = b.label()
   // The init is to be a child of our own parent, the runtime: it waits for it, and what it leaves to its own parent is the engine's.
+  const plain = b.label()
   const done = b.label()
+  b.set(InitSlot.JOINED, 0)
+  if (cgroup !== null) {
+    const folder = c.openat(b, k.AT_FDCWD, cgroup, k.O_PATH | k.O_DIRECTORY)
+    const born = b.label()
+    const fork = b.label()
+    // Seccomp filters of outer containers answer ENOSYS, since they cannot look into the structure.
+    c.clone3(b, BigInt(flags) | k.CLONE_INTO_CGROUP, folder, born)
+      .on(['ENOSYS', 'EPERM', 'EINVAL', 'E2BIG'], plain)
+      .keep(InitSlot.CHILD)
+    b.jump(fork)
+    b.place(born)
+    b.set(InitSlot.JOINED, 1)
+    b.jump(child)
+    b.place(fork)
+    b.jump(done)
+  }
+  b.place(plain)
   c.clone(b, flags | k.SIGCHLD, child).keep(InitSlot.CHILD)
   b.jump(done)
   b.place(child)

@@ -17,11 +17,11 @@ export const PARK_SEQUENCE = 0xffff_fff0
  * Waits for a connection on the listener, executes the program. The connection closes by that; if the program cannot be
  * executed the failure is answered on it, and the init goes on serving whoever connected.
  */
-export function planPark(b: Batch, config: Parked, program: string, listener: number): void {
+export function planPark(b: Batch, config: Parked, program: string, home: string | null, listener: number): void {
   b.about('parked')
   const again = b.label()
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
   b.session(slot(InitSlot.CONNECTION))
-  planProgram(b, config.process, program)
+  planProgram(b, config.process, program, home)
 }

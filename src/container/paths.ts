@@ -1,7 +1,7 @@
 /** Paths: lexical ones of the host, and folders and files made inside a container's root without leaving it. */
 
 import * as k from '../linux/constants.ts'
-import { type Batch, slot } from '../session/batch.ts'
+import { type Arg, type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { InitSlot } from './slots.ts'
 
@@ -29,24 +29,75 @@ export function basename(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
 }
 
-/** Plans to open the folder `path` below the root, making what is missing (mode 0755), and keeps its descriptor in a slot. */
+/** By batch: folders below the root that are there by the time the next operation runs. It keeps plans short. */
+const knownFolders = new WeakMap<Batch, Set<string>>()
+
+function knownIn(b: Batch): Set<string> {
+  let known = knownFolders.get(b)
+  if (!known) {
+    known = new Set()
+    knownFolders.set(b, known)
+  }
+  return known
+}
+
+/** To be called when something is mounted on `path`: what was known below it is covered. */
+export function coverFolder(b: Batch, path: string): void {
+  const known = knownIn(b)
+  for (const other of known) if (other.startsWith(`${path}/`)) known.delete(other)
+}
+
+/** For operations that a jump may pass over: what they make is not relied on later. */
+export function tentatively(b: Batch, plan: () => void): void {
+  const known = knownIn(b)
+  knownFolders.set(b, new Set(known))
+  plan()
+  knownFolders.set(b, known)
+}
+
+/**
+ * Plans to open the folder `path` below the root, making what is missing (mode 0755), and keeps its descriptor in a slot.
+ */
 export function makeFolder(b: Batch, path: string, keep: number): void {
+  const known = knownIn(b)
   const root = slot(InitSlot.ROOT)
+  const clean = cleanPath(path)
+  if (clean === '/' || known.has(clean)) {
+    c.openInRoot(b, root, clean, k.O_PATH | k.O_DIRECTORY).keep(keep)
+    return
+  }
+  known.add(clean)
   const done = b.label()
   const walk = b.label()
-  c.openInRoot(b, root, path, k.O_PATH | k.O_DIRECTORY)
+  c.openInRoot(b, root, clean, k.O_PATH | k.O_DIRECTORY)
     .on(['ENOENT'], walk)
     .keep(keep)
   b.jump(done)
   b.place(walk)
-  const parts = cleanPath(path).split('/').slice(1)
+  const parts = clean.split('/').slice(1)
+  let prefix = ''
+  let above: Arg = root
+  let opened = false
   parts.forEach((part, index) => {
-    // Two slots in turn: the folder above is closed once the one below is open.
-    const mine = index % 2 === 0 ? InitSlot.PARENT : keep
-    const above = index === 0 ? root : slot(index % 2 === 0 ? keep : InitSlot.PARENT)
-    const prefix = `/${parts.slice(0, index + 1).join('/')}`
-    const make = b.label()
+    const last = index === parts.length - 1
+    const parent = prefix
+    prefix = `${prefix}/${part}`
+    if (!last && known.has(prefix)) return
+    if (parent && !opened) {
+      c.openInRoot(b, root, parent, k.O_PATH | k.O_DIRECTORY).keep(InitSlot.PARENT)
+      above = slot(InitSlot.PARENT)
+      opened = true
+    }
     const next = b.label()
+    if (last) {
+      c.mkdirat(b, above, part, 0o755)
+      if (opened) c.close(b, above)
+      c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY).keep(keep)
+      return
+    }
+    known.add(prefix)
+    const make = b.label()
+    const mine = InitSlot.CHILD_FOLDER
     c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY)
       .on(['ENOENT'], make)
       .keep(mine)
@@ -55,9 +106,11 @@ export function makeFolder(b: Batch, path: string, keep: number): void {
     c.mkdirat(b, above, part, 0o755)
     c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY).keep(mine)
     b.place(next)
-    if (index > 0) c.close(b, above)
+    if (opened) c.close(b, above)
+    b.set(InitSlot.PARENT, slot(mine))
+    above = slot(InitSlot.PARENT)
+    opened = true
   })
-  if (parts.length % 2 === 1) b.set(keep, slot(InitSlot.PARENT))
   b.place(done)
 }
 
@@ -68,7 +121,7 @@ export function makeFile(b: Batch, path: string, keep: number): void {
   c.openInRoot(b, slot(InitSlot.ROOT), path, k.O_PATH).on(['ENOENT'], make).keep(keep)
   b.jump(done)
   b.place(make)
-  makeFolder(b, dirname(cleanPath(path)), keep)
+  tentatively(b, () => makeFolder(b, dirname(cleanPath(path)), keep))
   const made = c.openat(
     b,
     slot(keep),

@@ -1,12 +1,13 @@
 /** Plans the process: limits, identity, rights, working folder, program. Runs in the init, after the change of root. */
 
 import { Struct } from '../base/bytes.ts'
-import { RuntError } from '../base/errors.ts'
-import type { Config, Process } from '../config/types.ts'
+import type { Config, Personality, Process, Scheduler } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, type Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { planReading, type Reading } from './files.ts'
 import { makeFolder } from './paths.ts'
+import { planExecve } from './program-vectors.ts'
 import { InitSlot } from './slots.ts'
 
 /** PATH where process.env has none: what execvp(3) falls back on, with the administrator's folders. */
@@ -52,27 +53,74 @@ export function planLoopback(b: Batch): void {
   c.close(b, fd)
 }
 
-/** Mask of a list of capability names; unknown ones have been warned about when the config was read. */
-function capabilityMask(names: readonly string[] | undefined): bigint {
-  let mask = 0n
-  for (const name of names ?? []) {
-    const number = k.CAPABILITIES.indexOf(name)
-    if (number >= 0) mask |= 1n << BigInt(number)
+const capabilityNumbers = new Map(k.CAPABILITIES.map((name, number) => [name, number]))
+
+/** Mask of a list of capability names, 41 bits; unknown ones have been warned about when the config was read. */
+function capabilityMask(names: readonly string[] = []): number {
+  const numbers = new Set<number>()
+  for (const name of names) {
+    const number = capabilityNumbers.get(name)
+    if (number !== undefined) numbers.add(number)
   }
+  let mask = 0
+  for (const number of numbers) mask += 2 ** number
   return mask
 }
 
+const hasBit = (mask: number, number: number): boolean => Math.floor(mask / 2 ** number) % 2 === 1
+
+/** Drops what is not in the mask from the bounding set: a loop in the executor for each run of neighbours. */
+function planBounding(b: Batch, mask: number): void {
+  b.about('process.capabilities.bounding')
+  const end = k.CAPABILITIES.length
+  for (let first = 0; first < end; first++) {
+    if (hasBit(mask, first)) continue
+    let last = first
+    while (last + 1 < end && !hasBit(mask, last + 1)) last++
+    const again = b.label()
+    const unknown = b.label()
+    b.set(InitSlot.CAPABILITY, first)
+    b.place(again)
+    // EINVAL: the kernel does not know it, nor any after it.
+    c.prctl(b, k.PR_CAPBSET_DROP, slot(InitSlot.CAPABILITY)).on(['EINVAL'], unknown)
+    b.add(slot(InitSlot.CAPABILITY), 1).keep(InitSlot.CAPABILITY)
+    b.branch(slot(InitSlot.CAPABILITY), 'LESS', last + 1, again)
+    b.place(unknown)
+    first = last
+  }
+}
+
+/** Whether the environment has a HOME, or runt is to find one. */
+export function hasHome({ env = [] }: Process): boolean {
+  return env.some((entry) => entry.startsWith('HOME='))
+}
+
+/** Bytes of /etc/passwd that are read with the rest; that is most files. */
+const PASSWD_SIZE = 0x1000
+
+/** The file is the image's: what it is, and whether it can be read, is nobody's mistake. */
+export function planPasswd(b: Batch): Reading {
+  return planReading(b, '/etc/passwd', PASSWD_SIZE, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY)
+}
+
 /** Limits, working folder, user and rights, in the order in which each still has the rights it needs. */
-export function planIdentity(b: Batch, process: Process): void {
-  for (const limit of process.rlimits ?? []) {
+export function planIdentity(b: Batch, wanted: Process): void {
+  for (const limit of wanted.rlimits ?? []) {
     b.about(`process.rlimits (${limit.type})`)
     c.setRlimit(b, k.RLIMITS[limit.type]!, limit.soft, limit.hard)
   }
-  const { uid, gid, additionalGids = [] } = process.user
+  if (wanted.scheduler) planScheduler(b, wanted.scheduler)
+  if (wanted.ioPriority) {
+    b.about('process.ioPriority')
+    const { class: name, priority } = wanted.ioPriority
+    const value = (k.IOPRIO_CLASSES[name]! << k.IOPRIO_CLASS_SHIFT) | priority
+    b.call('ioprio_set', k.IOPRIO_WHO_PROCESS, 0, value)
+  }
+  const { uid, gid, additionalGids = [] } = wanted.user
   if (uid !== 0) planStandardStreams(b, uid)
 
-  b.about(`process.cwd (${process.cwd})`)
-  makeFolder(b, process.cwd, InitSlot.TARGET)
+  b.about(`process.cwd (${wanted.cwd})`)
+  makeFolder(b, wanted.cwd, InitSlot.TARGET)
   // Entered before the user changes (a folder only root can reach) or, failing that, after (root without rights on a network file system).
   const later = b.label()
   const entered = b.label()
@@ -82,15 +130,8 @@ export function planIdentity(b: Batch, process: Process): void {
   b.place(later)
   c.close(b, slot(InitSlot.TARGET))
 
-  const capabilities = process.capabilities ?? {}
-  const bounding = capabilityMask(capabilities.bounding)
-  b.about('process.capabilities.bounding')
-  k.CAPABILITIES.forEach((_, number) => {
-    if (bounding & (1n << BigInt(number))) return
-    const unknown = b.label()
-    c.prctl(b, k.PR_CAPBSET_DROP, number).on(['EINVAL'], unknown)
-    b.place(unknown)
-  })
+  const capabilities = wanted.capabilities ?? {}
+  planBounding(b, capabilityMask(capabilities.bounding))
   b.about('process.user')
   c.prctl(b, k.PR_SET_KEEPCAPS, 1)
   c.setgroups(b, additionalGids)
@@ -104,27 +145,54 @@ export function planIdentity(b: Batch, process: Process): void {
   c.capset(b, capabilityMask(capabilities.effective), capabilityMask(capabilities.permitted), inheritable)
   planAmbient(b, capabilityMask(capabilities.ambient))
 
-  b.about(`process.cwd (${process.cwd})`)
+  b.about(`process.cwd (${wanted.cwd})`)
   b.branch(slot(InitSlot.ENTERED), 'EQUAL', 1, entered)
-  c.chdir(b, process.cwd)
+  c.chdir(b, wanted.cwd)
   b.place(entered)
-  c.umask(b, process.user.umask ?? 0o022)
-  if (process.noNewPrivileges) {
+  c.umask(b, wanted.user.umask ?? 0o022)
+  if (wanted.noNewPrivileges) {
     b.about('process.noNewPrivileges')
     c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
   }
 }
 
+/** struct sched_attr of sched_setattr(2). */
+function planScheduler(b: Batch, scheduler: Scheduler): void {
+  b.about('process.scheduler')
+  const { policy, nice = 0, priority = 0, flags = [], runtime = 0, deadline = 0, period = 0 } = scheduler
+  const size = 48
+  const attr = new Struct(size)
+    .u32(0, size)
+    .u32(4, k.SCHED_POLICIES[policy]!)
+    .u64(
+      8,
+      flags.reduce((sum, flag) => sum | k.SCHED_FLAGS[flag]!, 0),
+    )
+    .u32(16, nice)
+    .u32(20, priority)
+    .u64(24, runtime)
+    .u64(32, deadline)
+    .u64(40, period)
+  b.call('sched_setattr', 0, b.data(attr.bytes, `{${policy}, nice=${nice}, priority=${priority}}`), 0)
+}
+
+/** `linux.personality`, personality(2). */
+export function planPersonality(b: Batch, personality: Personality | undefined): void {
+  if (!personality) return
+  b.about('linux.personality')
+  b.call('personality', k.PERSONALITIES[personality.domain]!)
+}
+
 /** Ambient capabilities. Those that are not inheritable as well cannot be raised, and are left out as the peers do. */
-function planAmbient(b: Batch, ambient: bigint): void {
+function planAmbient(b: Batch, ambient: number): void {
   b.about('process.capabilities.ambient')
   const unsupported = b.label()
   c.prctl(b, k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_CLEAR_ALL).on(['EINVAL'], unsupported)
   b.place(unsupported)
-  for (let number = 0n; ambient >> number > 0n; number++) {
-    if (!(ambient & (1n << number))) continue
+  for (let number = 0; 2 ** number <= ambient; number++) {
+    if (!hasBit(ambient, number)) continue
     const refused = b.label()
-    c.prctl(b, k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_RAISE, Number(number)).on(['EPERM', 'EINVAL'], refused)
+    c.prctl(b, k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_RAISE, number).on(['EPERM', 'EINVAL'], refused)
     b.place(refused)
   }
 }
@@ -146,10 +214,10 @@ function planStandardStreams(b: Batch, uid: number): void {
 }
 
 /** The paths at which process.args[0] is looked for, in order. */
-export function programCandidates(process: Process): string[] {
-  const name = process.args[0]!
+export function programCandidates(wanted: Process): string[] {
+  const name = wanted.args[0]!
   if (name.includes('/')) return [name]
-  const variable = process.env?.findLast((entry) => entry.startsWith('PATH='))
+  const variable = wanted.env?.findLast((entry) => entry.startsWith('PATH='))
   const path = variable === undefined ? DEFAULT_PATH : variable.slice(5)
   return path.split(':').map((folder) => (folder === '' ? `./${name}` : `${folder.replace(/\/+$/, '')}/${name}`))
 }
@@ -170,10 +238,10 @@ export interface Lookup {
 }
 
 /** Looks the program up as the user who will run it. Never fails: the answer says what was found. */
-export function planLookup(b: Batch, process: Process): Lookup {
+export function planLookup(b: Batch, wanted: Process): Lookup {
   const found = b.label()
   const end = b.label()
-  const candidates = programCandidates(process)
+  const candidates = programCandidates(wanted)
   const taken: Step[] = []
   const denied: Step[] = []
   for (const path of candidates) {
@@ -196,7 +264,9 @@ export function planLookup(b: Batch, process: Process): Lookup {
   b.jump(end)
   b.place(found)
   const head = b.out(HEAD_SIZE)
-  const file = b.call('openat', k.AT_FDCWD, slot(InitSlot.PROGRAM), k.O_RDONLY | k.O_CLOEXEC).on(ANY, end)
+  const file = b
+    .call('openat', k.AT_FDCWD, slot(InitSlot.PROGRAM), k.O_RDONLY | k.O_CLOEXEC | k.O_NONBLOCK | k.O_NOCTTY)
+    .on(ANY, end)
   const headRead = c.read(b, file, head).on(ANY, end)
   c.close(b, file)
   b.place(end)
@@ -209,14 +279,10 @@ export function planDescriptors(b: Batch, preserve: number): void {
   b.call('close_range', 3 + preserve, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
 }
 
-/** The last act. */
-export function planProgram(b: Batch, process: Process, program: string): void {
+/** The last act. `home`: an entry for the end of the environment, or null. */
+export function planProgram(b: Batch, wanted: Process, program: string, home: string | null): void {
   b.about('signal mask')
   c.sigprocmask(b, k.SIG_SETMASK, 0n)
-  b.about(`process.args[0] (${process.args[0]})`)
-  b.call('execve', program, b.strings(process.args), b.strings(process.env ?? []))
-}
-
-export function checkTerminal(process: Process): void {
-  if (process.terminal) throw new RuntError('process.terminal: terminals are not supported yet; set it to false')
+  b.about(`process.args[0] (${wanted.args[0]})`)
+  planExecve(b, wanted, program, home)
 }

@@ -3,11 +3,12 @@ import { RuntError } from '../base/errors.ts'
 import type { CgroupMountPlan } from '../cgroup/manager.ts'
 import type { Config, Mount } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { type Batch, slot } from '../session/batch.ts'
+import { type Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { planPrepared } from '../session/templates.ts'
 import type { Train } from '../session/train.ts'
 import { type MountOptions, propagationFlag, readMountOptions } from './mount-options.ts'
-import { absolutePath, basename, cleanPath, dirname, makeFile, makeFolder } from './paths.ts'
+import { absolutePath, basename, cleanPath, coverFolder, dirname, makeFile, makeFolder, tentatively } from './paths.ts'
 import { InitSlot } from './slots.ts'
 
 const ROOT = slot(InitSlot.ROOT)
@@ -37,6 +38,39 @@ export function planRoot(b: Batch, config: Config, rootfs: string): void {
 /** One entry of `mounts`. `bundle` is the folder that relative sources start from. */
 export function planMount(train: Train, mount: Mount, index: number, bundle: string, cgroup: CgroupMountPlan): void {
   const about = `mounts[${index}] (${mount.destination})`
+  if (mount.type === 'cgroup' || mount.type === 'cgroup2') {
+    const { destination, options } = readMount(about, mount)
+    planCgroupMount(train, about, destination, options, cgroup)
+    return
+  }
+  const b = train.next(about)
+  if (mount.type === 'bind' || mount.options?.some((word) => word === 'bind' || word === 'rbind')) {
+    const { destination, options } = readMount(about, mount)
+    planBind(b, about, mount, options, bundle, destination)
+    c.close(b, MOUNT)
+    c.close(b, TARGET)
+    return
+  }
+  planPrepared(b, keyOfMount(mount, index), () => planPlainMount(b, mount, index))
+  coverFolder(b, cleanPath(mount.destination))
+}
+
+/** Key of the template of a mount that is neither a bind nor of cgroups. */
+export const keyOfMount = (mount: Mount, index: number): string =>
+  `mount ${index} ${mount.destination} ${mount.type} ${mount.source} ${mount.options?.join(',')}`
+
+/** A mount of a file system of its own. */
+export function planPlainMount(b: Batch, mount: Mount, index: number): void {
+  const about = `mounts[${index}] (${mount.destination})`
+  b.about(about)
+  const { destination, options } = readMount(about, mount)
+  planFileSystem(b, about, mount.type ?? '', mount.source ?? '', options, destination)
+  c.close(b, MOUNT)
+  c.close(b, TARGET)
+}
+
+/** Reads an entry, and refuses what cannot be done. */
+function readMount(about: string, mount: Mount): { destination: string; options: MountOptions } {
   const destination = cleanPath(mount.destination)
   const options = readMountOptions(mount.options ?? [])
   if (options.tmpcopyup) throw new RuntError(`${about}: the option "tmpcopyup" is not supported yet`)
@@ -45,16 +79,7 @@ export function planMount(train: Train, mount: Mount, index: number, bundle: str
   if (options.remount) throw new RuntError(`${about}: the option "remount" has no meaning for a new mount`)
   if (destination === '/') throw new RuntError(`${about}: the root itself cannot be a destination; use root.path`)
   refuseProc(about, destination, mount)
-
-  if (mount.type === 'cgroup' || mount.type === 'cgroup2') {
-    planCgroupMount(train, about, destination, options, cgroup)
-    return
-  }
-  const b = train.next(about)
-  if (options.bind || mount.type === 'bind') planBind(b, about, mount, options, bundle, destination)
-  else planFileSystem(b, about, mount.type ?? '', mount.source ?? '', options, destination)
-  c.close(b, MOUNT)
-  c.close(b, TARGET)
+  return { destination, options }
 }
 
 function planBind(
@@ -78,7 +103,7 @@ function planBind(
   const attach = b.label()
   const probe = c.openat(b, MOUNT, '.', k.O_PATH | k.O_DIRECTORY).on(['ENOTDIR'], file)
   c.close(b, probe)
-  makeFolder(b, destination, InitSlot.TARGET)
+  tentatively(b, () => makeFolder(b, destination, InitSlot.TARGET))
   b.jump(attach)
   b.place(file)
   makeFile(b, destination, InitSlot.TARGET)
@@ -100,6 +125,13 @@ function planFileSystem(
     planLongFileSystem(b, type, source, options, destination)
     return
   }
+  planNewMount(b, type, source, options)
+  planRecursiveAttributes(b, options)
+  planAttach(b, destination, options)
+}
+
+/** A new mount of a file system, not yet attached. */
+function planNewMount(b: Batch, type: string, source: string, options: MountOptions): void {
   c.fsopen(b, type).keep(InitSlot.FS)
   if (source) c.fsconfigString(b, FS, 'source', source)
   for (const [key, value] of options.data) {
@@ -109,8 +141,6 @@ function planFileSystem(
   c.fsconfigCreate(b, FS)
   c.fsmount(b, FS, options.set).keep(InitSlot.MOUNT)
   c.close(b, FS)
-  planRecursiveAttributes(b, options)
-  planAttach(b, destination, options)
 }
 
 /** mount(2) for values that fsconfig(2) does not take. The target is entered, so that no path is walked again. */
@@ -124,6 +154,7 @@ function planLongFileSystem(b: Batch, type: string, source: string, options: Mou
   const data = options.data.map(([key, value]) => (value === undefined ? key : `${key}=${value}`)).join(',')
   c.fchdir(b, TARGET)
   c.mount(b, source || 'none', '.', type, flags, data)
+  coverFolder(b, destination)
   c.fchdir(b, ROOT)
   c.openInRoot(b, ROOT, destination, k.O_PATH).keep(InitSlot.MOUNT)
   planRecursiveAttributes(b, options)
@@ -142,6 +173,7 @@ function planPropagation(b: Batch, flag: number): void {
 function planAttach(b: Batch, destination: string, options: MountOptions): void {
   if (destination !== '/proc' && !destination.startsWith('/proc/')) planRefuseProc(b, destination)
   c.attachMount(b, MOUNT, TARGET)
+  coverFolder(b, destination)
   for (const flag of options.propagation) planPropagation(b, flag)
 }
 
@@ -169,10 +201,10 @@ function refuseProc(about: string, destination: string, mount: Mount): void {
 
 /** The same rule for a destination that leads into /proc by a link of the image. */
 function planRefuseProc(b: Batch, destination: string): void {
-  const buffer = b.out(120)
+  const buffer = b.scratch(120)
   const fine = b.label()
   c.fstatfs(b, TARGET, buffer)
-  b.branch({ ...buffer, load: 64 }, 'NOT_EQUAL', k.PROC_SUPER_MAGIC, fine)
+  b.branch(load(buffer, 64), 'NOT_EQUAL', k.PROC_SUPER_MAGIC, fine)
   b.about(`mounts (${destination}): the destination leads into /proc by a symbolic link`)
   b.fail('EPERM')
   b.place(fine)
@@ -200,41 +232,55 @@ function planCgroupMount(
     c.close(b, MOUNT)
     c.close(b, TARGET)
   }
-  for (const part of cgroup.mounts) {
-    const b = train.next(about)
-    const folder = part.folder ? `${destination}/${part.folder}` : destination
-    if (part.type === 'bind') {
-      planBind(b, about, { destination: folder, source: part.source }, { ...settings, bind: 'bind' }, '/', folder)
-    } else {
-      planFileSystem(
-        b,
-        about,
-        part.type,
-        part.source,
-        { ...settings, data: readMountOptions(part.options).data },
-        folder,
-      )
+  if (!cgroup.tmpfs) {
+    for (const part of cgroup.mounts) {
+      const b = train.next(about)
+      if (part.type === 'bind')
+        planBind(b, about, { destination, source: part.source }, { ...settings, bind: 'bind' }, '/', destination)
+      else
+        planFileSystem(
+          b,
+          about,
+          part.type,
+          part.source,
+          { ...settings, data: readMountOptions(part.options).data },
+          destination,
+        )
+      c.close(b, MOUNT)
+      c.close(b, TARGET)
     }
-    c.close(b, MOUNT)
-    c.close(b, TARGET)
+    return
   }
-  if (!cgroup.tmpfs) return
+  // The folders lie on a tmpfs that nobody else has seen yet: no links to mind.
   const b = train.next(about)
   c.openInRoot(b, ROOT, destination, k.O_PATH).keep(InitSlot.TARGET)
+  for (const part of cgroup.mounts) {
+    b.about(`${about}: ${part.folder}`)
+    if (part.type === 'bind') {
+      c.openTree(b, k.AT_FDCWD, part.source, k.OPEN_TREE_CLONE).keep(InitSlot.MOUNT)
+      if (options.set || options.clear) c.mountSetattr(b, MOUNT, 0, { set: options.set, clear: options.clear })
+    } else planNewMount(b, part.type, part.source, { ...settings, data: readMountOptions(part.options).data })
+    c.mkdirat(b, TARGET, part.folder, 0o755)
+    const folder = c.openat(b, TARGET, part.folder, k.O_PATH | k.O_DIRECTORY | k.O_NOFOLLOW)
+    c.attachMount(b, MOUNT, folder)
+    c.close(b, folder)
+    c.close(b, MOUNT)
+  }
+  b.about(about)
   for (const { name, target } of cgroup.links) c.symlinkat(b, target, TARGET, name)
   if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, TARGET, 0, { set: k.MOUNT_ATTR_RDONLY })
   c.close(b, TARGET)
 }
 
-/** config-linux.md, "Default Devices". */
-const defaultDevices = [
-  { path: '/dev/null', major: 1, minor: 3 },
-  { path: '/dev/zero', major: 1, minor: 5 },
-  { path: '/dev/full', major: 1, minor: 7 },
-  { path: '/dev/random', major: 1, minor: 8 },
-  { path: '/dev/urandom', major: 1, minor: 9 },
-  { path: '/dev/tty', major: 5, minor: 0 },
-].map((device) => ({ ...device, type: 'c', fileMode: 0o666, uid: 0, gid: 0 }))
+/** config-linux.md, "Default Devices": name, major, minor. */
+const defaultDevices: [string, number, number][] = [
+  ['null', 1, 3],
+  ['zero', 1, 5],
+  ['full', 1, 7],
+  ['random', 1, 8],
+  ['urandom', 1, 9],
+  ['tty', 5, 0],
+]
 
 const deviceTypes: Record<string, number> = { c: k.S_IFCHR, u: k.S_IFCHR, b: k.S_IFBLK, p: k.S_IFIFO }
 
@@ -254,36 +300,41 @@ export function planDevices(train: Train, config: Config): void {
       cleanPath(mount.destination) === '/dev' && (mount.type === 'bind' || readMountOptions(mount.options ?? []).bind),
   )
   if (bound) return
-  const own = config.linux?.devices ?? []
-  const devices = [
-    ...defaultDevices.filter((device) => !own.some((other) => cleanPath(other.path) === device.path)),
-    ...own,
-  ]
-  let folder = ''
-  devices.forEach((device, index) => {
+  for (const device of config.linux?.devices ?? []) {
     const path = cleanPath(device.path)
-    const b = train.next(index < devices.length - own.length ? `default device ${path}` : `linux.devices (${path})`)
-    if (dirname(path) !== folder || b.steps.length === 0) {
-      if (folder) c.close(b, TARGET)
-      folder = dirname(path)
-      makeFolder(b, folder, InitSlot.TARGET)
-    }
-    const name = basename(path)
-    const mode = device.fileMode ?? 0o666
-    const exists = b.label()
-    c.mknodat(
-      b,
-      TARGET,
-      name,
-      deviceTypes[device.type]! | (mode & 0o7777),
-      c.makedev(device.major ?? 0, device.minor ?? 0),
-    ).on(['EEXIST'], exists)
-    if (device.uid || device.gid) c.fchownat(b, TARGET, name, device.uid ?? 0, device.gid ?? 0, k.AT_SYMLINK_NOFOLLOW)
-    b.place(exists)
-  })
-  const b = train.next('default links in /dev')
-  if (folder) c.close(b, TARGET)
+    const b = train.next(`linux.devices (${path})`)
+    makeFolder(b, dirname(path), InitSlot.TARGET)
+    const mode = deviceTypes[device.type]! | ((device.fileMode ?? 0o666) & 0o7777)
+    planDevice(b, basename(path), mode, device.major ?? 0, device.minor ?? 0, device.uid ?? 0, device.gid ?? 0)
+    c.close(b, TARGET)
+  }
+  // Last, so that a device of the config's own takes the place of a default one.
+  planPrepared(train.next(DEFAULT_DEVICES), DEFAULT_DEVICES, planDefaultDevices)
+}
+
+/** A node in the folder TARGET, unless something of that name is there. */
+function planDevice(
+  b: Batch,
+  name: string,
+  mode: number,
+  major: number,
+  minor: number,
+  uid: number,
+  gid: number,
+): void {
+  const exists = b.label()
+  c.mknodat(b, TARGET, name, mode, c.makedev(major, minor)).on(['EEXIST'], exists)
+  if (uid || gid) c.fchownat(b, TARGET, name, uid, gid, k.AT_SYMLINK_NOFOLLOW)
+  b.place(exists)
+}
+
+export const DEFAULT_DEVICES = 'default devices'
+
+/** The nodes and links that every container has. */
+export function planDefaultDevices(b: Batch): void {
+  b.about(DEFAULT_DEVICES)
   makeFolder(b, '/dev', InitSlot.TARGET)
+  for (const [name, major, minor] of defaultDevices) planDevice(b, name, k.S_IFCHR | 0o666, major, minor, 0, 0)
   for (const [name, target] of defaultLinks) {
     const exists = b.label()
     c.symlinkat(b, target, TARGET, name).on(['EEXIST'], exists)
@@ -295,43 +346,55 @@ export function planDevices(train: Train, config: Config): void {
 /** `linux.maskedPaths`: files are covered by the host's /dev/null, folders by an empty read-only tmpfs. */
 export function planMasks(train: Train, paths: readonly string[]): void {
   for (const path of paths) {
-    const b = train.next(`linux.maskedPaths (${path})`)
-    const missing = b.label()
-    const file = b.label()
-    const attach = b.label()
-    c.openInRoot(b, ROOT, path, k.O_PATH).on(['ENOENT', 'ENOTDIR'], missing).keep(InitSlot.TARGET)
-    const probe = c.openat(b, TARGET, '.', k.O_PATH | k.O_DIRECTORY).on(['ENOTDIR'], file)
-    c.close(b, probe)
-    c.fsopen(b, 'tmpfs').keep(InitSlot.FS)
-    c.fsconfigCreate(b, FS)
-    c.fsmount(b, FS, k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC).keep(
-      InitSlot.MOUNT,
-    )
-    c.close(b, FS)
-    b.jump(attach)
-    b.place(file)
-    c.openTree(b, slot(InitSlot.NULL), '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH).keep(InitSlot.MOUNT)
-    b.place(attach)
-    c.attachMount(b, MOUNT, TARGET)
-    c.close(b, MOUNT)
-    c.close(b, TARGET)
-    b.place(missing)
+    const about = `linux.maskedPaths (${path})`
+    planPrepared(train.next(about), about, (b) => planMask(b, path))
   }
+}
+
+/** One of them; the key of its template is what it is about. */
+export function planMask(b: Batch, path: string): void {
+  b.about(`linux.maskedPaths (${path})`)
+  const missing = b.label()
+  const file = b.label()
+  const attach = b.label()
+  c.openInRoot(b, ROOT, path, k.O_PATH).on(['ENOENT', 'ENOTDIR'], missing).keep(InitSlot.TARGET)
+  const probe = c.openat(b, TARGET, '.', k.O_PATH | k.O_DIRECTORY).on(['ENOTDIR'], file)
+  c.close(b, probe)
+  c.fsopen(b, 'tmpfs').keep(InitSlot.FS)
+  c.fsconfigCreate(b, FS)
+  c.fsmount(b, FS, k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC).keep(
+    InitSlot.MOUNT,
+  )
+  c.close(b, FS)
+  b.jump(attach)
+  b.place(file)
+  c.openTree(b, slot(InitSlot.NULL), '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH).keep(InitSlot.MOUNT)
+  b.place(attach)
+  c.attachMount(b, MOUNT, TARGET)
+  c.close(b, MOUNT)
+  c.close(b, TARGET)
+  b.place(missing)
 }
 
 /** `linux.readonlyPaths`. */
 export function planReadonlyPaths(train: Train, paths: readonly string[]): void {
   for (const path of paths) {
-    const b = train.next(`linux.readonlyPaths (${path})`)
-    const missing = b.label()
-    c.openInRoot(b, ROOT, path, k.O_PATH).on(['ENOENT', 'ENOTDIR'], missing).keep(InitSlot.TARGET)
-    c.openTree(b, TARGET, '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH | k.AT_RECURSIVE).keep(InitSlot.MOUNT)
-    c.mountSetattr(b, MOUNT, k.AT_RECURSIVE, { set: k.MOUNT_ATTR_RDONLY })
-    c.attachMount(b, MOUNT, TARGET)
-    c.close(b, MOUNT)
-    c.close(b, TARGET)
-    b.place(missing)
+    const about = `linux.readonlyPaths (${path})`
+    planPrepared(train.next(about), about, (b) => planReadonlyPath(b, path))
   }
+}
+
+/** One of them; the key of its template is what it is about. */
+export function planReadonlyPath(b: Batch, path: string): void {
+  b.about(`linux.readonlyPaths (${path})`)
+  const missing = b.label()
+  c.openInRoot(b, ROOT, path, k.O_PATH).on(['ENOENT', 'ENOTDIR'], missing).keep(InitSlot.TARGET)
+  c.openTree(b, TARGET, '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH | k.AT_RECURSIVE).keep(InitSlot.MOUNT)
+  c.mountSetattr(b, MOUNT, k.AT_RECURSIVE, { set: k.MOUNT_ATTR_RDONLY })
+  c.attachMount(b, MOUNT, TARGET)
+  c.close(b, MOUNT)
+  c.close(b, TARGET)
+  b.place(missing)
 }
 
 /** `linux.sysctl`, through the host's /proc, which shows the namespaces of the process that writes. */

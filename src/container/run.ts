@@ -31,7 +31,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   }
   const launched = launch(runtime, options)
   const program = new Batch(platform.machine)
-  planProgram(program, launched.config.process, launched.saved.program)
+  planProgram(program, launched.config.process, launched.saved.program, launched.home)
   init.send(program, Flag.SILENT)
   try {
     init.waitForEnd()

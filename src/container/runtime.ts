@@ -30,6 +30,8 @@ export interface CreateOptions {
   pidFile: string | null
   consoleSocket: string | null
   preserveFds: number
+  /** Descriptors from 3 on that systemd hands to the program (sd_listen_fds(3)), before the preserved ones; 0 for none. */
+  listenFds: number
   noPivot: boolean
   noNewKeyring: boolean
 }

@@ -3,6 +3,9 @@ import { Slot } from '../executor/protocol.ts'
 
 const first = Slot.FIRST_FREE
 
+/** In any executor: bytes read so far of a file. */
+export const READ_COUNT = first + 15
+
 /** In the host executor. */
 export const HostSlot = {
   /** The sealed memfd while the stage is made. */
@@ -18,10 +21,12 @@ export const HostSlot = {
   STATUS: first + 5,
   /** Tries left in a loop. */
   TRIES: first + 6,
-  /** Bytes read so far of a file. */
-  COUNT: first + 8,
   /** Connection to a parked init. */
   CONNECTION: first + 7,
+  /** A file while it is written. */
+  FILE: first + 8,
+  /** The file of --log. */
+  LOG: first + 9,
 } as const
 
 /** In the stage and, inherited, in the init. */
@@ -52,6 +57,14 @@ export const InitSlot = {
   DEV: first + 11,
   /** Stage: pid of the init. */
   CHILD: first + 12,
+  /** The capability whose turn it is. */
+  CAPABILITY: first + 13,
+  /** The folder below PARENT while a path is made. */
+  CHILD_FOLDER: first + 14,
+  /** 1 when the init was born in its cgroup. */
+  JOINED: first + 26,
   /** Namespaces to join: one slot each. */
   NAMESPACES: first + 16,
+  /** Arguments and environment of the user's program, while they are brought here. */
+  MEMFD: first + 24,
 } as const

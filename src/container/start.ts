@@ -75,7 +75,7 @@ function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
   if (config === null)
     throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
   const batch = new Batch(runtime.platform.machine)
-  planPark(batch, config, saved.program, 0)
+  planPark(batch, config, saved.program, null, 0)
   const session = new Session('init', { send() {}, receive: () => reply, close() {} })
   session.inherit(batch, PARK_SEQUENCE)
   try {

@@ -4,6 +4,7 @@ import type { CgroupPaths } from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import type { Train } from '../session/train.ts'
 import { finishReading, planReading, planWriting } from './files.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
@@ -39,10 +40,9 @@ export const folderOf = (runtime: Runtime, id: string): string => `${runtime.glo
 export const START_SOCKET = 'start.sock'
 
 /** Plans to write state.json. */
-export function planSaving(b: Batch, runtime: Runtime, saved: Saved): void {
+export function planSaving(train: Train, runtime: Runtime, saved: Saved): void {
   const path = `${folderOf(runtime, saved.id)}/state.json`
-  b.about(`state (${path})`)
-  planWriting(b, path, JSON.stringify(saved), 0o600)
+  planWriting(train, `state (${path})`, path, JSON.stringify(saved), 0o600)
 }
 
 /** Process state and start time from the text of /proc/PID/stat. */

@@ -1,10 +1,14 @@
-/** Stands in for src/base/bytes.ts in the QuickJS build: the same, with the two conversions done by host.c. */
+/** Stands in for src/base/bytes.ts in the QuickJS build: the same, with the conversions done by host.c. */
 import { host } from './host.ts'
 
 export * from '../base/bytes.ts'
 
 export function encodeUtf8(text: string): Uint8Array {
   return new Uint8Array(host.encode(text))
+}
+
+export function encodeInto(text: string, target: Uint8Array, offset: number): number {
+  return host.encodeInto(text, target.buffer, target.byteOffset + offset)
 }
 
 export function decodeUtf8(bytes: Uint8Array): string {

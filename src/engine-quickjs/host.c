@@ -339,6 +339,20 @@ static JSValue host_encode(JSContext *ctx, JSValueConst this, int argc, JSValueC
   return bytes == NULL ? JS_EXCEPTION : JS_NewArrayBuffer(ctx, bytes, length, free_bytes, NULL, 0);
 }
 
+/* encodeInto(text, buffer, offset): number of bytes */
+static JSValue host_encode_into(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t offset;
+  size_t length, size;
+  uint8_t *target = JS_GetArrayBuffer(ctx, &size, argv[1]);
+  if (target == NULL || !integers(ctx, argv, 2, 1, &offset)) return JS_EXCEPTION;
+  uint8_t *bytes = encode(ctx, argv[0], &length);
+  if (bytes == NULL) return JS_EXCEPTION;
+  int fits = offset >= 0 && (uint64_t)offset <= size && length <= size - offset;
+  if (fits) memcpy(target + offset, bytes, length);
+  js_free(ctx, bytes);
+  return fits ? JS_NewInt64(ctx, length) : JS_ThrowRangeError(ctx, "encodeInto: no room in the buffer");
+}
+
 /* decode(buffer, offset, length): string */
 static JSValue host_decode(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   int64_t range[2];
@@ -394,6 +408,7 @@ static JSValue host_env(JSContext *ctx, JSValueConst this, int argc, JSValueCons
 static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("send", 4, host_send),     JS_CFUNC_DEF("receive", 3, host_receive),
     JS_CFUNC_DEF("write", 2, host_write),   JS_CFUNC_DEF("encode", 1, host_encode),
+    JS_CFUNC_DEF("encodeInto", 3, host_encode_into),
     JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),

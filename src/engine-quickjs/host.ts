@@ -15,6 +15,8 @@ export interface Host {
   /** Writes all of the text. Returns 0 or the negative errno. */
   write(fd: number, text: string): number
   encode(text: string): ArrayBuffer
+  /** Encodes to an offset of a buffer; gives the number of bytes. */
+  encodeInto(text: string, buffer: ArrayBufferLike, offset: number): number
   decode(buffer: ArrayBufferLike, offset: number, length: number): string
   close(fd: number): void
   exit(status: number): never

@@ -118,6 +118,12 @@ export const MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000
 export const PROC_SUPER_MAGIC = 0x9fa0
 export const CGROUP2_SUPER_MAGIC = 0x6367_7270
 
+// mman.h
+export const PROT_READ = 1
+export const PROT_WRITE = 2
+export const MAP_PRIVATE = 2
+export const MAP_FIXED_NOREPLACE = 0x10_0000
+
 // prctl.h
 export const PR_SET_PDEATHSIG = 1
 export const PR_SET_DUMPABLE = 4
@@ -161,6 +167,38 @@ export const IFF_UP = 1
 // keyctl.h
 export const KEYCTL_JOIN_SESSION_KEYRING = 1
 export const KEYCTL_SETPERM = 5
+
+// personality.h
+export const PERSONALITIES: Readonly<Record<string, number>> = { LINUX: 0, LINUX32: 8 }
+
+// ioprio.h
+export const IOPRIO_WHO_PROCESS = 1
+export const IOPRIO_CLASS_SHIFT = 13
+export const IOPRIO_CLASSES: Readonly<Record<string, number>> = {
+  IOPRIO_CLASS_RT: 1,
+  IOPRIO_CLASS_BE: 2,
+  IOPRIO_CLASS_IDLE: 3,
+}
+
+// sched.h, sched_setattr(2)
+export const SCHED_POLICIES: Readonly<Record<string, number>> = {
+  SCHED_OTHER: 0,
+  SCHED_FIFO: 1,
+  SCHED_RR: 2,
+  SCHED_BATCH: 3,
+  SCHED_ISO: 4,
+  SCHED_IDLE: 5,
+  SCHED_DEADLINE: 6,
+}
+export const SCHED_FLAGS: Readonly<Record<string, number>> = {
+  SCHED_FLAG_RESET_ON_FORK: 1,
+  SCHED_FLAG_RECLAIM: 2,
+  SCHED_FLAG_DL_OVERRUN: 4,
+  SCHED_FLAG_KEEP_POLICY: 8,
+  SCHED_FLAG_KEEP_PARAMS: 0x10,
+  SCHED_FLAG_UTIL_CLAMP_MIN: 0x20,
+  SCHED_FLAG_UTIL_CLAMP_MAX: 0x40,
+}
 
 // close_range.h
 export const CLOSE_RANGE_CLOEXEC = 4

@@ -1,13 +1,15 @@
 /**
  * A batch under construction: operations for an executor, the data they point to, and what each of them is for.
- * `encode` lays it out as protocol.ts says.
+ *
+ * Some thousand operations are planned for a container, by an interpreter, while somebody waits for it to start. So
+ * operations are written to their final form at once; only what depends on the batch's final size (addresses, jump
+ * targets) is remembered, and filled in by `encode`. Objects are told apart by a number, not by their class.
  */
-import { encodeUtf8 } from '../base/bytes.ts'
+import { encodeInto } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import {
   ARENA,
   ARENA_SIZE,
-  Flag,
   HEADER_SIZE,
   Header,
   Kind,
@@ -24,28 +26,31 @@ import { type SyscallName, syscallNumber } from '../linux/syscalls.ts'
 
 export type Machine = 'x86_64' | 'aarch64'
 
+/** What kind of argument an object is. */
+export const Ref = { STEP: 1, SLOT: 2, DATA: 3, OUT: 4 } as const
+
 /** The value of a slot when the operation runs. */
 export interface SlotValue {
-  readonly kind: 'slot'
+  readonly ref: typeof Ref.SLOT
   readonly slot: number
 }
 
 /** A pointer to bytes that travel with the batch; with `load`, the value found there when the operation runs. */
 export interface DataPointer {
-  readonly kind: 'data'
+  readonly ref: typeof Ref.DATA
   readonly offset: number
   readonly length: number
-  readonly load?: 32 | 64
+  readonly load: 0 | 32 | 64
   /** What the bytes stand for, for rendering. */
-  readonly text?: string
+  readonly text: string | (() => string) | undefined
 }
 
 /** A pointer to an output buffer, part of the answer; with `load`, the value found there when the operation runs. */
 export interface OutPointer {
-  readonly kind: 'out'
+  readonly ref: typeof Ref.OUT
   readonly offset: number
   readonly length: number
-  readonly load?: 32 | 64
+  readonly load: 0 | 32 | 64
 }
 
 /** What an operation takes as an argument. A string is a pointer to its NUL-terminated bytes. */
@@ -56,9 +61,16 @@ export interface Label {
   index: number
 }
 
+const slots: SlotValue[] = []
+
 /** Refers to a slot as an argument. */
 export function slot(number: number): SlotValue {
-  return { kind: 'slot', slot: number }
+  let value = slots[number]
+  if (!value) {
+    value = { ref: Ref.SLOT, slot: number }
+    slots[number] = value
+  }
+  return value
 }
 
 /** Any errno at all, for `Step.on`. */
@@ -66,18 +78,26 @@ export const ANY = 255
 
 /** One operation of a batch. As an argument of a later operation it stands for its result. */
 export class Step {
-  readonly index: number
-  readonly kind: number
-  readonly name: SyscallName | null
-  readonly args: readonly Arg[]
+  // Declared only: a class field would be defined anew for every step.
+  declare readonly ref: typeof Ref.STEP
+  declare readonly batch: Batch
+  declare readonly index: number
+  declare readonly kind: number
+  declare readonly name: SyscallName | null
+  declare readonly args: readonly Arg[]
   /** What the operation is part of: a config field, a path. Error messages start with it. */
-  readonly about: string
-  test = 0
-  dst = 0
-  target: Label | null = null
-  errnos: number[] = []
+  declare readonly about: string
 
-  constructor(index: number, kind: number, name: SyscallName | null, args: readonly Arg[], about: string) {
+  constructor(
+    batch: Batch,
+    index: number,
+    kind: number,
+    name: SyscallName | null,
+    args: readonly Arg[],
+    about: string,
+  ) {
+    this.ref = Ref.STEP
+    this.batch = batch
     this.index = index
     this.kind = kind
     this.name = name
@@ -87,29 +107,59 @@ export class Step {
 
   /** Goes on at `label` when the call fails with one of up to four errnos (names, or ANY). */
   on(errnos: readonly string[] | typeof ANY, label: Label): this {
-    this.errnos = errnos === ANY ? [ANY] : errnos.map((name) => Errno[name]!)
-    this.target = label
+    this.batch.expect(this.index, errnos, label)
     return this
   }
 
   /** Keeps the result in a slot too. */
   keep(slotNumber: number): this {
-    this.dst = slotNumber
+    this.batch.keep(this.index, slotNumber)
     return this
   }
 }
+
+const isStep = (arg: Arg): arg is Step => typeof arg === 'object' && 'ref' in arg && arg.ref === Ref.STEP
+
+/** A piece of plan in its final form but for addresses: see `Batch.insert`. */
+export interface Template {
+  readonly ops: Uint32Array
+  readonly data: Uint8Array
+  readonly dataWords: readonly number[]
+  readonly resultWords: readonly number[]
+  readonly jumpWords: readonly number[]
+  readonly jumpTargets: readonly number[]
+  readonly steps: readonly Step[]
+}
+
+/** 32-bit words of an operation record. */
+const OP_WORDS = OP_SIZE / 4
+const MODES_WORD = Op.MODES / 4
+const TARGET_WORD = MODES_WORD + 1
 
 export class Batch {
   readonly machine: Machine
   readonly steps: Step[] = []
   /** Milliseconds that the batch may wait on purpose, on top of the session's own patience. */
   patience = 0
-  #about = ''
-  #data: Uint8Array[] = []
-  #dataLength = 0
-  #outLength = 0
-  #strings = new Map<string, DataPointer>()
-  #patches: { offset: number; arg: Arg }[] = []
+  /** Structures for openat2 that operations share; see calls.ts. */
+  readonly hows: { flags: number; mode: number; resolve: number; pointer: DataPointer }[] = []
+  private subject = ''
+  private ops = new Uint32Array(32 * OP_WORDS)
+  private bytes = new Uint8Array(1024)
+  private dataLength = 0
+  private outBytes = 0
+  private readonly strings_ = new Map<string, DataPointer>()
+  /** Words of `ops` that hold an offset into data, results, or output. */
+  private readonly dataWords: number[] = []
+  private readonly resultWords: number[] = []
+  private readonly outWords: number[] = []
+  /** Words of `ops` and the labels whose indices go there: in the high half, or (forks) as a whole. */
+  private readonly jumpWords: number[] = []
+  private readonly jumpLabels: Label[] = []
+  private readonly forkWords: number[] = []
+  private readonly forkLabels: Label[] = []
+  /** Offsets in the data where the address of a pointer goes. */
+  private readonly patches: { offset: number; pointer: DataPointer | OutPointer }[] = []
 
   constructor(machine: Machine) {
     this.machine = machine
@@ -117,58 +167,58 @@ export class Batch {
 
   /** Names what the operations from here on are for. */
   about(text: string): this {
-    this.#about = text
+    this.subject = text
     return this
   }
 
   /** A system call. Arguments in the kernel's order. */
   call(name: SyscallName, ...args: Arg[]): Step {
-    return this.#push(Kind.SYSCALL, name, args)
+    return this.push(Kind.SYSCALL, name, args)
   }
 
   /** clone or clone3; the child goes on at `child`. */
   fork(name: 'clone' | 'clone3', args: Arg[], child: Label): Step {
-    const step = this.#push(Kind.FORK, name, args)
-    this.#forks.push({ step, child })
+    const step = this.push(Kind.FORK, name, args)
+    this.forkWords.push(step.index * OP_WORDS + (Op.ARGS + 5 * 8) / 4)
+    this.forkLabels.push(child)
     return step
   }
-  #forks: { step: Step; child: Label }[] = []
 
   jump(label: Label): Step {
-    const step = this.#push(Kind.JUMP, null, [])
-    step.target = label
+    const step = this.push(Kind.JUMP, null, [])
+    this.target(step.index, label)
     return step
   }
 
   /** Goes on at `label` if the comparison holds. */
   branch(left: Arg, test: keyof typeof Test, right: Arg, label: Label): Step {
-    const step = this.#push(Kind.BRANCH, null, [left, right])
-    step.test = Test[test]
-    step.target = label
+    const step = this.push(Kind.BRANCH, null, [left, right])
+    this.ops[step.index * OP_WORDS + 1]! |= Test[test] << 8
+    this.target(step.index, label)
     return step
   }
 
   store(width: 32 | 64, pointer: Arg, value: Arg): Step {
-    return this.#push(width === 32 ? Kind.STORE32 : Kind.STORE64, null, [pointer, value])
+    return this.push(width === 32 ? Kind.STORE32 : Kind.STORE64, null, [pointer, value])
   }
 
   /** Copies a value into a slot. */
   set(slotNumber: number, value: Arg): Step {
-    return this.#push(Kind.ADD, null, [value, 0]).keep(slotNumber)
+    return this.push(Kind.ADD, null, [value, 0]).keep(slotNumber)
   }
 
   add(left: Arg, right: Arg): Step {
-    return this.#push(Kind.ADD, null, [left, right])
+    return this.push(Kind.ADD, null, [left, right])
   }
 
   /** The executor answers on descriptor `fd` from here on. */
   session(fd: Arg): Step {
-    return this.#push(Kind.SESSION, null, [fd])
+    return this.push(Kind.SESSION, null, [fd])
   }
 
   /** Stops the batch as a failed system call with this errno would. */
   fail(errno: string): Step {
-    return this.#push(Kind.FAIL, null, [Errno[errno]!])
+    return this.push(Kind.FAIL, null, [Errno[errno]!])
   }
 
   /** A place to jump to; `place` says where it is. */
@@ -180,65 +230,85 @@ export class Batch {
     label.index = this.steps.length
   }
 
-  /** Bytes that travel with the batch, at an address that is a multiple of 8. */
-  data(bytes: Uint8Array, text?: string): DataPointer {
-    const pointer: DataPointer = {
-      kind: 'data',
-      offset: this.#dataLength,
-      length: bytes.length,
-      ...(text === undefined ? {} : { text }),
+  /** See Step.on. */
+  expect(index: number, errnos: readonly string[] | typeof ANY, label: Label): void {
+    const word = index * OP_WORDS + MODES_WORD
+    if (errnos === ANY) this.ops[word]! |= ANY << 16
+    else {
+      if (errnos.length > 4) throw new RuntError('internal error: more than four expected errnos')
+      for (let i = 0; i < errnos.length; i++)
+        this.ops[word + (i >> 1)]! |= Errno[errnos[i]!]! << (i === 0 ? 16 : i === 1 ? 24 : 8 * (i - 2))
     }
-    this.#data.push(bytes)
-    this.#dataLength += (bytes.length + 7) & ~7
-    return pointer
+    this.target(index, label)
   }
+
+  /** See Step.keep. */
+  keep(index: number, slotNumber: number): void {
+    this.ops[index * OP_WORDS + 1]! |= slotNumber << 16
+  }
+
+  /** Bytes that travel with the batch, at an address that is a multiple of 8. */
+  data(bytes: Uint8Array, text?: string | (() => string)): DataPointer {
+    const offset = this.room(bytes.length)
+    this.bytes.set(bytes, offset)
+    return { ref: Ref.DATA, offset, length: bytes.length, load: 0, text }
+  }
+
+  /** Memory of the batch's own for the kernel to write to that nobody reads from the answer. Shared by all who ask for it. */
+  scratch(length: number): DataPointer {
+    if (!this.scratch_ || this.scratch_.length < length) this.scratch_ = this.data(new Uint8Array(length))
+    return this.scratch_
+  }
+  private scratch_: DataPointer | null = null
 
   /** A NUL-terminated string. Throws a RuntError when it holds a NUL itself. */
   string(text: string): DataPointer {
-    const known = this.#strings.get(text)
+    const known = this.strings_.get(text)
     if (known) return known
     if (text.includes('\0'))
-      throw new RuntError(`${this.#about ? `${this.#about}: ` : ''}${JSON.stringify(text)} contains a NUL byte`)
-    const bytes = encodeUtf8(text)
-    const terminated = new Uint8Array(bytes.length + 1)
-    terminated.set(bytes)
-    const pointer = this.data(terminated, text)
-    this.#strings.set(text, pointer)
+      throw new RuntError(`${this.subject ? `${this.subject}: ` : ''}${JSON.stringify(text)} contains a NUL byte`)
+    const offset = this.dataLength
+    // At most three bytes of UTF-8 for a UTF-16 unit, and the NUL. Memory beyond the data is zero.
+    this.grow(3 * text.length + 1)
+    const length = encodeInto(text, this.bytes, offset) + 1
+    this.dataLength = (offset + length + 7) & ~7
+    const pointer: DataPointer = { ref: Ref.DATA, offset, length, load: 0, text }
+    this.strings_.set(text, pointer)
     return pointer
   }
 
   /** An array of pointers to strings, ended by a null pointer, as execve(2) takes. */
   strings(texts: readonly string[]): DataPointer {
     const pointers = texts.map((text) => this.string(text))
-    const array = this.data(new Uint8Array(8 * (texts.length + 1)), `[${texts.length} strings]`)
+    const array = this.data(new Uint8Array(8 * (texts.length + 1)), () => `[${texts.length} strings]`)
     pointers.forEach((pointer, index) => {
-      this.#patches.push({ offset: array.offset + 8 * index, arg: pointer })
+      this.patches.push({ offset: array.offset + 8 * index, pointer })
     })
     return array
   }
 
   /** A structure that holds pointers: at each offset the address of `arg` is filled in when the batch is laid out. */
   structure(bytes: Uint8Array, pointers: Record<number, DataPointer | OutPointer>, text?: string): DataPointer {
-    const pointer = this.data(bytes, text)
-    for (const [offset, arg] of Object.entries(pointers))
-      this.#patches.push({ offset: pointer.offset + Number(offset), arg })
-    return pointer
+    const structure = this.data(bytes, text)
+    for (const [offset, pointer] of Object.entries(pointers))
+      this.patches.push({ offset: structure.offset + Number(offset), pointer })
+    return structure
   }
 
   /** A buffer whose bytes come back with the answer; address a multiple of 8. */
   out(length: number): OutPointer {
-    const pointer: OutPointer = { kind: 'out', offset: this.#outLength, length }
-    this.#outLength += (length + 7) & ~7
+    const pointer: OutPointer = { ref: Ref.OUT, offset: this.outBytes, length, load: 0 }
+    this.outBytes += (length + 7) & ~7
     return pointer
   }
 
   /** Bytes that the message has so far; at most MESSAGE_MAX. */
   get size(): number {
-    return HEADER_SIZE + this.steps.length * OP_SIZE + this.#dataLength
+    return HEADER_SIZE + this.steps.length * OP_SIZE + this.dataLength
   }
 
   get outLength(): number {
-    return this.#outLength
+    return this.outBytes
   }
 
   /** Offset of the output area within the answer. */
@@ -246,13 +316,144 @@ export class Batch {
     return REPLY_SIZE + 8 * this.steps.length
   }
 
-  #push(kind: number, name: SyscallName | null, args: Arg[]): Step {
-    for (let i = 0; i < args.length; i++) {
-      const arg = args[i]
-      if (typeof arg === 'string') args[i] = this.string(arg)
-      else if (arg instanceof Uint8Array) args[i] = this.data(arg)
+  /** Appends a prepared piece of plan, as if it had been planned here. */
+  insert(template: Template): void {
+    const base = this.steps.length
+    const from = base * OP_WORDS
+    while (from + template.ops.length > this.ops.length) this.growOps()
+    this.ops.set(template.ops, from)
+    const offset = this.room(template.data.length)
+    this.bytes.set(template.data, offset)
+    const { ops } = this
+    for (const word of template.dataWords) {
+      ops[from + word]! += offset
+      this.dataWords.push(from + word)
     }
-    const step = new Step(this.steps.length, kind, name, args, this.#about)
+    for (const word of template.resultWords) {
+      ops[from + word]! += 8 * base
+      this.resultWords.push(from + word)
+    }
+    const { jumpWords, jumpTargets } = template
+    for (let i = 0; i < jumpWords.length; i++) {
+      this.jumpWords.push(from + jumpWords[i]!)
+      this.jumpLabels.push({ index: base + jumpTargets[i]! })
+    }
+    for (const step of template.steps) this.steps.push(step)
+  }
+
+  /** Makes a template of all that was planned here. Output buffers, forks and structures with pointers cannot be part of one. */
+  template(): Template {
+    if (this.outBytes > 0 || this.forkWords.length > 0 || this.patches.length > 0)
+      throw new RuntError('internal error: this plan cannot be a template')
+    return {
+      ops: this.ops.slice(0, this.steps.length * OP_WORDS),
+      data: this.bytes.slice(0, this.dataLength),
+      dataWords: this.dataWords,
+      resultWords: this.resultWords,
+      jumpWords: this.jumpWords,
+      jumpTargets: this.jumpLabels.map((label) => resolve(label, this.steps.length)),
+      steps: this.steps,
+    }
+  }
+
+  /** The operation at an index, as a step of this batch also where it came with a template. For messages. */
+  stepAt(index: number): Step {
+    const step = this.steps[index]!
+    const shift = index - step.index
+    if (shift === 0) return step
+    const move = (other: Step): Step =>
+      new Step(
+        this,
+        other.index + shift,
+        other.kind,
+        other.name,
+        other.args.map((arg) => (isStep(arg) ? move(arg) : arg)),
+        other.about,
+      )
+    return move(step)
+  }
+
+  private growOps(): void {
+    const larger = new Uint32Array(2 * this.ops.length)
+    larger.set(this.ops)
+    this.ops = larger
+  }
+
+  private target(index: number, label: Label): void {
+    this.jumpWords.push(index * OP_WORDS + TARGET_WORD)
+    this.jumpLabels.push(label)
+  }
+
+  /** Makes room for `length` more bytes of data behind what is there; zeros. */
+  private grow(length: number): void {
+    const needed = this.dataLength + length + 8
+    if (needed <= this.bytes.length) return
+    const larger = new Uint8Array(Math.max(needed, 2 * this.bytes.length))
+    larger.set(this.bytes)
+    this.bytes = larger
+  }
+
+  private room(length: number): number {
+    this.grow(length)
+    const offset = this.dataLength
+    this.dataLength = (offset + length + 7) & ~7
+    return offset
+  }
+
+  private push(kind: number, name: SyscallName | null, args: Arg[]): Step {
+    const index = this.steps.length
+    const at = index * OP_WORDS
+    if (at === this.ops.length) this.growOps()
+    const ops = this.ops
+    if (name !== null) ops[at] = syscallNumber(name, this.machine)
+    ops[at + 1] = kind
+    let modes = 0
+    let word = at + Op.ARGS / 4
+    const count = args.length
+    for (let i = 0; i < count; i++, word += 2) {
+      let arg = args[i]!
+      if (typeof arg === 'number') {
+        // Stored modulo 2^32; the sign or what is above goes to the other word.
+        ops[word] = arg
+        if (arg < 0 || arg > 0xffff_ffff) ops[word + 1] = Math.floor(arg / 0x1_0000_0000)
+        continue
+      }
+      if (typeof arg === 'string') {
+        arg = this.string(arg)
+        args[i] = arg
+      } else if (typeof arg === 'bigint') {
+        ops[word] = Number(arg & 0xffff_ffffn)
+        ops[word + 1] = Number((arg >> 32n) & 0xffff_ffffn)
+        continue
+      }
+      const ref = (arg as { ref?: number }).ref
+      if (ref === Ref.DATA) {
+        ops[word] = (arg as DataPointer).offset
+        this.dataWords.push(word)
+      } else if (ref === Ref.SLOT) {
+        ops[word] = SLOTS + 8 * (arg as SlotValue).slot
+        modes |= Mode.LOAD64 << (2 * i)
+        continue
+      } else if (ref === Ref.STEP) {
+        ops[word] = 8 * (arg as Step).index
+        this.resultWords.push(word)
+        modes |= Mode.LOAD64 << (2 * i)
+        continue
+      } else if (ref === Ref.OUT) {
+        ops[word] = (arg as OutPointer).offset
+        this.outWords.push(word)
+      } else {
+        const pointer = this.data(arg as Uint8Array)
+        args[i] = pointer
+        ops[word] = pointer.offset
+        this.dataWords.push(word)
+        continue
+      }
+      const load = (arg as DataPointer | OutPointer).load
+      if (load !== 0) modes |= (load === 64 ? Mode.LOAD64 : Mode.LOAD32_SIGNED) << (2 * i)
+    }
+    if (modes !== 0) ops[at + MODES_WORD] = modes
+    const step = new Step(this, index, kind, name, args, this.subject)
     this.steps.push(step)
     return step
   }
@@ -261,63 +462,32 @@ export class Batch {
   encode(sequence: number, flags: number): Uint8Array {
     const count = this.steps.length
     const size = this.size
-    const replyAt = size
-    const replyLength = this.outAt + this.#outLength
-    if (size > MESSAGE_MAX || replyLength > MESSAGE_MAX || replyAt + replyLength > ARENA_SIZE)
+    const replyLength = this.outAt + this.outBytes
+    if (size > MESSAGE_MAX || replyLength > MESSAGE_MAX || size + replyLength > ARENA_SIZE)
       throw new RuntError(`internal error: a batch of ${size} bytes with an answer of ${replyLength} is too large`)
     const message = new Uint8Array(size)
     const words = new Uint32Array(message.buffer)
     words[Header.SEQUENCE / 4] = sequence
     words[Header.COUNT / 4] = count
     words[Header.FLAGS / 4] = flags
-    words[Header.REPLY_AT / 4] = replyAt
+    words[Header.REPLY_AT / 4] = size
     words[Header.REPLY_LENGTH / 4] = replyLength
 
     const dataAt = HEADER_SIZE + count * OP_SIZE
-    let offset = dataAt
-    for (const bytes of this.#data) {
-      message.set(bytes, offset)
-      offset += (bytes.length + 7) & ~7
-    }
-    const resultsAt = ARENA + replyAt + REPLY_SIZE
-    const address = (arg: DataPointer | OutPointer): number =>
-      arg.kind === 'data' ? ARENA + dataAt + arg.offset : ARENA + replyAt + this.outAt + arg.offset
-    for (const patch of this.#patches) words[(dataAt + patch.offset) / 4] = address(patch.arg as DataPointer)
-
-    const forks = new Map(this.#forks.map(({ step, child }) => [step, child]))
-    for (const step of this.steps) {
-      const at = (HEADER_SIZE + step.index * OP_SIZE) / 4
-      words[at] = step.name === null ? 0 : syscallNumber(step.name, this.machine)
-      words[at + 1] = step.kind | (step.test << 8) | (step.dst << 16)
-      let modes = 0
-      let word = at + Op.ARGS / 4
-      for (let i = 0; i < step.args.length; i++, word += 2) {
-        const arg = step.args[i]!
-        if (typeof arg === 'number') {
-          words[word] = arg
-          words[word + 1] = Math.floor(arg / 0x1_0000_0000)
-        } else if (typeof arg === 'bigint') {
-          words[word] = Number(BigInt.asUintN(32, arg))
-          words[word + 1] = Number(BigInt.asUintN(32, arg >> 32n))
-        } else if (arg instanceof Step) {
-          words[word] = resultsAt + 8 * arg.index
-          modes |= Mode.LOAD64 << (2 * i)
-        } else if (typeof arg === 'object' && 'kind' in arg) {
-          if (arg.kind === 'slot') {
-            words[word] = SLOTS + 8 * arg.slot
-            modes |= Mode.LOAD64 << (2 * i)
-          } else {
-            words[word] = address(arg)
-            if (arg.load) modes |= (arg.load === 64 ? Mode.LOAD64 : Mode.LOAD32_SIGNED) << (2 * i)
-          }
-        }
-      }
-      const child = forks.get(step)
-      if (child) words[at + (Op.ARGS + 40) / 4] = resolve(child, count)
-      const [e0 = 0, e1 = 0, e2 = 0, e3 = 0] = step.errnos
-      words[at + Op.MODES / 4] = modes | (e0 << 16) | (e1 << 24)
-      words[at + Op.MODES / 4 + 1] = e2 | (e3 << 8) | (step.target ? resolve(step.target, count) << 16 : 0)
-    }
+    words.set(this.ops.subarray(0, count * OP_WORDS), HEADER_SIZE / 4)
+    message.set(this.bytes.subarray(0, this.dataLength), dataAt)
+    const ops = words.subarray(HEADER_SIZE / 4)
+    const dataBase = ARENA + dataAt
+    const resultBase = ARENA + size + REPLY_SIZE
+    const outBase = ARENA + size + this.outAt
+    for (const word of this.dataWords) ops[word]! += dataBase
+    for (const word of this.resultWords) ops[word]! += resultBase
+    for (const word of this.outWords) ops[word]! += outBase
+    const { jumpWords, jumpLabels, forkWords, forkLabels } = this
+    for (let i = 0; i < jumpWords.length; i++) ops[jumpWords[i]!]! |= resolve(jumpLabels[i]!, count) << 16
+    for (let i = 0; i < forkWords.length; i++) ops[forkWords[i]!] = resolve(forkLabels[i]!, count)
+    for (const { offset, pointer } of this.patches)
+      words[(dataAt + offset) / 4] = pointer.offset + (pointer.ref === Ref.DATA ? dataBase : outBase)
     return message
   }
 }
@@ -336,5 +506,3 @@ export function load(pointer: DataPointer | OutPointer, width: 32 | 64, offset =
 export function at<P extends DataPointer | OutPointer>(pointer: P, offset: number): P {
   return { ...pointer, offset: pointer.offset + offset, length: pointer.length - offset }
 }
-
-export { Flag }

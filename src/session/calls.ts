@@ -4,7 +4,7 @@
  */
 import { Struct } from '../base/bytes.ts'
 import * as k from '../linux/constants.ts'
-import type { Arg, Batch, DataPointer, Label, OutPointer, Step } from './batch.ts'
+import { type Arg, at, type Batch, type DataPointer, type Label, type OutPointer, type Step } from './batch.ts'
 
 /** A descriptor: a number, the result of an earlier step, or a slot. */
 export type Fd = Arg
@@ -16,15 +16,16 @@ export function openat(b: Batch, dir: Fd, path: string | DataPointer, flags: num
 
 /** openat2(2), Linux 5.6. `resolve` are RESOLVE_ flags. */
 export function openat2(b: Batch, dir: Fd, path: string, flags: number, resolve: number, mode = 0): Step {
-  const native = k.openFlags(flags | k.O_CLOEXEC, b.machine)
-  const how = new Struct(24).u64(0, native).u64(8, mode).u64(16, resolve)
-  return b.call(
-    'openat2',
-    dir,
-    path,
-    b.data(how.bytes, `{flags=0x${native.toString(16)}, resolve=0x${resolve.toString(16)}}`),
-    24,
-  )
+  return b.call('openat2', dir, path, openHow(b, k.openFlags(flags | k.O_CLOEXEC, b.machine), mode, resolve), 24)
+}
+
+/** struct open_how. A container's plan has hundreds of opens and a handful of these: equal ones share their bytes. */
+function openHow(b: Batch, flags: number, mode: number, resolve: number): DataPointer {
+  for (const how of b.hows) if (how.flags === flags && how.resolve === resolve && how.mode === mode) return how.pointer
+  const struct = new Struct(24).u64(0, flags).u64(8, mode).u64(16, resolve)
+  const pointer = b.data(struct.bytes, () => `{flags=0x${flags.toString(16)}, resolve=0x${resolve.toString(16)}}`)
+  b.hows.push({ flags, mode, resolve, pointer })
+  return pointer
 }
 
 /** Opens a path that cannot leave the folder `root`, whatever links the image holds. */
@@ -37,7 +38,7 @@ export const read = (b: Batch, fd: Fd, buffer: OutPointer): Step => b.call('read
 
 /** write(2) of text or bytes. A short write is not an error here; kernel files take small writes whole. */
 export function write(b: Batch, fd: Fd, content: string | Uint8Array): Step {
-  const pointer = typeof content === 'string' ? b.string(content) : b.data(content, `<${content.length} bytes>`)
+  const pointer = typeof content === 'string' ? b.string(content) : b.data(content, () => `<${content.length} bytes>`)
   return b.call('write', fd, pointer, typeof content === 'string' ? pointer.length - 1 : content.length)
 }
 
@@ -76,7 +77,7 @@ export const statx = (b: Batch, dir: Fd, path: string, flags: number, buffer: Ou
 export const readlinkat = (b: Batch, dir: Fd, path: string, buffer: OutPointer): Step =>
   b.call('readlinkat', dir, path, buffer, buffer.length)
 /** fstatfs(2) into a buffer of 120 bytes; f_type is its first word. */
-export const fstatfs = (b: Batch, fd: Fd, buffer: OutPointer): Step => b.call('fstatfs', fd, buffer)
+export const fstatfs = (b: Batch, fd: Fd, buffer: OutPointer | DataPointer): Step => b.call('fstatfs', fd, buffer)
 export const mkdirat = (b: Batch, dir: Fd, path: string, mode: number): Step => b.call('mkdirat', dir, path, mode)
 /** mknodat(2). `device` as `makedev` gives it. */
 export const mknodat = (b: Batch, dir: Fd, path: string, mode: number, device: number): Step =>
@@ -141,16 +142,18 @@ export function mountSetattr(b: Batch, fd: Fd, flags: number, attr: MountAttr): 
     .u64(0, attr.set ?? 0)
     .u64(8, attr.clear ?? 0)
     .u64(16, attr.propagation ?? 0)
-  const shown = `{set=0x${(attr.set ?? 0).toString(16)}, clear=0x${(attr.clear ?? 0).toString(16)}, propagation=0x${(attr.propagation ?? 0).toString(16)}}`
+  const shown = (): string =>
+    `{set=0x${(attr.set ?? 0).toString(16)}, clear=0x${(attr.clear ?? 0).toString(16)}, propagation=0x${(attr.propagation ?? 0).toString(16)}}`
   return b.call('mount_setattr', fd, '', flags | k.AT_EMPTY_PATH, b.data(struct.bytes, shown), 32)
 }
 
 // Processes.
 
-/** clone3(2), Linux 5.3: fork into new namespaces. The child goes on at `child`. */
-export function clone3(b: Batch, flags: bigint, exitSignal: number, child: Label): Step {
-  const args = new Struct(88).u64(0, flags).u64(32, exitSignal)
-  return b.fork('clone3', [b.data(args.bytes, `{flags=0x${flags.toString(16)}, exit_signal=${exitSignal}}`), 88], child)
+/** clone3(2), Linux 5.3, with CLONE_INTO_CGROUP: fork into new namespaces and a cgroup2 folder. The child goes on at `child`. */
+export function clone3(b: Batch, flags: bigint, cgroup: Fd, child: Label): Step {
+  const args = b.data(new Struct(88).u64(0, flags).bytes, () => `{flags=0x${flags.toString(16)}, cgroup=…}`)
+  b.store(64, at(args, 80), cgroup)
+  return b.fork('clone3', [args, 88], child)
 }
 
 /** clone(2) as fork; `flags` with the exit signal in the low byte. */
@@ -174,29 +177,39 @@ export const waitid = (b: Batch, idType: number, id: Arg, info: OutPointer | 0, 
 export function sleep(b: Batch, milliseconds: number): Step {
   const time = new Struct(16).u64(0, Math.floor(milliseconds / 1000)).u64(8, (milliseconds % 1000) * 1_000_000)
   b.patience += milliseconds
-  return b.call('nanosleep', b.data(time.bytes, `{${milliseconds} ms}`), 0)
+  return b.call(
+    'nanosleep',
+    b.data(time.bytes, () => `{${milliseconds} ms}`),
+    0,
+  )
 }
 
 /** prlimit(2): sets a limit of the calling process. Values up to 2^64-1 (RLIM_INFINITY). */
 export function setRlimit(b: Batch, resource: number, soft: number | bigint, hard: number | bigint): Step {
   const limit = new Struct(16).u64(0, soft).u64(8, hard)
-  return b.call('prlimit64', 0, resource, b.data(limit.bytes, `{rlim_cur=${soft}, rlim_max=${hard}}`), 0)
+  return b.call(
+    'prlimit64',
+    0,
+    resource,
+    b.data(limit.bytes, () => `{rlim_cur=${soft}, rlim_max=${hard}}`),
+    0,
+  )
 }
 
-/** capset(2), version 3, of the calling process. The sets are 64-bit masks. */
-export function capset(b: Batch, effective: bigint, permitted: bigint, inheritable: bigint): Step {
-  const low = (mask: bigint): number => Number(mask & 0xffff_ffffn)
-  const high = (mask: bigint): number => Number(mask >> 32n)
-  const data = new Struct(24)
-    .u32(0, low(effective))
-    .u32(4, low(permitted))
-    .u32(8, low(inheritable))
-    .u32(12, high(effective))
-    .u32(16, high(permitted))
-    .u32(20, high(inheritable))
-  const shown = `{effective=0x${effective.toString(16)}, permitted=0x${permitted.toString(16)}, inheritable=0x${inheritable.toString(16)}}`
-  const header = b.data(new Struct(8).u32(0, 0x2008_0522).bytes, '{_LINUX_CAPABILITY_VERSION_3}')
-  return b.call('capset', header, b.data(data.bytes, shown))
+/** capset(2), version 3, of the calling process. The sets are masks of up to 53 bits. */
+export function capset(b: Batch, effective: number, permitted: number, inheritable: number): Step {
+  const data = new Uint32Array([
+    effective,
+    permitted,
+    inheritable,
+    effective / 2 ** 32,
+    permitted / 2 ** 32,
+    inheritable / 2 ** 32,
+  ])
+  const shown = (): string =>
+    `{effective=0x${effective.toString(16)}, permitted=0x${permitted.toString(16)}, inheritable=0x${inheritable.toString(16)}}`
+  const header = b.data(new Struct(8).u32(0, 0x2008_0522).bytes, () => '{_LINUX_CAPABILITY_VERSION_3}')
+  return b.call('capset', header, b.data(new Uint8Array(data.buffer), shown))
 }
 
 /** setgroups(2). */
@@ -205,7 +218,7 @@ export function setgroups(b: Batch, groups: readonly number[]): Step {
   groups.forEach((group, index) => {
     list.u32(4 * index, group)
   })
-  return b.call('setgroups', groups.length, groups.length ? b.data(list.bytes, `{${groups.join(', ')}}`) : 0)
+  return b.call('setgroups', groups.length, groups.length ? b.data(list.bytes, () => `{${groups.join(', ')}}`) : 0)
 }
 
 export const setresuid = (b: Batch, uid: number): Step => b.call('setresuid', uid, uid, uid)
@@ -214,7 +227,13 @@ export const setresgid = (b: Batch, gid: number): Step => b.call('setresgid', gi
 /** rt_sigprocmask(2). `mask`: bit n-1 is signal n. */
 export function sigprocmask(b: Batch, how: number, mask: bigint): Step {
   const set = new Struct(8).u64(0, mask)
-  return b.call('rt_sigprocmask', how, b.data(set.bytes, `{0x${mask.toString(16)}}`), 0, 8)
+  return b.call(
+    'rt_sigprocmask',
+    how,
+    b.data(set.bytes, () => `{0x${mask.toString(16)}}`),
+    0,
+    8,
+  )
 }
 
 /** sockaddr_un of a path of at most 107 bytes. */

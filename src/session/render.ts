@@ -2,7 +2,7 @@
 import { Kind } from '../executor/protocol.ts'
 import { describeErrno } from '../linux/errno.ts'
 import type { SyscallName } from '../linux/syscalls.ts'
-import { type Arg, Step } from './batch.ts'
+import { type Arg, Ref, type Step } from './batch.ts'
 import type { Answer } from './session.ts'
 
 /** How an argument is shown: d decimal, o octal, x hexadecimal, f descriptor or AT_FDCWD, s string, p pointer. */
@@ -96,15 +96,15 @@ function renderArg(arg: Arg, shape: string, answer: Answer | null): string {
     if ((shape === 's' || shape === 'p') && arg === 0) return 'NULL'
     return String(arg)
   }
-  if (arg instanceof Step) {
+  if (typeof arg === 'string') return JSON.stringify(arg)
+  if (arg instanceof Uint8Array) return `<${arg.length} bytes>`
+  if (arg.ref === Ref.STEP) {
     const value = answer?.value(arg)
     return value === undefined ? `<${arg.name ?? 'value'}>` : String(value)
   }
-  if (typeof arg === 'string') return JSON.stringify(arg)
-  if (arg instanceof Uint8Array) return `<${arg.length} bytes>`
-  if (arg.kind === 'slot') return `<slot ${arg.slot}>`
-  if (arg.kind === 'data' && arg.text !== undefined)
-    return arg.text.startsWith('{') ? arg.text : JSON.stringify(arg.text)
+  if (arg.ref === Ref.SLOT) return `<slot ${arg.slot}>`
+  if (arg.ref === Ref.DATA && arg.text !== undefined)
+    return typeof arg.text === 'function' ? arg.text() : JSON.stringify(arg.text)
   return `<${arg.length} bytes>`
 }
 

@@ -78,6 +78,13 @@ export type Observer = (event: 'sent' | 'answered', session: string, batch: Batc
 /** Milliseconds that a session waits for an answer beyond what the batch says it may take. */
 const PATIENCE = 120_000
 
+/** What a message of the executor's turned out to be: the answer to a batch, its failure, or that it was skipped. */
+interface Taken {
+  batch: Batch
+  answer: Answer | null
+  failure: CallError | null
+}
+
 export class Session {
   readonly name: string
   readonly #channel: Channel
@@ -105,9 +112,11 @@ export class Session {
 
   /** Sends a batch and does not wait. Each batch sent so must be waited for, in order, unless it is silent. */
   send(batch: Batch, flags = 0, sequence = ++this.#sequence): void {
+    // A batch that cannot be laid out is never waited for.
+    const message = batch.encode(sequence, flags)
     this.#waiting.push({ sequence, batch, silent: (flags & Flag.SILENT) !== 0 })
     this.observer?.('sent', this.name, batch, null)
-    this.#channel.send(batch.encode(sequence, flags))
+    this.#channel.send(message)
   }
 
   /**
@@ -115,12 +124,18 @@ export class Session {
    * to report yet. Answers to batches in between are dropped.
    */
   wait(batch: Batch): Answer {
+    return this.#wait(batch, false)
+  }
+
+  /** `past`: failures of earlier batches, which nobody has waited for, are passed over. */
+  #wait(batch: Batch, past: boolean): Answer {
     for (;;) {
       const reply = this.#channel.receive(PATIENCE + batch.patience)
       if (reply === null) throw new SessionLost(`the ${this.name} executor ended unexpectedly`)
       if (reply === 'timeout')
         throw new RuntError(`the ${this.name} executor did not answer within ${(PATIENCE + batch.patience) / 1000} s`)
       const taken = this.#take(reply)
+      if (taken.failure && (taken.batch === batch || !past)) throw taken.failure
       if (taken.batch !== batch) continue
       if (taken.answer) return taken.answer
       throw this.#failure ?? new RuntError(`the ${this.name} executor skipped a batch for no reason`)
@@ -133,9 +148,10 @@ export class Session {
     return this.wait(batch)
   }
 
-  /** As `run`, after a failure: the executor forgets it first. */
+  /** As `run`, after a failure: the executor forgets it first, and so do we, also if nobody has been told of it yet. */
   recover(batch: Batch): Answer {
-    return this.run(batch, Flag.FRESH)
+    this.send(batch, Flag.FRESH)
+    return this.#wait(batch, true)
   }
 
   /**
@@ -146,11 +162,13 @@ export class Session {
     for (;;) {
       const reply = this.#channel.receive(Infinity)
       if (reply === null) return
-      if (reply !== 'timeout') this.#take(reply)
+      if (reply === 'timeout') continue
+      const { failure } = this.#take(reply)
+      if (failure) throw failure
     }
   }
 
-  #take(reply: Uint8Array): { batch: Batch; answer: Answer | null } {
+  #take(reply: Uint8Array): Taken {
     if (reply.length < REPLY_SIZE)
       throw new RuntError(`the ${this.name} executor sent an answer of ${reply.length} bytes`)
     const view = new DataView(reply.buffer, reply.byteOffset, reply.byteLength)
@@ -163,17 +181,17 @@ export class Session {
     if (!sent) throw new RuntError(`the ${this.name} executor sent an answer to no question`)
     this.observer?.('answered', this.name, sent.batch, reply)
     const { batch } = sent
-    if (stoppedAt === SKIPPED) return { batch, answer: null }
+    if (stoppedAt === SKIPPED) return { batch, answer: null, failure: null }
     if (reply.length !== batch.outAt + batch.outLength || stoppedAt > batch.steps.length)
       throw new RuntError(`the ${this.name} executor sent an answer of the wrong shape`)
     // The channel's buffer is used again for the next message.
     const answer = new Answer(reply.slice(), batch)
     if (stoppedAt < batch.steps.length) {
-      const step = batch.steps[stoppedAt]!
+      const step = batch.stepAt(stoppedAt)
       const code = -(answer.value(step) ?? 0)
       this.#failure = new CallError(step, code, renderFailure(step, code, answer))
-      throw this.#failure
+      return { batch, answer: null, failure: this.#failure }
     }
-    return { batch, answer }
+    return { batch, answer, failure: null }
   }
 }

@@ -102,6 +102,8 @@ export const ruleMistakes: Mistake[] = [
   [{ 'process.args': undefined }, 'process.args: missing'],
   [{ 'process.args': null }, 'process.args: missing'],
   [{ 'process.args': [] }, 'process.args: is empty, at least the program is needed'],
+  [{ 'process.env': ['A=1', 'B'] }, 'process.env[1]: "B" is not NAME=VALUE'],
+  [{ 'process.env': ['=C'] }, 'process.env[0]: "=C" is not NAME=VALUE'],
   [{ 'process.cwd': 'root' }, 'process.cwd: "root" is not an absolute path'],
   [{ 'process.cwd': '' }, 'process.cwd: "" is not an absolute path'],
   [{ 'process.args[1]': 'a\0b' }, 'process.args[1]: "a\\u0000b" holds a NUL'],

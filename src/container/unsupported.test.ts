@@ -1,0 +1,30 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Config } from '../config/types.ts'
+import { unsupported } from './unsupported.ts'
+
+const config = (linux: Config['linux'] = {}, more: Partial<Config> = {}): Config => ({
+  ociVersion: '1.3.0',
+  root: { path: 'rootfs' },
+  process: { args: ['sh'], cwd: '/', user: { uid: 0, gid: 0 } },
+  linux,
+  ...more,
+})
+const mount = (options: string[]) => config({}, { mounts: [{ destination: '/a', type: 'tmpfs', options }] })
+
+test('what is asked for and not done is named', () => {
+  assert.is(unsupported(config({ seccomp: { defaultAction: 'SCMP_ACT_ALLOW' } })), 'linux.seccomp')
+  assert.is(unsupported(config({ netDevices: { eth0: {} } })), 'linux.netDevices')
+  assert.is(unsupported(config({ namespaces: [{ type: 'pid' }, { type: 'user' }] })), 'linux.namespaces[1] (user)')
+  assert.is(unsupported(config({}, { hooks: { prestart: [], poststop: [{ path: '/x' }] } })), 'hooks.poststop')
+  assert.is(unsupported(mount(['ro', 'ridmap'])), 'mounts[0] (/a): the option "ridmap"')
+  assert.is(unsupported(mount(['tmpcopyup'])), 'mounts[0] (/a): the option "tmpcopyup"')
+})
+
+test('empty values ask for nothing', () => {
+  assert.is(unsupported(config()), undefined)
+  assert.is(unsupported(config({ netDevices: {}, mountLabel: '' }, { hooks: { prestart: [] } })), undefined)
+  assert.is(unsupported(mount(['ro', 'mode=755'])), undefined)
+})
+
+test.run()

@@ -1,0 +1,50 @@
+/** What a config can ask for and this version of runt does not do. */
+import { RuntError } from '../base/errors.ts'
+import type { Config, Hook } from '../config/types.ts'
+import { readMountOptions } from './mount-options.ts'
+import type { CreateOptions, Globals } from './runtime.ts'
+
+/** Field, and whether it asks for something. Empty values ask for nothing: engines write them for "unset". */
+const fields: readonly [string, (config: Config) => unknown][] = [
+  ['process.terminal', (config) => config.process.terminal],
+  ['process.apparmorProfile', (config) => config.process.apparmorProfile],
+  ['process.selinuxLabel', (config) => config.process.selinuxLabel],
+  ['linux.mountLabel', ({ linux }) => linux?.mountLabel],
+  ['linux.seccomp', ({ linux }) => linux?.seccomp],
+  ['linux.intelRdt', ({ linux }) => linux?.intelRdt],
+  ['linux.memoryPolicy', ({ linux }) => linux?.memoryPolicy],
+  ['linux.netDevices', ({ linux }) => linux?.netDevices && Object.keys(linux.netDevices).length],
+]
+
+/**
+ * Refuses what is not supported, before anything is made: a container that runs without a part of its rights or
+ * restrictions is worse than none. Throws a RuntError that names the field.
+ */
+export function checkSupport(config: Config, options: CreateOptions, globals: Globals): void {
+  const asked = unsupported(config)
+  if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
+  if (globals.systemdCgroup) throw new RuntError('--systemd-cgroup: not supported yet')
+  if (options.consoleSocket !== null)
+    throw new RuntError('--console-socket: the container has no terminal (process.terminal is not true)')
+  if (!config.linux?.namespaces?.some((namespace) => namespace.type === 'mount'))
+    throw new RuntError(
+      "linux.namespaces: no mount namespace; without one the mounts of the container would be the host's",
+    )
+}
+
+/** The first field that asks for something unsupported. */
+export function unsupported(config: Config): string | undefined {
+  for (const [field, asks] of fields) if (asks(config)) return field
+  for (const [kind, hooks] of Object.entries((config.hooks ?? {}) as Record<string, Hook[]>))
+    if (hooks.length > 0) return `hooks.${kind}`
+  for (const [index, { type }] of (config.linux?.namespaces ?? []).entries())
+    if (type === 'user' || type === 'time') return `linux.namespaces[${index}] (${type})`
+  for (const [index, mount] of (config.mounts ?? []).entries()) {
+    const field = `mounts[${index}] (${mount.destination})`
+    if (mount.uidMappings?.length || mount.gidMappings?.length) return `${field}: id mappings`
+    const { idmap, tmpcopyup, remount } = readMountOptions(mount.options ?? [])
+    const option = idmap ?? (tmpcopyup ? 'tmpcopyup' : remount ? 'remount' : undefined)
+    if (option !== undefined) return `${field}: the option "${option}"`
+  }
+  return undefined
+}

@@ -1,0 +1,75 @@
+/** What most containers ask for: the mounts and paths that engines put into every config.json. Templates are made of it. */
+import type { Mount } from '../config/types.ts'
+import type { Machine } from '../session/batch.ts'
+import { prepare } from '../session/templates.ts'
+import {
+  DEFAULT_DEVICES,
+  keyOfMount,
+  planDefaultDevices,
+  planMask,
+  planPlainMount,
+  planReadonlyPath,
+} from './rootfs.ts'
+
+const proc: Mount = { destination: '/proc', type: 'proc', source: 'proc' }
+const procSafe: Mount = { ...proc, options: ['nosuid', 'noexec', 'nodev'] }
+const dev: Mount = {
+  destination: '/dev',
+  type: 'tmpfs',
+  source: 'tmpfs',
+  options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+}
+const devPodman: Mount = { ...dev, options: ['nosuid', 'noexec', 'strictatime', 'mode=755', 'size=65536k'] }
+const pts: Mount = {
+  destination: '/dev/pts',
+  type: 'devpts',
+  source: 'devpts',
+  options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+}
+const shm: Mount = {
+  destination: '/dev/shm',
+  type: 'tmpfs',
+  source: 'shm',
+  options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
+}
+const mqueue: Mount = {
+  destination: '/dev/mqueue',
+  type: 'mqueue',
+  source: 'mqueue',
+  options: ['nosuid', 'noexec', 'nodev'],
+}
+const sysfs: Mount = {
+  destination: '/sys',
+  type: 'sysfs',
+  source: 'sysfs',
+  options: ['nosuid', 'noexec', 'nodev', 'ro'],
+}
+
+/** The first mounts of each engine's configs, in its order. */
+const orders: Mount[][] = [
+  // runc spec, runt spec, ctr
+  [proc, dev, pts, shm, mqueue, sysfs],
+  // containerd's CRI plugin
+  [procSafe, dev, pts, mqueue, sysfs],
+  // dockerd
+  [procSafe, dev, pts, sysfs],
+  // podman, CRI-O
+  [procSafe, devPodman, sysfs, pts, mqueue],
+]
+
+const masked =
+  '/proc/acpi /proc/asound /proc/interrupts /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats /proc/sched_debug /proc/scsi /sys/firmware /sys/fs/selinux /sys/devices/virtual/powercap'
+
+const readonly = '/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger'
+
+/** Makes the templates for a machine. */
+export function prepareUsual(machine: Machine): void {
+  for (const mounts of orders)
+    mounts.forEach((mount, index) => {
+      prepare(machine, keyOfMount(mount, index), (b) => planPlainMount(b, mount, index))
+    })
+  for (const path of masked.split(' ')) prepare(machine, `linux.maskedPaths (${path})`, (b) => planMask(b, path))
+  for (const path of readonly.split(' '))
+    prepare(machine, `linux.readonlyPaths (${path})`, (b) => planReadonlyPath(b, path))
+  prepare(machine, DEFAULT_DEVICES, planDefaultDevices)
+}

@@ -1,0 +1,21 @@
+/**
+ * Pieces of plan that most containers share (default mounts, masked paths, devices), prepared once. On QuickJS they are made when the
+ * program is built and lie in its image: planning a usual container is then mostly copying.
+ */
+import { Batch, type Machine, type Template } from './batch.ts'
+
+const prepared = new Map<string, Template>()
+
+/** Prepares `plan` under a key. The plan must depend on nothing but what the key says. */
+export function prepare(machine: Machine, key: string, plan: (b: Batch) => void): void {
+  const b = new Batch(machine)
+  plan(b)
+  prepared.set(machine + key, b.template())
+}
+
+/** Plans what the key stands for: by the prepared template if there is one, else by `plan`. */
+export function planPrepared(b: Batch, key: string, plan: (b: Batch) => void): void {
+  const template = prepared.get(b.machine + key)
+  if (template) b.insert(template)
+  else plan(b)
+}
