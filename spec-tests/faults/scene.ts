@@ -82,13 +82,14 @@ export function processes(
 
 function remains(scene: Scene, pidFileMayStay: boolean): string[] {
   const { directory, rootfs, config } = scene.bundle
+  const groups = cgroupDirectories(config.linux.cgroupsPath)
   const extra = readdirSync(join(directory, 'extra')).filter((name) => !(pidFileMayStay && name === 'pid'))
   return [
     ...(existsSync(join(stateRoot, scene.id)) ? readdirSync(join(stateRoot, scene.id)) : []).map(
       (name) => `state: ${name}`,
     ),
     ...(existsSync(join(stateRoot, scene.id)) ? ['state folder'] : []),
-    ...cgroupDirectories(config.linux.cgroupsPath).map((path) => `cgroup: ${path}`),
+    ...(groups.length > 0 ? [`cgroup: ${groups.length} folders, ${groups[0]}`] : []),
     ...mountsBelow(directory).map((path) => `mount: ${path}`),
     ...mountsBelow(stateRoot).map((path) => `mount: ${path}`),
     ...extra.map((name) => `file: extra/${name}`),

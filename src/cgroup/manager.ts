@@ -601,7 +601,7 @@ export function killAll(host: Session, machine: Machine, paths: CgroupPaths): vo
     close(b, fd)
     b.place(next)
   }
-  if (b.steps.length > 0) host.recover(b)
+  if (b.count > 0) host.recover(b)
   let wait = 0
   for (let waited = 0; ; waited += wait) {
     const pids = processes(host, machine, paths)

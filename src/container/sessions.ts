@@ -1,7 +1,9 @@
 /** The three sessions of a command. */
 import type { Platform } from '../base/platform.ts'
 import { Flag, Slot } from '../executor/protocol.ts'
-import { Batch } from '../session/batch.ts'
+import { F_SETFD, FD_CLOEXEC } from '../linux/constants.ts'
+import { Batch, slot } from '../session/batch.ts'
+import { fcntl } from '../session/calls.ts'
 import { Session } from '../session/session.ts'
 
 export interface Sessions {
@@ -20,8 +22,10 @@ export function openSessions(platform: Platform): Sessions {
   if (platform.engine === 'node') {
     // The launcher's boot batch does this in the production command.
     const batch = new Batch(platform.machine)
-    batch.set(Slot.STAGE_SESSION, 4)
-    batch.set(Slot.INIT_SESSION, 5)
+    batch.add(slot(Slot.SESSION), 1).keep(Slot.STAGE_SESSION)
+    batch.add(slot(Slot.SESSION), 2).keep(Slot.INIT_SESSION)
+    for (const session of [Slot.SESSION, Slot.STAGE_SESSION, Slot.INIT_SESSION])
+      fcntl(batch, slot(session), F_SETFD, FD_CLOEXEC)
     sessions.host.send(batch, Flag.SILENT)
   }
   return sessions

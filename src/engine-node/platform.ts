@@ -2,12 +2,11 @@
  * The platform on Node.js: the executor is a child process, executed from a sealed memfd; koffi makes what Node.js
  * cannot make itself.
  *
- * The executor's sessions are its descriptors 3, 4 and 5: what the caller passed to Node.js under these numbers (socket
- * activation, --preserve-fds) does not reach it. Descriptors from 6 on are inherited unless Node.js uses the number
- * itself. The command `dist/runt` has no such limits.
+ * What the caller passed to Node.js (socket activation, --preserve-fds) keeps its numbers in the executor, whose sessions
+ * are the three descriptors behind them: 3, 4 and 5 where there are none.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
@@ -19,10 +18,12 @@ import {
   AF_UNIX,
   F_ADD_SEALS,
   F_DUPFD_CLOEXEC,
+  F_GETFD,
   F_SEAL_GROW,
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
+  FD_CLOEXEC,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   MFD_EXEC,
@@ -124,11 +125,20 @@ function memfd(libc: Libc, bytes: Uint8Array): number | null {
   return moved
 }
 
-/** Starts the executor with its ends of the sessions as descriptors 3, 4 and 5. */
+/** Descriptors behind stderr that the caller passed on to us. Those of Node.js itself are close-on-exec. */
+function inherited(libc: Libc): number[] {
+  const open = readdirSync('/proc/self/fd').map(Number)
+  return open.filter((fd) => fd > 2 && (libc.fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) === 0)
+}
+
+/** Starts the executor with its ends of the sessions behind all inherited descriptors. */
 function startExecutor(libc: Libc, machine: Machine, ends: readonly number[]): ChildProcess {
-  const image = stageImage(machine)
+  const passed = inherited(libc)
+  const first = Math.max(2, ...passed) + 1
+  const image = stageImage(machine, first)
+  const others = Array.from({ length: first - 3 }, (_, at) => (passed.includes(at + 3) ? at + 3 : ('ignore' as const)))
   const execute = (path: string): ChildProcess => {
-    const child = spawn(path, [], { argv0: 'runt', stdio: ['inherit', 'inherit', 'inherit', ...ends] })
+    const child = spawn(path, [], { argv0: 'runt', stdio: ['inherit', 'inherit', 'inherit', ...others, ...ends] })
     // Without a listener, a failure to execute would be thrown later on. It shows in the missing pid right away.
     child.on('error', () => {})
     return child

@@ -76,33 +76,35 @@ export function slot(number: number): SlotValue {
 /** Any errno at all, for `Step.on`. */
 export const ANY = 255
 
-/** One operation of a batch. As an argument of a later operation it stands for its result. */
+/**
+ * One operation of a batch. As an argument of a later operation it stands for its result.
+ * It holds two fields and no more: QuickJS allocates again for every two or three that a new object gets.
+ */
 export class Step {
-  // Declared only: a class field would be defined anew for every step.
   declare readonly ref: typeof Ref.STEP
   declare readonly batch: Batch
   declare readonly index: number
-  declare readonly kind: number
-  declare readonly name: SyscallName | null
-  declare readonly args: readonly Arg[]
-  /** What the operation is part of: a config field, a path. Error messages start with it. */
-  declare readonly about: string
 
-  constructor(
-    batch: Batch,
-    index: number,
-    kind: number,
-    name: SyscallName | null,
-    args: readonly Arg[],
-    about: string,
-  ) {
-    this.ref = Ref.STEP
+  constructor(batch: Batch, index: number) {
     this.batch = batch
     this.index = index
-    this.kind = kind
-    this.name = name
-    this.args = args
-    this.about = about
+  }
+
+  get kind(): number {
+    return this.batch.describe(this.index).kind
+  }
+
+  get name(): SyscallName | null {
+    return this.batch.describe(this.index).name
+  }
+
+  get args(): readonly Arg[] {
+    return this.batch.describe(this.index).args
+  }
+
+  /** What the operation is part of: a config field, a path. Error messages start with it. */
+  get about(): string {
+    return this.batch.describe(this.index).about
   }
 
   /** Goes on at `label` when the call fails with one of up to four errnos (names, or ANY). */
@@ -118,6 +120,17 @@ export class Step {
   }
 }
 
+// On the prototype: the same for all.
+Object.defineProperty(Step.prototype, 'ref', { value: Ref.STEP })
+
+/** What an operation is, for messages. */
+export interface Description {
+  kind: number
+  name: SyscallName | null
+  args: readonly Arg[]
+  about: string
+}
+
 const isStep = (arg: Arg): arg is Step => typeof arg === 'object' && 'ref' in arg && arg.ref === Ref.STEP
 
 /** A piece of plan in its final form but for addresses: see `Batch.insert`. */
@@ -128,7 +141,9 @@ export interface Template {
   readonly resultWords: readonly number[]
   readonly jumpWords: readonly number[]
   readonly jumpTargets: readonly number[]
-  readonly steps: readonly Step[]
+  /** How many operations. */
+  readonly count: number
+  readonly describe: (index: number) => Description
 }
 
 /** 32-bit words of an operation record. */
@@ -138,17 +153,25 @@ const TARGET_WORD = MODES_WORD + 1
 
 export class Batch {
   readonly machine: Machine
-  readonly steps: Step[] = []
+  /** How many operations there are. */
+  count = 0
   /** Milliseconds that the batch may wait on purpose, on top of the session's own patience. */
   patience = 0
   /** Structures for openat2 that operations share; see calls.ts. */
   readonly hows: { flags: number; mode: number; resolve: number; pointer: DataPointer }[] = []
+  /** What is known of each operation planned here, those of templates left out: name, arguments, subject. */
+  private readonly names: (SyscallName | null)[] = []
+  private readonly argLists: Arg[][] = []
+  private readonly subjects: string[] = []
+  /** Templates, and the index of their first operation. */
+  private readonly inserted: { base: number; template: Template }[] = []
   private subject = ''
   private ops = new Uint32Array(32 * OP_WORDS)
   private bytes = new Uint8Array(1024)
   private dataLength = 0
   private outBytes = 0
-  private readonly strings_ = new Map<string, DataPointer>()
+  /** Offsets of strings in the data. */
+  private readonly strings_ = new Map<string, number>()
   /** Words of `ops` that hold an offset into data, results, or output. */
   private readonly dataWords: number[] = []
   private readonly resultWords: number[] = []
@@ -227,7 +250,7 @@ export class Batch {
   }
 
   place(label: Label): void {
-    label.index = this.steps.length
+    label.index = this.count
   }
 
   /** See Step.on. */
@@ -263,18 +286,23 @@ export class Batch {
 
   /** A NUL-terminated string. Throws a RuntError when it holds a NUL itself. */
   string(text: string): DataPointer {
+    const offset = this.stringAt(text)
+    const end = this.bytes.indexOf(0, offset)
+    return { ref: Ref.DATA, offset, length: end - offset + 1, load: 0, text }
+  }
+
+  /** Offset of a NUL-terminated string in the data. */
+  private stringAt(text: string): number {
     const known = this.strings_.get(text)
-    if (known) return known
+    if (known !== undefined) return known
     if (text.includes('\0'))
       throw new RuntError(`${this.subject ? `${this.subject}: ` : ''}${JSON.stringify(text)} contains a NUL byte`)
     const offset = this.dataLength
     // At most three bytes of UTF-8 for a UTF-16 unit, and the NUL. Memory beyond the data is zero.
     this.grow(3 * text.length + 1)
-    const length = encodeInto(text, this.bytes, offset) + 1
-    this.dataLength = (offset + length + 7) & ~7
-    const pointer: DataPointer = { ref: Ref.DATA, offset, length, load: 0, text }
-    this.strings_.set(text, pointer)
-    return pointer
+    this.dataLength = (offset + encodeInto(text, this.bytes, offset) + 8) & ~7
+    this.strings_.set(text, offset)
+    return offset
   }
 
   /** An array of pointers to strings, ended by a null pointer, as execve(2) takes. */
@@ -304,7 +332,7 @@ export class Batch {
 
   /** Bytes that the message has so far; at most MESSAGE_MAX. */
   get size(): number {
-    return HEADER_SIZE + this.steps.length * OP_SIZE + this.dataLength
+    return HEADER_SIZE + this.count * OP_SIZE + this.dataLength
   }
 
   get outLength(): number {
@@ -313,12 +341,12 @@ export class Batch {
 
   /** Offset of the output area within the answer. */
   get outAt(): number {
-    return REPLY_SIZE + 8 * this.steps.length
+    return REPLY_SIZE + 8 * this.count
   }
 
   /** Appends a prepared piece of plan, as if it had been planned here. */
   insert(template: Template): void {
-    const base = this.steps.length
+    const base = this.count
     const from = base * OP_WORDS
     while (from + template.ops.length > this.ops.length) this.growOps()
     this.ops.set(template.ops, from)
@@ -338,7 +366,8 @@ export class Batch {
       this.jumpWords.push(from + jumpWords[i]!)
       this.jumpLabels.push({ index: base + jumpTargets[i]! })
     }
-    for (const step of template.steps) this.steps.push(step)
+    this.inserted.push({ base, template })
+    this.count += template.count
   }
 
   /** Makes a template of all that was planned here. Output buffers, forks and structures with pointers cannot be part of one. */
@@ -346,31 +375,38 @@ export class Batch {
     if (this.outBytes > 0 || this.forkWords.length > 0 || this.patches.length > 0)
       throw new RuntError('internal error: this plan cannot be a template')
     return {
-      ops: this.ops.slice(0, this.steps.length * OP_WORDS),
+      ops: this.ops.slice(0, this.count * OP_WORDS),
       data: this.bytes.slice(0, this.dataLength),
       dataWords: this.dataWords,
       resultWords: this.resultWords,
       jumpWords: this.jumpWords,
-      jumpTargets: this.jumpLabels.map((label) => resolve(label, this.steps.length)),
-      steps: this.steps,
+      jumpTargets: this.jumpLabels.map((label) => resolve(label, this.count)),
+      count: this.count,
+      describe: (index) => this.describe(index),
     }
   }
 
-  /** The operation at an index, as a step of this batch also where it came with a template. For messages. */
+  /** The operation at an index. */
   stepAt(index: number): Step {
-    const step = this.steps[index]!
-    const shift = index - step.index
-    if (shift === 0) return step
-    const move = (other: Step): Step =>
-      new Step(
-        this,
-        other.index + shift,
-        other.kind,
-        other.name,
-        other.args.map((arg) => (isStep(arg) ? move(arg) : arg)),
-        other.about,
-      )
-    return move(step)
+    return new Step(this, index)
+  }
+
+  /** What the operation at an index is, also where it came with a template. */
+  describe(index: number): Description {
+    let own = index
+    for (const { base, template } of this.inserted) {
+      if (index < base) break
+      if (index < base + template.count) {
+        const description = template.describe(index - base)
+        return {
+          ...description,
+          args: description.args.map((arg) => (isStep(arg) ? new Step(this, arg.index + base) : arg)),
+        }
+      }
+      own -= template.count
+    }
+    const kind = this.ops[index * OP_WORDS + 1]! & 0xff
+    return { kind, name: this.names[own]!, args: this.argLists[own]!, about: this.subjects[own]! }
   }
 
   private growOps(): void {
@@ -380,8 +416,8 @@ export class Batch {
   }
 
   private target(index: number, label: Label): void {
-    this.jumpWords.push(index * OP_WORDS + TARGET_WORD)
-    this.jumpLabels.push(label)
+    append(this.jumpWords, index * OP_WORDS + TARGET_WORD)
+    append(this.jumpLabels, label)
   }
 
   /** Makes room for `length` more bytes of data behind what is there; zeros. */
@@ -401,7 +437,7 @@ export class Batch {
   }
 
   private push(kind: number, name: SyscallName | null, args: Arg[]): Step {
-    const index = this.steps.length
+    const index = this.count++
     const at = index * OP_WORDS
     if (at === this.ops.length) this.growOps()
     const ops = this.ops
@@ -411,56 +447,45 @@ export class Batch {
     let word = at + Op.ARGS / 4
     const count = args.length
     for (let i = 0; i < count; i++, word += 2) {
-      let arg = args[i]!
+      const arg = args[i]!
       if (typeof arg === 'number') {
         // Stored modulo 2^32; the sign or what is above goes to the other word.
         ops[word] = arg
         if (arg < 0 || arg > 0xffff_ffff) ops[word + 1] = Math.floor(arg / 0x1_0000_0000)
-        continue
-      }
-      if (typeof arg === 'string') {
-        arg = this.string(arg)
-        args[i] = arg
+      } else if (typeof arg === 'string') {
+        ops[word] = this.stringAt(arg)
+        append(this.dataWords, word)
       } else if (typeof arg === 'bigint') {
         ops[word] = Number(arg & 0xffff_ffffn)
         ops[word + 1] = Number((arg >> 32n) & 0xffff_ffffn)
-        continue
-      }
-      const ref = (arg as { ref?: number }).ref
-      if (ref === Ref.DATA) {
-        ops[word] = (arg as DataPointer).offset
-        this.dataWords.push(word)
-      } else if (ref === Ref.SLOT) {
-        ops[word] = SLOTS + 8 * (arg as SlotValue).slot
-        modes |= Mode.LOAD64 << (2 * i)
-        continue
-      } else if (ref === Ref.STEP) {
-        ops[word] = 8 * (arg as Step).index
-        this.resultWords.push(word)
-        modes |= Mode.LOAD64 << (2 * i)
-        continue
-      } else if (ref === Ref.OUT) {
-        ops[word] = (arg as OutPointer).offset
-        this.outWords.push(word)
       } else {
-        const pointer = this.data(arg as Uint8Array)
-        args[i] = pointer
-        ops[word] = pointer.offset
-        this.dataWords.push(word)
-        continue
+        const ref = (arg as { ref?: number }).ref
+        if (ref === Ref.SLOT) {
+          ops[word] = SLOTS + 8 * (arg as SlotValue).slot
+          modes |= Mode.LOAD64 << (2 * i)
+        } else if (ref === Ref.STEP) {
+          ops[word] = 8 * (arg as Step).index
+          append(this.resultWords, word)
+          modes |= Mode.LOAD64 << (2 * i)
+        } else {
+          const pointer = ref === undefined ? this.data(arg as Uint8Array) : (arg as DataPointer | OutPointer)
+          if (ref === undefined) args[i] = pointer
+          ops[word] = pointer.offset
+          append(pointer.ref === Ref.DATA ? this.dataWords : this.outWords, word)
+          if (pointer.load !== 0) modes |= (pointer.load === 64 ? Mode.LOAD64 : Mode.LOAD32_SIGNED) << (2 * i)
+        }
       }
-      const load = (arg as DataPointer | OutPointer).load
-      if (load !== 0) modes |= (load === 64 ? Mode.LOAD64 : Mode.LOAD32_SIGNED) << (2 * i)
     }
     if (modes !== 0) ops[at + MODES_WORD] = modes
-    const step = new Step(this, index, kind, name, args, this.subject)
-    this.steps.push(step)
-    return step
+    append(this.names, name)
+    append(this.argLists, args)
+    append(this.subjects, this.subject)
+    return new Step(this, index)
   }
 
   /** The message. `flags` are those of protocol.ts. */
   encode(sequence: number, flags: number): Uint8Array {
-    const count = this.steps.length
+    const count = this.count
     const size = this.size
     const replyLength = this.outAt + this.outBytes
     if (size > MESSAGE_MAX || replyLength > MESSAGE_MAX || size + replyLength > ARENA_SIZE)
@@ -490,6 +515,11 @@ export class Batch {
       words[(dataAt + offset) / 4] = pointer.offset + (pointer.ref === Ref.DATA ? dataBase : outBase)
     return message
   }
+}
+
+/** What Array.push does, without the cost of calling a built-in function. */
+function append<T>(list: T[], item: T): void {
+  list[list.length] = item
 }
 
 function resolve(label: Label, count: number): number {

@@ -182,11 +182,11 @@ export class Session {
     this.observer?.('answered', this.name, sent.batch, reply)
     const { batch } = sent
     if (stoppedAt === SKIPPED) return { batch, answer: null, failure: null }
-    if (reply.length !== batch.outAt + batch.outLength || stoppedAt > batch.steps.length)
+    if (reply.length !== batch.outAt + batch.outLength || stoppedAt > batch.count)
       throw new RuntError(`the ${this.name} executor sent an answer of the wrong shape`)
     // The channel's buffer is used again for the next message.
     const answer = new Answer(reply.slice(), batch)
-    if (stoppedAt < batch.steps.length) {
+    if (stoppedAt < batch.count) {
       const step = batch.stepAt(stoppedAt)
       const code = -(answer.value(step) ?? 0)
       this.#failure = new CallError(step, code, renderFailure(step, code, answer))

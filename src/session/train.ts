@@ -24,7 +24,7 @@ export class Train {
 
   /** Sends what is planned so far and does not wait; a failure is reported by the batch that is waited for later. */
   dispatch(): void {
-    if (this.batch.steps.length > 0) this.#session.send(this.batch, Flag.SILENT)
+    if (this.batch.count > 0) this.#session.send(this.batch, Flag.SILENT)
     this.batch = new Batch(this.batch.machine)
   }
 
