@@ -88,6 +88,10 @@ interface Story {
   /** What comes before. */
   prepare: (scene: Scene) => void
   targets: readonly string[]
+  /** Kills after its last batches only, where the others are another story's. */
+  lastOnly?: number
+  /** Both pauses after each batch; otherwise they take turns. */
+  thorough?: boolean
 }
 
 const create = (scene: Scene): void => void ok(runtime(['create', ...scene.words]), 'create')
@@ -98,9 +102,15 @@ const start = (scene: Scene): void => {
 
 const launching = ['brain', 'executor', 'stage', 'init']
 const stories: Story[] = [
-  { command: 'create', args: ['create'], prepare: () => {}, targets: launching },
+  { command: 'create', args: ['create'], prepare: () => {}, targets: launching, thorough: true },
   { command: 'run', args: ['run'], prepare: () => {}, targets: launching },
-  { command: 'run --detach', args: ['run', '--detach'], prepare: () => {}, targets: ['brain', 'executor', 'init'] },
+  {
+    command: 'run --detach',
+    args: ['run', '--detach'],
+    prepare: () => {},
+    targets: ['brain', 'executor', 'init'],
+    lastOnly: 4,
+  },
   { command: 'start', args: ['start'], prepare: create, targets: ['brain', 'executor', 'init'] },
   { command: 'delete of a created container', args: ['delete'], prepare: create, targets: ['brain', 'executor'] },
   { command: 'delete --force', args: ['delete', '--force'], prepare: start, targets: ['brain', 'executor'] },
@@ -124,7 +134,7 @@ async function tryFault(scene: Scene, story: Story, fault: Fault): Promise<{ hit
   // The container's own end by SIGKILL is no failure of a foreground run.
   const passedOn = story.command === 'run' && outcome.status === 137
   if (failed && !passedOn) {
-    problems.push(...faultsOfMessage(outcome.stderr, story.args[0]!))
+    problems.push(...faultsOfMessage(outcome.stderr, story.args[0]!, target === 'executor'))
     if (launches && target !== 'executor') problems.push(...leftOf(scene).map((what) => `after the failure: ${what}`))
   }
   // A foreground run waits for its container; all others have nothing left to do.
@@ -153,7 +163,9 @@ for (const story of stories)
         assert.equal(forceDelete(first), [])
 
         const cases: Fault[] = []
-        for (let at = 1; at <= dry.batches; at++) for (const pause of PAUSES) cases.push({ target, at, pause })
+        for (let at = Math.max(1, dry.batches - (story.lastOnly ?? Infinity) + 1); at <= dry.batches; at++)
+          for (const pause of PAUSES)
+            if (story.thorough || PAUSES.indexOf(pause) === at % 2) cases.push({ target, at, pause })
         const all: string[] = []
         let hits = 0
         const next = cases.values()

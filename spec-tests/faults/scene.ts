@@ -135,9 +135,15 @@ function clear(scene: Scene): void {
   removeTree(join(stateRoot, scene.id))
 }
 
-/** What is wrong with what a failed command said: it is to be one line that starts with the command and names something. */
-export function faultsOfMessage(stderr: string, command: string): string[] {
-  const lines = stderr.trim().split('\n')
+/**
+ * What is wrong with what a failed command said: it is to be one line that starts with the command and names something.
+ * `warns`: it may warn that it cannot clean up.
+ */
+export function faultsOfMessage(stderr: string, command: string, warns = false): string[] {
+  const lines = stderr
+    .trim()
+    .split('\n')
+    .filter((line) => !(warns && line.startsWith('runt: warning: cleaning up after the failure: ')))
   if (lines.length !== 1 || !lines[0]!.startsWith(`runt: ${command}: `)) return [`stderr: ${JSON.stringify(stderr)}`]
   const message = lines[0]!.slice(`runt: ${command}: `.length)
   if (message === '' || message.includes('internal error')) return [`stderr: ${JSON.stringify(stderr)}`]

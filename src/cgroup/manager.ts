@@ -13,15 +13,18 @@ import {
   AT_REMOVEDIR,
   O_DIRECTORY,
   O_NOFOLLOW,
+  O_PATH,
   O_RDONLY,
   O_RDWR,
   O_WRONLY,
   SIGNALS,
 } from '../linux/constants.ts'
 import { describeErrno, Errno } from '../linux/errno.ts'
-import { ANY, at, Batch, type Label, load, type OutPointer, type Step } from '../session/batch.ts'
+import { ANY, at, Batch, type Label, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import { close, kill, mkdirat, openat, read, sleep, unlinkat, write, writeFile } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
+import { planPrepared } from '../session/templates.ts'
+import { allowsAll, deviceProgram, planDeviceLines, planDevices, planReplaceDevices } from './devices.ts'
 import { type CgroupFolder, type CgroupPaths, folderPath } from './layout.ts'
 import { planWrites, type Write } from './table.ts'
 
@@ -40,7 +43,7 @@ export {
 
 export interface Made {
   /**
-   * The operations that refuse a cgroup in use (`fail`, EBUSY). After a CallError of one of them (`error.step`), the
+   * The operations that refuse a cgroup in use (`fail`, EBUSY). After a CallError of one of them (`error.isOf`), the
    * cgroup is somebody else's: don't remove it.
    */
   refusals: Step[]
@@ -118,9 +121,8 @@ export function make(b: Batch, paths: CgroupPaths, resources: Resources = {}, th
     if (folder.version === 2) enable(b, aside, folder, wantedControllers(paths, writes))
   }
   planLimits(b, aside, paths, writes)
-  const devices = paths.folders.find(({ controllers }) => controllers.includes('devices'))
-  if (devices) allowDevices(b, devices, resources.devices ?? [])
-  else if (resources.devices?.length)
+  const planned = planDeviceRules(b, paths, resources.devices ?? [], thorough ? 'leftovers' : 'none')
+  if (!planned && resources.devices?.length)
     made.warnings.push('linux.resources.devices: no devices hierarchy is mounted; the rules are not enforced')
   placeAside(b, aside)
   return made
@@ -136,6 +138,33 @@ export function setLimits(b: Batch, paths: CgroupPaths, resources: Resources): s
   planLimits(b, aside, paths, writesFor(paths, resources, warnings))
   placeAside(b, aside)
   return warnings
+}
+
+/**
+ * The device rules of a container that is there already, instead of those it has; on cgroup v2 without a moment between
+ * the two. Throws a RuntError where no hierarchy can have any.
+ */
+export function setDevices(b: Batch, paths: CgroupPaths, rules: readonly DeviceRule[]): void {
+  if (!planDeviceRules(b, paths, rules, 'rules'))
+    throw new RuntError('linux.resources.devices: no devices hierarchy is mounted')
+}
+
+/** False if there is no hierarchy for them. `attached`: what a v2 cgroup may have already. */
+function planDeviceRules(
+  b: Batch,
+  paths: CgroupPaths,
+  rules: readonly DeviceRule[],
+  attached: 'none' | 'leftovers' | 'rules',
+): boolean {
+  const folder = folderOf(paths, 'devices')
+  if (!folder) return false
+  const path = folderPath(folder)
+  // Without a program all is allowed. That also works where the kernel or a container around runt forbids BPF.
+  const optional = attached !== 'rules' && allowsAll(rules)
+  if (folder.version === 1) planDeviceLines(b, folder, rules)
+  else if (attached !== 'none') planReplaceDevices(b, path, deviceProgram(rules), optional)
+  else if (!optional) planDevices(b, path, deviceProgram(rules))
+  return true
 }
 
 /** mkdir of the leaf, and only if that fails of its parents. Goes on at `other` when it was not simply made. */
@@ -313,50 +342,6 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
   b.place(done)
 }
 
-/** Devices every container may use (config-linux.md, "Default Devices"), terminals, and mknod of any. */
-const DEFAULT_DEVICES: readonly string[] = [
-  'c *:* m',
-  'b *:* m',
-  'c 1:3 rwm',
-  'c 1:5 rwm',
-  'c 1:7 rwm',
-  'c 1:8 rwm',
-  'c 1:9 rwm',
-  'c 5:0 rwm',
-  'c 5:2 rwm',
-  'c 136:* rwm',
-]
-
-const number = (value: number | undefined): string => (value === undefined || value < 0 ? '*' : String(value))
-const isAll = (rule: DeviceRule): boolean => !rule.type || rule.type === 'a'
-
-/** Rules as the v1 devices controller takes them. All is denied unless the first rule settles that; the defaults come last. */
-export function deviceLines(rules: readonly DeviceRule[]): { field: string; file: string; line: string }[] {
-  const lines = rules.map((rule, index) => ({
-    field: `linux.resources.devices[${index}]`,
-    file: rule.allow ? 'devices.allow' : 'devices.deny',
-    line: isAll(rule) ? 'a' : `${rule.type} ${number(rule.major)}:${number(rule.minor)} ${rule.access || 'rwm'}`,
-  }))
-  const field = 'linux.resources.devices'
-  if (!rules[0] || !isAll(rules[0])) lines.unshift({ field, file: 'devices.deny', line: 'a' })
-  return [...lines, ...DEFAULT_DEVICES.map((line) => ({ field, file: 'devices.allow', line }))]
-}
-
-function allowDevices(b: Batch, folder: CgroupFolder, rules: readonly DeviceRule[]): void {
-  const open = new Map<string, Step>()
-  for (const { field, file, line } of deviceLines(rules)) {
-    const path = `${folderPath(folder)}/${file}`
-    b.about(`${field}: ${line} written to ${path}`)
-    let fd = open.get(file)
-    if (!fd) {
-      fd = openat(b, AT_FDCWD, path, O_WRONLY)
-      open.set(file, fd)
-    }
-    write(b, fd, line)
-  }
-  for (const fd of open.values()) close(b, fd)
-}
-
 /** Moves a process into the container's cgroup; with `version`, only in the hierarchies of that version. */
 export function join(b: Batch, paths: CgroupPaths, pid: number, version?: 1 | 2): void {
   for (const folder of paths.folders)
@@ -372,11 +357,26 @@ export function join(b: Batch, paths: CgroupPaths, pid: number, version?: 1 | 2)
  * would wait for an RCU grace period, that is for milliseconds (cgroup_procs_write_start, Linux 5.15). v2 has no such way
  * but CLONE_INTO_CGROUP.
  */
-export function joinSelf(b: Batch, paths: CgroupPaths, version?: 1 | 2): void {
-  for (const folder of paths.folders)
-    if (version === undefined || folder.version === version)
-      writePid(b, `${folderPath(folder)}/${folder.version === 1 ? 'tasks' : 'cgroup.procs'}`, 0)
+export function joinSelf(b: Batch, paths: CgroupPaths, version: 1 | 2, scratch: number): void {
+  for (const folder of paths.folders) {
+    if (folder.version !== version) continue
+    const name = folder.controllers.join(',')
+    b.about('joining the cgroup')
+    openat(b, AT_FDCWD, folderPath(folder), O_PATH | O_DIRECTORY).keep(scratch)
+    const key = joinKey(version, name, scratch)
+    planPrepared(b, key, () => planJoining(b, version, name, scratch))
+  }
   b.about('')
+}
+
+/** Key of the template of `planJoining`. */
+export const joinKey = (version: 1 | 2, name: string, scratch: number): string => `join ${version} ${name} ${scratch}`
+
+/** Joins the cgroup whose folder is open in slot `scratch`, and closes it. */
+export function planJoining(b: Batch, version: 1 | 2, name: string, scratch: number): void {
+  b.about(`joining the cgroup${name ? ` (${name})` : ''}`)
+  writeFile(b, slot(scratch), version === 1 ? 'tasks' : 'cgroup.procs', '0')
+  close(b, slot(scratch))
 }
 
 function writePid(b: Batch, path: string, pid: number): void {

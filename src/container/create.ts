@@ -19,7 +19,7 @@ import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { planSpawn } from './executors.ts'
-import { finishReading, planReading, planWriting, type Reading } from './files.ts'
+import { finishReading, planLongReading, planReading, planWriting, type Reading, temporaryName } from './files.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
@@ -53,11 +53,13 @@ export interface Progress {
   stage: number
   init: number
   cgroup: cgroups.CgroupPaths | null
+  /** A file that is written under this name before it gets its own. */
+  temporary: string | null
 }
 
 /** Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. */
 export function launch(runtime: Runtime, options: CreateOptions): Launched {
-  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null }
+  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, temporary: null }
   try {
     return tell(runtime, options, progress)
   } catch (error) {
@@ -80,8 +82,8 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   const uid = facts.call('geteuid')
   const configPath = `${options.bundle.replace(/\/+$/, '') || (options.bundle ? '/' : '.')}/config.json`
   const configReading = planReading(facts, configPath, 0x4000)
-  const mountinfo = planReading(facts, '/proc/self/mountinfo', 0x3000)
-  const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x400)
+  const mountinfo = planLongReading(facts, '/proc/self/mountinfo', 0x3000)
+  const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x800)
   host.send(facts)
 
   // 2. The id is claimed and the stage started while the config is parsed.
@@ -103,7 +105,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   try {
     started = host.wait(spawn)
   } catch (error) {
-    if (error instanceof CallError && error.step === claim && error.errno === 'EEXIST')
+    if (error instanceof CallError && error.isOf(claim) && error.errno === 'EEXIST')
       throw new RuntError(existingId(options.id))
     progress.claimed = error instanceof CallError && error.step.index > claim.index
     throw error
@@ -170,14 +172,28 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   for (let index = 0; index < early; index++) rootfs.planMount(train, mounts[index]!, index, bundle, cgroupMounts)
   train.dispatch()
 
-  // 6. The init is in its cgroup before anything of the container's can run in it or see it.
+  // 6. The rest of the file system and the change of root.
+  // 7. The process becomes what the config says, and looks for its program as the user who will run it.
+  // Planned now, sent when the init has a cgroup to join.
+  train.hold()
+  // In a mount namespace of somebody else's the init may not find the cgroup's files.
+  const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
+  const inside: Inside = { config, options, mounts, bundle, early, cgroupMounts, joins: joinedMounts ? null : cgroup }
+  const looking = planInside(train, inside, early)
+
+  // 8. The init is in its cgroup before anything of the container's can run in it or see it.
   const birth = attempt(() => stage.wait(born).value(pid)!)
   if ('value' in birth) progress.init = birth.value
   const cgroupReady = unified ? { value: null } : attempt(ready)
   if ('error' in birth) throw birth.error
   if ('error' in cgroupReady) throw cgroupReady.error
+  if (joinedMounts && cgroup) {
+    const pushing = new Batch(machine)
+    cgroups.join(pushing, cgroup, progress.init)
+    host.run(pushing)
+  }
+  train.release()
   runtime.debug(`container ${options.id}: process ${progress.init}, cgroup ${config.linux?.cgroupsPath ?? '(default)'}`)
-
   const joining = new Batch(machine)
   const stat = planReading(joining, `/proc/${progress.init}/stat`, 1024)
   joining.about('stage')
@@ -186,17 +202,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
     joining.about('process.oomScoreAdj')
     c.writeFile(joining, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(config.process.oomScoreAdj))
   }
-  // In a mount namespace of somebody else's the init may not find the cgroup's files.
-  const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
-  if (cgroup && joinedMounts) cgroups.join(joining, cgroup, progress.init)
-  host.send(joining)
-  let joined = cgroup && joinedMounts ? host.wait(joining) : null
-
-  // 7. The rest of the file system and the change of root.
-  // 8. The process becomes what the config says, and looks for its program as the user who will run it.
-  const inside: Inside = { config, options, mounts, bundle, early, cgroupMounts, joins: joinedMounts ? null : cgroup }
-  const looking = planInside(train, inside, early)
-  joined ??= host.wait(joining)
+  const joined = host.run(joining)
   const statText = finishReading(host, machine, joined, stat)
   if ('errno' in statText)
     throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
@@ -213,6 +219,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   planSaving(finish, runtime, saved)
   if (options.pidFile !== null) {
     const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
+    progress.temporary = temporaryName(path)
     planWriting(finish, `--pid-file (${path})`, path, String(saved.pid), 0o644)
   }
   host.wait(finish.depart())
@@ -299,10 +306,10 @@ function finishInside(runtime: Runtime, train: Train, inside: Inside, first: Loo
 
 /** The init joins its cgroup, unless it was born in it. */
 function planJoin(b: Batch, cgroup: cgroups.CgroupPaths): void {
-  cgroups.joinSelf(b, cgroup, 1)
+  cgroups.joinSelf(b, cgroup, 1, InitSlot.CGROUP)
   const joined = b.label()
   b.branch(slot(InitSlot.JOINED), 'EQUAL', 1, joined)
-  cgroups.joinSelf(b, cgroup, 2)
+  cgroups.joinSelf(b, cgroup, 2, InitSlot.CGROUP)
   b.place(joined)
 }
 
@@ -321,7 +328,7 @@ function finishCgroup(
     try {
       host.wait(control)
     } catch (error) {
-      const parted = error instanceof CallError && made?.attempts.includes(error.step)
+      const parted = error instanceof CallError && made?.attempts.some((step) => error.isOf(step))
       if (!cgroup || !parted || (error.errno !== 'ENOENT' && error.errno !== 'EEXIST')) throw error
       const again = new Batch(platform.machine)
       refusals = cgroups.make(again, cgroup, resources, true).refusals
@@ -331,7 +338,7 @@ function finishCgroup(
     for (const warning of made?.warnings ?? []) runtime.warn(warning)
   } catch (error) {
     // A cgroup that is in use belongs to somebody else.
-    if (!(error instanceof CallError && refusals.includes(error.step))) progress.cgroup = cgroup
+    if (!(error instanceof CallError && refusals.some((step) => error.isOf(step)))) progress.cgroup = cgroup
     throw error
   }
 }

@@ -20,19 +20,33 @@ const LONGEST = 64 * 1024 * 1024
 /** A file that a batch begins to read; `finishReading` reads what is left of it. */
 export interface Reading {
   readonly path: string
+  readonly flags: number
   readonly fd: Step
   /** Ran last: what the last read gave. */
   readonly last: Step
-  /** Bytes read so far; did not run when there were none. */
-  readonly total: Step
+  /** Bytes read so far, where there may have been several reads. */
+  readonly total: Step | null
   readonly buffer: OutPointer
 }
 
 /**
- * Plans to open a file and read it, `size` bytes at least if it has as many. Files of procfs come in small pieces, hence the loop.
- * A failure is none of the batch's: `finishReading` tells. `flags`: O_NONBLOCK where the path may be a FIFO of somebody else's.
+ * Plans to open a file and read its first `size` bytes in one go. That should be all of it: if it may not be, `finishReading` starts
+ * over. A failure is none of the batch's: `finishReading` tells. `flags`: O_NONBLOCK where the path may be a FIFO of somebody else's.
  */
 export function planReading(b: Batch, path: string, size: number, flags = k.O_RDONLY): Reading {
+  const end = b.label()
+  const close = b.label()
+  const fd = c.openat(b, k.AT_FDCWD, path, flags).on(ANY, end)
+  const buffer = b.out(size)
+  const last = b.call('read', fd, buffer, size).on(ANY, close)
+  b.place(close)
+  c.close(b, fd)
+  b.place(end)
+  return { path, flags, fd, last, total: null, buffer }
+}
+
+/** As planReading, for files of procfs of several pages, which come in pieces. */
+export function planLongReading(b: Batch, path: string, size: number, flags = k.O_RDONLY): Reading {
   const piece = Math.min(size, 0x1000)
   const again = b.label()
   const finished = b.label()
@@ -50,7 +64,7 @@ export function planReading(b: Batch, path: string, size: number, flags = k.O_RD
   b.place(finished)
   c.close(b, fd)
   b.place(end)
-  return { path, fd, last, total, buffer }
+  return { path, flags, fd, last, total, buffer }
 }
 
 /** The text of the file, or the name of the errno that opening or reading it gave. */
@@ -63,6 +77,16 @@ export function finishReading(
   const fd = answer.value(reading.fd)!
   if (fd < 0) return { errno: errnoName(-fd) }
   let count = answer.value(reading.last)!
+  if (count < 0) return { errno: errnoName(-count) }
+  if (reading.total === null) {
+    const { path, flags, buffer } = reading
+    // procfs ends a read before the record that no longer fits; anything else only at the end or when the buffer is full.
+    const whole = path.startsWith('/proc/') ? count <= buffer.length / 2 : count < buffer.length
+    if (whole) return { text: decodeUtf8(answer.bytes(buffer, count)) }
+    const b = new Batch(machine)
+    const again = planLongReading(b, path, CHUNK / 2, flags)
+    return finishReading(session, machine, session.run(b), again)
+  }
   let total = answer.value(reading.total) ?? 0
   const pieces = [answer.bytes(reading.buffer, total)]
   while (count > 0) {
@@ -104,12 +128,15 @@ export function readText(host: Session, machine: Machine, path: string): string 
   throw new RuntError(`${path}: ${result.errno}`, result.errno)
 }
 
+/** The name of a file while it is written. */
+export const temporaryName = (path: string): string => `${path}.tmp`
+
 /**
  * Plans to write a file so that readers see the old content or the new one, never a part: a temporary file in the same folder, then
  * rename(2). The path is absolute. A full file system fails the plan (ENOSPC on write, or a short write).
  */
 export function planWriting(train: Train, about: string, path: string, text: string, mode: number): void {
-  const temporary = `${path}.tmp`
+  const temporary = temporaryName(path)
   const bytes = encodeUtf8(text)
   const file = slot(HostSlot.FILE)
   c.openat(train.next(about), k.AT_FDCWD, temporary, k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW, mode).keep(

@@ -257,19 +257,40 @@ function planCgroupMount(
   for (const part of cgroup.mounts) {
     b.about(`${about}: ${part.folder}`)
     if (part.type === 'bind') {
-      c.openTree(b, k.AT_FDCWD, part.source, k.OPEN_TREE_CLONE).keep(InitSlot.MOUNT)
-      if (options.set || options.clear) c.mountSetattr(b, MOUNT, 0, { set: options.set, clear: options.clear })
-    } else planNewMount(b, part.type, part.source, { ...settings, data: readMountOptions(part.options).data })
-    c.mkdirat(b, TARGET, part.folder, 0o755)
-    const folder = c.openat(b, TARGET, part.folder, k.O_PATH | k.O_DIRECTORY | k.O_NOFOLLOW)
-    c.attachMount(b, MOUNT, folder)
-    c.close(b, folder)
-    c.close(b, MOUNT)
+      c.openat(b, k.AT_FDCWD, part.source, k.O_PATH | k.O_DIRECTORY).keep(InitSlot.CGROUP)
+      const { set, clear } = options
+      planPrepared(b, keyOfCgroupFolder(part.folder, set, clear), () => planCgroupFolder(b, part.folder, set, clear))
+    } else {
+      planNewMount(b, part.type, part.source, { ...settings, data: readMountOptions(part.options).data })
+      planAttachFolder(b, part.folder)
+    }
   }
   b.about(about)
   for (const { name, target } of cgroup.links) c.symlinkat(b, target, TARGET, name)
   if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, TARGET, 0, { set: k.MOUNT_ATTR_RDONLY })
   c.close(b, TARGET)
+}
+
+/** Attaches MOUNT to a new folder in TARGET. */
+function planAttachFolder(b: Batch, name: string): void {
+  c.mkdirat(b, TARGET, name, 0o755)
+  const folder = c.openat(b, TARGET, name, k.O_PATH | k.O_DIRECTORY | k.O_NOFOLLOW)
+  c.attachMount(b, MOUNT, folder)
+  c.close(b, folder)
+  c.close(b, MOUNT)
+}
+
+/** Key of the template of `planCgroupFolder`. */
+export const keyOfCgroupFolder = (name: string, set: number, clear: number): string =>
+  `cgroup folder ${name} ${set} ${clear}`
+
+/** Shows the folder that is open in slot CGROUP as a folder of TARGET. */
+export function planCgroupFolder(b: Batch, name: string, set: number, clear: number): void {
+  b.about(`mount of the cgroup (${name})`)
+  c.openTree(b, slot(InitSlot.CGROUP), '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH).keep(InitSlot.MOUNT)
+  if (set || clear) c.mountSetattr(b, MOUNT, 0, { set, clear })
+  planAttachFolder(b, name)
+  c.close(b, slot(InitSlot.CGROUP))
 }
 
 /** config-linux.md, "Default Devices": name, major, minor. */

@@ -22,6 +22,7 @@ export function openSessions(platform: Platform): Sessions {
   if (platform.engine === 'node') {
     // The launcher's boot batch does this in the production command.
     const batch = new Batch(platform.machine)
+    batch.about('sessions')
     batch.add(slot(Slot.SESSION), 1).keep(Slot.STAGE_SESSION)
     batch.add(slot(Slot.SESSION), 2).keep(Slot.INIT_SESSION)
     for (const session of [Slot.SESSION, Slot.STAGE_SESSION, Slot.INIT_SESSION])

@@ -63,6 +63,8 @@ export const InitSlot = {
   CHILD_FOLDER: first + 14,
   /** 1 when the init was born in its cgroup. */
   JOINED: first + 26,
+  /** A folder of the container's cgroup. */
+  CGROUP: first + 27,
   /** Namespaces to join: one slot each. */
   NAMESPACES: first + 16,
   /** Arguments and environment of the user's program, while they are brought here. */

@@ -25,6 +25,11 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
       c.waitid(b, k.P_PID, pid, 0, k.WEXITED).on(ANY, next)
       b.place(next)
     }
+    if (progress.temporary) {
+      const missing = b.label()
+      c.unlinkat(b, k.AT_FDCWD, progress.temporary).on(ANY, missing)
+      b.place(missing)
+    }
     host.recover(b)
     if (progress.stage !== 0 && progress.init === 0) waitForUnknownInit(runtime)
     if (progress.cgroup) cgroups.remove(host, platform.machine, progress.cgroup)

@@ -1,15 +1,20 @@
 /** What most containers ask for: the mounts and paths that engines put into every config.json. Templates are made of it. */
+import { joinKey, planJoining } from '../cgroup/manager.ts'
 import type { Mount } from '../config/types.ts'
 import type { Machine } from '../session/batch.ts'
 import { prepare } from '../session/templates.ts'
+import { readMountOptions } from './mount-options.ts'
 import {
   DEFAULT_DEVICES,
+  keyOfCgroupFolder,
   keyOfMount,
+  planCgroupFolder,
   planDefaultDevices,
   planMask,
   planPlainMount,
   planReadonlyPath,
 } from './rootfs.ts'
+import { InitSlot } from './slots.ts'
 
 const proc: Mount = { destination: '/proc', type: 'proc', source: 'proc' }
 const procSafe: Mount = { ...proc, options: ['nosuid', 'noexec', 'nodev'] }
@@ -62,6 +67,13 @@ const masked =
 
 const readonly = '/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger'
 
+/** Controllers of v1 hierarchies: each on a mount of its own, or together as systemd mounts them. */
+const hierarchies =
+  'cpu cpuacct cpuset memory devices freezer blkio pids name=systemd net_cls net_prio hugetlb perf_event rdma misc cpu,cpuacct net_cls,net_prio'
+
+/** Options of the cgroup mount in every engine's configs. */
+const cgroupOptions = ['nosuid', 'noexec', 'nodev', 'relatime', 'ro']
+
 /** Makes the templates for a machine. */
 export function prepareUsual(machine: Machine): void {
   for (const mounts of orders)
@@ -72,4 +84,10 @@ export function prepareUsual(machine: Machine): void {
   for (const path of readonly.split(' '))
     prepare(machine, `linux.readonlyPaths (${path})`, (b) => planReadonlyPath(b, path))
   prepare(machine, DEFAULT_DEVICES, planDefaultDevices)
+  const { set, clear } = readMountOptions(cgroupOptions)
+  for (const name of hierarchies.split(' ')) {
+    prepare(machine, joinKey(1, name, InitSlot.CGROUP), (b) => planJoining(b, 1, name, InitSlot.CGROUP))
+    const folder = name.replace('name=', '')
+    prepare(machine, keyOfCgroupFolder(folder, set, clear), (b) => planCgroupFolder(b, folder, set, clear))
+  }
 }

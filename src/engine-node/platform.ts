@@ -6,7 +6,7 @@
  * are the three descriptors behind them: 3, 4 and 5 where there are none.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
@@ -18,12 +18,10 @@ import {
   AF_UNIX,
   F_ADD_SEALS,
   F_DUPFD_CLOEXEC,
-  F_GETFD,
   F_SEAL_GROW,
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
-  FD_CLOEXEC,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   MFD_EXEC,
@@ -125,20 +123,27 @@ function memfd(libc: Libc, bytes: Uint8Array): number | null {
   return moved
 }
 
-/** Descriptors behind stderr that the caller passed on to us. Those of Node.js itself are close-on-exec. */
-function inherited(libc: Libc): number[] {
-  const open = readdirSync('/proc/self/fd').map(Number)
-  return open.filter((fd) => fd > 2 && (libc.fcntl(fd, F_GETFD, 0) & FD_CLOEXEC) === 0)
+/**
+ * The first descriptor behind stderr that the caller has not passed on to us. Node.js makes all it finds close-on-exec when
+ * it starts, so they look like its own; but the first of its own is that of its event loop.
+ */
+function firstOwn(): number {
+  for (let fd = 3; ; fd++) {
+    try {
+      if (/^anon_inode:\[(?:eventpoll|io_uring)\]/.test(readlinkSync(`/proc/self/fd/${fd}`))) return fd
+    } catch {
+      return fd
+    }
+  }
 }
 
 /** Starts the executor with its ends of the sessions behind all inherited descriptors. */
 function startExecutor(libc: Libc, machine: Machine, ends: readonly number[]): ChildProcess {
-  const passed = inherited(libc)
-  const first = Math.max(2, ...passed) + 1
+  const first = firstOwn()
   const image = stageImage(machine, first)
-  const others = Array.from({ length: first - 3 }, (_, at) => (passed.includes(at + 3) ? at + 3 : ('ignore' as const)))
+  const passed = Array.from({ length: first - 3 }, (_, at) => at + 3)
   const execute = (path: string): ChildProcess => {
-    const child = spawn(path, [], { argv0: 'runt', stdio: ['inherit', 'inherit', 'inherit', ...others, ...ends] })
+    const child = spawn(path, [], { argv0: 'runt', stdio: ['inherit', 'inherit', 'inherit', ...passed, ...ends] })
     // Without a listener, a failure to execute would be thrown later on. It shows in the missing pid right away.
     child.on('error', () => {})
     return child

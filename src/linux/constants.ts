@@ -302,3 +302,22 @@ export function signalNumber(text: string): number | null {
   const number = realTime[1] === 'MIN+' ? 34 + Number(realTime[2]) : 64 - Number(realTime[2])
   return number >= 34 && number <= 64 ? number : null
 }
+
+// bpf.h
+export const BPF_PROG_LOAD = 5
+export const BPF_PROG_ATTACH = 8
+export const BPF_PROG_DETACH = 9
+export const BPF_PROG_GET_FD_BY_ID = 13
+export const BPF_PROG_QUERY = 16
+export const BPF_PROG_TYPE_CGROUP_DEVICE = 15
+/** The attach type. */
+export const BPF_CGROUP_DEVICE = 6
+export const BPF_F_ALLOW_MULTI = 2
+export const BPF_F_REPLACE = 4
+export const BPF_DEVCG_ACC_MKNOD = 1
+export const BPF_DEVCG_ACC_READ = 2
+export const BPF_DEVCG_ACC_WRITE = 4
+export const BPF_DEVCG_DEV_BLOCK = 1
+export const BPF_DEVCG_DEV_CHAR = 2
+/** Instructions of a program whose loader lacks CAP_BPF, and what older kernels allow anybody (bpf_common.h). */
+export const BPF_MAXINSNS = 4096

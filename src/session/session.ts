@@ -20,6 +20,11 @@ export class CallError extends RuntError {
     this.code = code
     this.detail = detail
   }
+
+  /** Whether it is this operation that failed. There may be several objects for one. */
+  isOf(step: Step): boolean {
+    return step.batch === this.step.batch && step.index === this.step.index
+  }
 }
 
 /** The other side of a session ended before it answered. */

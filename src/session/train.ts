@@ -10,6 +10,7 @@ export class Train {
   /** The batch under construction. Steps, labels and pointers of one batch cannot be used in another; slots can. */
   batch: Batch
   readonly #session: Session
+  #held: { batch: Batch; flags: number }[] | null = null
 
   constructor(session: Session, machine: Machine) {
     this.#session = session
@@ -24,15 +25,37 @@ export class Train {
 
   /** Sends what is planned so far and does not wait; a failure is reported by the batch that is waited for later. */
   dispatch(): void {
-    if (this.batch.count > 0) this.#session.send(this.batch, Flag.SILENT)
-    this.batch = new Batch(this.batch.machine)
+    const batch = this.#renew()
+    if (batch.count > 0) this.#send(batch, Flag.SILENT)
   }
 
   /** Sends what is planned and gives the batch to wait for: once it is answered, all of the plan has been done. */
   depart(): Batch {
-    const last = this.batch
-    this.batch = new Batch(last.machine)
-    this.#session.send(last)
-    return last
+    const batch = this.#renew()
+    this.#send(batch, 0)
+    return batch
+  }
+
+  /** From here on nothing is sent: the plan is made before its time has come. */
+  hold(): void {
+    this.#held ??= []
+  }
+
+  /** Sends what has been held back. */
+  release(): void {
+    const held = this.#held ?? []
+    this.#held = null
+    for (const { batch, flags } of held) this.#send(batch, flags)
+  }
+
+  #renew(): Batch {
+    const { batch } = this
+    this.batch = new Batch(batch.machine)
+    return batch
+  }
+
+  #send(batch: Batch, flags: number): void {
+    if (this.#held) this.#held.push({ batch, flags })
+    else this.#session.send(batch, flags)
   }
 }

@@ -1,0 +1,338 @@
+/**
+ * The device rules of a cgroup (config-linux.md, "Allowed Device list"): lines for the v1 devices controller, a generated
+ * eBPF program for v2.
+ *
+ * All is denied to begin with, and what every container may use is allowed last. Rules apply in order: the last one that
+ * names a device decides, for each access (read, write, mknod) by itself. A rule of type `a` is for all devices and all
+ * accesses, whatever else stands in it (Documentation/admin-guide/cgroup-v1/devices.rst). The v1 controller alone cannot deny one
+ * device of a range that a rule before has allowed: it takes back what it was given, literally, and nothing else.
+ */
+import { Struct } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import type { DeviceRule } from '../config/types.ts'
+import {
+  AT_FDCWD,
+  BPF_CGROUP_DEVICE,
+  BPF_DEVCG_ACC_MKNOD,
+  BPF_DEVCG_ACC_READ,
+  BPF_DEVCG_ACC_WRITE,
+  BPF_DEVCG_DEV_BLOCK,
+  BPF_DEVCG_DEV_CHAR,
+  BPF_F_ALLOW_MULTI,
+  BPF_F_REPLACE,
+  BPF_MAXINSNS,
+  BPF_PROG_ATTACH,
+  BPF_PROG_DETACH,
+  BPF_PROG_GET_FD_BY_ID,
+  BPF_PROG_LOAD,
+  BPF_PROG_QUERY,
+  BPF_PROG_TYPE_CGROUP_DEVICE,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_WRONLY,
+} from '../linux/constants.ts'
+import { Errno } from '../linux/errno.ts'
+import { ANY, at, type Batch, load, type Step } from '../session/batch.ts'
+import { close, openat, write } from '../session/calls.ts'
+import { type CgroupFolder, folderPath } from './layout.ts'
+
+const FIELD = 'linux.resources.devices'
+/** Shown by bpftool. */
+const NAME = 'runt_devices'
+
+const char = (major: number | undefined, minor: number | undefined, access = 'rwm'): DeviceRule => ({
+  allow: true,
+  type: 'c',
+  ...(major === undefined ? {} : { major }),
+  ...(minor === undefined ? {} : { minor }),
+  access,
+})
+
+/** Devices every container may use (config-linux.md, "Default Devices"), terminals, and mknod of any. */
+const DEFAULT_RULES: readonly DeviceRule[] = [
+  char(undefined, undefined, 'm'),
+  { allow: true, type: 'b', access: 'm' },
+  char(1, 3),
+  char(1, 5),
+  char(1, 7),
+  char(1, 8),
+  char(1, 9),
+  char(5, 0),
+  char(5, 2),
+  char(136, undefined),
+]
+
+const isAll = (rule: DeviceRule): boolean => !rule.type || rule.type === 'a'
+/** -1 and absence mean any. */
+const isAny = (value: number | undefined): value is undefined => value === undefined || value < 0
+
+/** Whether the rules deny nothing. */
+export function allowsAll(rules: readonly DeviceRule[]): boolean {
+  const last = rules.findLastIndex(isAll)
+  return last >= 0 && rules.slice(last).every(({ allow }) => allow)
+}
+
+// cgroup v1.
+
+/** Rules as the v1 devices controller takes them. All is denied unless the first rule settles that; the defaults come last. */
+export function deviceLines(rules: readonly DeviceRule[]): { field: string; file: string; line: string }[] {
+  const lines = rules.map((rule, index) => deviceLine(`${FIELD}[${index}]`, rule))
+  if (!rules[0] || !isAll(rules[0])) lines.unshift(deviceLine(FIELD, { allow: false }))
+  for (const rule of DEFAULT_RULES) lines.push(deviceLine(FIELD, rule))
+  return lines
+}
+
+function deviceLine(field: string, rule: DeviceRule): { field: string; file: string; line: string } {
+  const number = (value: number | undefined): string => (isAny(value) ? '*' : String(value))
+  return {
+    field,
+    file: rule.allow ? 'devices.allow' : 'devices.deny',
+    line: isAll(rule) ? 'a' : `${rule.type} ${number(rule.major)}:${number(rule.minor)} ${rule.access || 'rwm'}`,
+  }
+}
+
+/** Plans the writes of the rules to the v1 devices controller. */
+export function planDeviceLines(b: Batch, folder: CgroupFolder, rules: readonly DeviceRule[]): void {
+  const open = new Map<string, Step>()
+  for (const { field, file, line } of deviceLines(rules)) {
+    const path = `${folderPath(folder)}/${file}`
+    b.about(`${field}: ${line} written to ${path}`)
+    let fd = open.get(file)
+    if (!fd) {
+      fd = openat(b, AT_FDCWD, path, O_WRONLY)
+      open.set(file, fd)
+    }
+    write(b, fd, line)
+  }
+  for (const fd of open.values()) close(b, fd)
+}
+
+// cgroup v2.
+
+/** Bytes of struct bpf_insn. */
+export const INSTRUCTION_SIZE = 8
+
+/** Operation codes (Documentation/bpf/standardization/instruction-set.rst); `32` works on the lower half of a register. */
+const LDX_W = 0x61
+const MOV_K = 0xb7
+const MOV32_X = 0xbc
+const AND32_K = 0x54
+const RSH32_K = 0x74
+const JA = 0x05
+const JNE_K = 0x55
+const JSET_K = 0x45
+const EXIT = 0x95
+
+/** Registers: the answer, the context, and what the program keeps. */
+const R0 = 0
+const CONTEXT = 1
+const TYPE = 2
+/** The accesses that are asked for and that no rule has decided yet. */
+const ACCESS = 3
+const MAJOR = 4
+const MINOR = 5
+
+/** Accesses of a rule as the kernel's mask. */
+function accessMask(access: string | undefined): number {
+  const letters = access || 'rwm'
+  return (
+    (letters.includes('m') ? BPF_DEVCG_ACC_MKNOD : 0) |
+    (letters.includes('r') ? BPF_DEVCG_ACC_READ : 0) |
+    (letters.includes('w') ? BPF_DEVCG_ACC_WRITE : 0)
+  )
+}
+const ALL_ACCESSES = accessMask('rwm')
+
+type Instruction = readonly [code: number, dst: number, src: number, offset: number, immediate: number]
+const ins = (code: number, dst: number, immediate: number, offset = 0): Instruction => [code, dst, 0, offset, immediate]
+const answer = (allow: boolean): Instruction[] => [ins(MOV_K, R0, allow ? 1 : 0), ins(EXIT, 0, 0)]
+
+/** A rule: decides, or goes on behind itself. */
+function ruleBlock(rule: DeviceRule): Instruction[] {
+  const mask = accessMask(rule.access)
+  const verdict: Instruction[] = []
+  if (mask !== ALL_ACCESSES) {
+    if (rule.allow) verdict.push(ins(AND32_K, ACCESS, ~mask & ALL_ACCESSES), ins(JNE_K, ACCESS, 0, 2))
+    else verdict.push(ins(JSET_K, ACCESS, mask, 1), ins(JA, 0, 0, 2))
+  }
+  verdict.push(...answer(rule.allow))
+  const block: Instruction[] = []
+  const wanted: [register: number, value: number | undefined][] = [
+    [TYPE, rule.type === 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR],
+    [MAJOR, rule.major],
+    [MINOR, rule.minor],
+  ]
+  const tests = wanted.filter((test): test is [number, number] => !isAny(test[1]))
+  tests.forEach(([register, value], index) => {
+    block.push(ins(JNE_K, register, value, tests.length - index - 1 + verdict.length))
+  })
+  return [...block, ...verdict]
+}
+
+/**
+ * The instructions of a BPF_PROG_TYPE_CGROUP_DEVICE program (struct bpf_insn) that answers 1 where the rules and the defaults
+ * allow an access, and 0 where they don't. Later rules are asked first; the program ends when every access asked for is
+ * allowed or one is denied. Throws a RuntError when the rules make it longer than BPF_MAXINSNS.
+ */
+export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array {
+  const code: Instruction[] = [
+    // struct bpf_cgroup_dev_ctx: access_type (access << 16 | type), major, minor.
+    [LDX_W, TYPE, CONTEXT, 0, 0],
+    [MOV32_X, ACCESS, TYPE, 0, 0],
+    ins(AND32_K, TYPE, 0xffff),
+    ins(RSH32_K, ACCESS, 16),
+    [LDX_W, MAJOR, CONTEXT, 4, 0],
+    [LDX_W, MINOR, CONTEXT, 8, 0],
+  ]
+  // Nothing can be reached behind a rule for all devices, and the verifier refuses what cannot be reached.
+  const settled = rules.findLastIndex(isAll)
+  const ordered = [...rules.slice(settled + 1), ...DEFAULT_RULES]
+  for (const rule of ordered.reverse()) for (const instruction of ruleBlock(rule)) code.push(instruction)
+  code.push(...answer(rules[settled]?.allow ?? false))
+  if (code.length > BPF_MAXINSNS)
+    throw new RuntError(
+      `${FIELD}: ${rules.length} rules make a BPF program of ${code.length} instructions; at most ${BPF_MAXINSNS} are possible`,
+    )
+  const struct = new Struct(code.length * INSTRUCTION_SIZE)
+  code.forEach(([operation, dst, src, offset, immediate], index) => {
+    const start = index * INSTRUCTION_SIZE
+    struct
+      .u8(start, operation)
+      .u8(start + 1, (src << 4) | dst)
+      .u16(start + 2, offset)
+      .u32(start + 4, immediate)
+  })
+  return struct.bytes
+}
+
+/**
+ * Bytes handed to bpf(2) as union bpf_attr: more than any command here has, for the kernel also writes to it. What lies beyond
+ * a command's fields must be zero.
+ */
+const ATTR_SIZE = 128
+
+/** Operations for what seldom happens, planned behind all others. */
+type Aside = (() => void)[]
+
+/** Ends the batch with a sentence of our own where a bpf(2) fails with one of up to four errnos. */
+function explain(b: Batch, aside: Aside, step: Step, call: string, reasons: Readonly<Record<string, string>>): void {
+  const refused = b.label()
+  step.on(Object.keys(reasons), refused)
+  aside.push(() => {
+    b.place(refused)
+    for (const [errno, reason] of Object.entries(reasons)) {
+      const other = b.label()
+      b.about(`${FIELD}: ${reason}: bpf(${call})`)
+      b.branch(step, 'NOT_EQUAL', -Errno[errno]!, other)
+      b.fail(errno)
+      b.place(other)
+    }
+  })
+}
+
+const LOAD_REASONS = {
+  ENOSYS: 'on cgroup v2 they need BPF, which the kernel lacks (CONFIG_BPF_SYSCALL)',
+  EINVAL: 'on cgroup v2 they need BPF programs for cgroups, which the kernel lacks (CONFIG_CGROUP_BPF)',
+  EPERM:
+    'on cgroup v2 they need BPF, which takes CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN) in the initial user namespace; a container around runt may forbid it too',
+}
+const ATTACH_REASONS = {
+  EPERM: 'a cgroup above has a BPF program for devices that allows none below it',
+}
+
+/** BPF_PROG_LOAD. The result is the program's descriptor, which is closed on execve. */
+function loadProgram(b: Batch, program: Uint8Array): Step {
+  const count = program.length / INSTRUCTION_SIZE
+  const attr = new Struct(ATTR_SIZE).u32(0, BPF_PROG_TYPE_CGROUP_DEVICE).u32(4, count)
+  // prog_name.
+  for (let i = 0; i < NAME.length; i++) attr.u8(48 + i, NAME.charCodeAt(i))
+  // The license: only helpers, of which the program uses none, ask for one that is compatible with the GPL.
+  const pointers = { 8: b.data(program), 16: b.string('Apache-2.0') }
+  b.about(FIELD)
+  return b.call('bpf', BPF_PROG_LOAD, b.structure(attr.bytes, pointers, `program of ${count} instructions`), ATTR_SIZE)
+}
+
+/** BPF_PROG_ATTACH or BPF_PROG_DETACH. `replaced`: descriptor of the program that the new one takes the place of. */
+function changeProgram(b: Batch, command: number, cgroup: Step, program: Step, replaced?: Step): Step {
+  const flags =
+    command === BPF_PROG_DETACH ? 0 : replaced === undefined ? BPF_F_ALLOW_MULTI : BPF_F_ALLOW_MULTI | BPF_F_REPLACE
+  const attr = b.data(new Struct(ATTR_SIZE).u32(8, BPF_CGROUP_DEVICE).u32(12, flags).bytes, () => '{BPF_CGROUP_DEVICE}')
+  b.about(FIELD)
+  b.store(32, attr, cgroup)
+  b.store(32, at(attr, 4), program)
+  if (replaced !== undefined) b.store(32, at(attr, 16), replaced)
+  return b.call('bpf', command, attr, ATTR_SIZE)
+}
+
+function placeAside(b: Batch, aside: Aside): void {
+  const end = b.label()
+  b.jump(end)
+  for (const block of aside) block()
+  b.place(end)
+  b.about('')
+}
+
+/**
+ * Loads a program and attaches it to a new cgroup (its absolute path), where it lasts as long as the cgroup. Programs of the cgroups
+ * above go on to apply: an access needs all of them to allow it (BPF_F_ALLOW_MULTI, Linux 4.15).
+ */
+export function planDevices(b: Batch, folder: string, program: Uint8Array): void {
+  const aside: Aside = []
+  const loaded = loadProgram(b, program)
+  explain(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
+  const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
+  explain(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  close(b, cgroup)
+  close(b, loaded)
+  placeAside(b, aside)
+}
+
+/** The kernel attaches no more programs to one cgroup (BPF_CGROUP_MAX_PROGS). */
+const PROGRAMS_MAX = 64
+
+/**
+ * As `planDevices`, for a cgroup that may have a program already, runt's or somebody else's: the new one takes its place in one step
+ * (BPF_F_REPLACE, Linux 5.6). Of several, all but one are detached first, so that there is no moment without any.
+ * `optional`, for a program that allows everything: where BPF is not to be had, nothing is done.
+ */
+export function planReplaceDevices(b: Batch, folder: string, program: Uint8Array, optional = false): void {
+  const aside: Aside = []
+  const again = b.label()
+  const fresh = b.label()
+  const single = b.label()
+  const attached = b.label()
+  const end = b.label()
+  const loaded = loadProgram(b, program)
+  if (optional) loaded.on(ANY, end)
+  else explain(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
+  const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
+
+  const ids = b.data(new Uint8Array(4 * PROGRAMS_MAX))
+  const query = b.structure(new Struct(ATTR_SIZE).u32(4, BPF_CGROUP_DEVICE).bytes, { 16: ids }, '{BPF_CGROUP_DEVICE}')
+  const count = load(query, 32, 24)
+  const id = b.data(new Uint8Array(ATTR_SIZE), () => '{prog_id}')
+  b.store(32, query, cgroup)
+  b.place(again)
+  b.store(32, at(query, 24), PROGRAMS_MAX)
+  const queried = b.call('bpf', BPF_PROG_QUERY, query, ATTR_SIZE)
+  if (optional) queried.on(ANY, attached)
+  b.branch(count, 'EQUAL', 0, fresh)
+  b.store(32, id, load(ids, 32))
+  const old = b.call('bpf', BPF_PROG_GET_FD_BY_ID, id, ATTR_SIZE)
+  b.branch(count, 'EQUAL', 1, single)
+  changeProgram(b, BPF_PROG_DETACH, cgroup, old)
+  close(b, old)
+  b.jump(again)
+
+  b.place(single)
+  explain(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded, old), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  close(b, old)
+  b.jump(attached)
+  b.place(fresh)
+  explain(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  b.place(attached)
+  close(b, cgroup)
+  close(b, loaded)
+  b.place(end)
+  placeAside(b, aside)
+}

@@ -1,0 +1,291 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { RuntError } from '../base/errors.ts'
+import { ARENA, SLOTS } from '../executor/protocol.ts'
+import * as k from '../linux/constants.ts'
+import type { Call } from '../session/testing/fake-kernel.ts'
+import { create } from './create.ts'
+import type { CreateOptions } from './runtime.ts'
+import { type FakeHost, fakeHost } from './testing/fake-host.ts'
+
+const sample = {
+  ociVersion: '1.2.0',
+  root: { path: 'rootfs', readonly: true },
+  hostname: 'box',
+  process: {
+    user: { uid: 1000, gid: 1000, additionalGids: [7] },
+    args: ['sh'],
+    env: ['PATH=/bin', 'HOME=/'],
+    cwd: '/tmp',
+    noNewPrivileges: true,
+    oomScoreAdj: 5,
+    rlimits: [{ type: 'RLIMIT_NOFILE', soft: 10, hard: 10 }],
+    capabilities: { bounding: ['CAP_KILL'] },
+  },
+  mounts: [
+    { destination: '/proc', type: 'proc', source: 'proc' },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro'] },
+  ],
+  linux: {
+    namespaces: ['pid', 'mount', 'uts', 'ipc', 'network', 'cgroup'].map((type) => ({ type })),
+    cgroupsPath: '/pod/box',
+    maskedPaths: ['/proc/kcore'],
+    readonlyPaths: ['/proc/sys'],
+  },
+}
+
+const options: CreateOptions = {
+  id: 'box',
+  bundle: '/bundle',
+  pidFile: '/run/box.pid',
+  consoleSocket: null,
+  preserveFds: 0,
+  listenFds: 0,
+  noPivot: false,
+  noNewKeyring: false,
+}
+
+/** All calls in the order in which they were made: `host: mkdirat -100 "/run/runt/box" 448 0 0 0`. */
+interface Told extends FakeHost {
+  story: string[]
+  error: unknown
+}
+
+function show({ name, args, text }: Call): string {
+  const words = args.map((arg) => {
+    const isText = arg >= ARENA && arg < SLOTS && /^[ -~]+$/.test(text(arg))
+    return isText ? JSON.stringify(text(arg)) : String(arg)
+  })
+  return `${name} ${words.join(' ')}`
+}
+
+/** Tells the story of `create`; `fails` maps a pattern of one call to the errno that it gives. */
+function tell(fails: [RegExp, string][] = [], changes: object = {}): Told {
+  const story: string[] = []
+  const fake = fakeHost(
+    { '/bundle/config.json': JSON.stringify({ ...sample, ...changes }), '/proc/4711/oom_score_adj': '' },
+    (executor, call) => {
+      const line = `${executor}: ${show(call)}`
+      story.push(line)
+      return fails.find(([pattern]) => pattern.test(line))?.[1]
+    },
+  )
+  let error: unknown = null
+  try {
+    create(fake.runtime, options)
+  } catch (thrown) {
+    error = thrown
+  }
+  return { ...fake, story, error }
+}
+
+/** The fake host tells it; errors are thrown. */
+function told(changes: object = {}): string[] {
+  const { story, error } = tell([], changes)
+  if (error) throw error
+  return story
+}
+
+const first = (story: string[], pattern: RegExp): number => {
+  const index = story.findIndex((line) => pattern.test(line))
+  assert.ok(index >= 0, `no ${pattern} in:\n${story.join('\n')}`)
+  return index
+}
+const last = (story: string[], pattern: RegExp): number => story.length - 1 - first([...story].reverse(), pattern)
+
+/** Asserts that every call of the first kind comes before every call of the second. */
+function before(story: string[], earlier: RegExp, later: RegExp): void {
+  assert.ok(last(story, earlier) < first(story, later), `${earlier} is not before ${later}:\n${story.join('\n')}`)
+}
+
+test('the id is claimed before anything else is made', () => {
+  const story = told()
+  const made = story.find((line) =>
+    /: (mkdirat|mknodat|socket|clone|symlinkat|memfd_create|openat .* 655937) /.test(line),
+  )
+  assert.is(made, 'host: mkdirat -100 "/run/runt/box" 448 0 0 0')
+})
+
+test('the state is there before the first cgroup is made, so that delete finds all there is', () => {
+  const story = told()
+  before(
+    story.slice(0, first(story, /mkdirat .*cgroup/)),
+    /write .*"\{\\"format\\":1.*\\"pid\\":0/,
+    /^$|renameat .*state.json"/,
+  )
+  assert.ok(first(story, /renameat .*"\/run\/runt\/box\/state.json"/) < first(story, /mkdirat .*\/sys\/fs\/cgroup/))
+})
+
+test('the cgroup is complete before the init joins it, and joined before it can be seen or anything can be run', () => {
+  const story = told()
+  before(story, /host: write .*"c 136/, /init: openat .*\/pod\/box\/tasks"/)
+  before(story, /init: openat .*\/pod\/box\/tasks"/, /init: unshare/)
+  before(story, /init: unshare/, /init: fsopen "(tmpfs|cgroup)"/)
+  before(story, /init: openat .*\/pod\/box\/tasks"/, /init: pivot_root/)
+})
+
+test('mounts come before devices, masks and read-only paths, and all of them before the change of root', () => {
+  const story = told()
+  const kcore = /init: openat2 .*"\/proc\/kcore"/
+  const sys = /init: openat2 .*"\/proc\/sys"/
+  before(story, /init: fsopen "(proc|cgroup)"/, /init: mknodat/)
+  before(story, /init: mknodat/, kcore)
+  before(story, kcore, sys)
+  before(story, sys, /init: pivot_root/)
+})
+
+test('the identity is changed after the change of root, and no_new_privs is set after that', () => {
+  const story = told()
+  const calls = (number: number) => new RegExp(`init: prctl ${number} `)
+  before(story, /init: pivot_root/, /init: (setgroups|setresgid|setresuid|capset)/)
+  before(story, /init: prlimit64/, /init: setresuid/)
+  before(story, /init: setgroups/, /init: setresgid/)
+  before(story, /init: setresgid/, /init: setresuid/)
+  // The bounding set needs CAP_SETPCAP, which the new user has not.
+  before(story, calls(k.PR_CAPBSET_DROP), /init: setresuid/)
+  before(story, /init: setresuid/, /init: capset/)
+  before(story, /init: setresuid/, calls(k.PR_SET_NO_NEW_PRIVS))
+})
+
+test('descriptors are closed on exec after all other work, then the init is parked, and execve is last', () => {
+  const story = told()
+  const init = story.filter((line) => line.startsWith('init: '))
+  before(init, /close_range 3 4294967295 4/, /accept4/)
+  assert.match(init.at(-1)!, /^init: execve "\/bin\/sh" /)
+  assert.ok(first(init, /accept4/) < init.length - 1)
+  assert.is(init.filter((line) => line.includes('execve')).length, 1)
+})
+
+test('the executor cannot be looked into: neither the stage nor the init after the change of user', () => {
+  const story = told()
+  const dumpable = new RegExp(`prctl ${k.PR_SET_DUMPABLE} 0 `)
+  assert.match(story.filter((line) => line.startsWith('stage: '))[0]!, dumpable)
+  const init = story.filter((line) => line.startsWith('init: '))
+  assert.ok(last(init, dumpable) > last(init, /setresuid/))
+})
+
+test('pid file and final state are written after everything that can fail', () => {
+  const story = told()
+  before(story, /init: (faccessat|close_range|capset)/, /host: renameat .*"\/run\/box.pid"/)
+  const state = story.findLast((line) => /host: write .*\\"format\\":1/.test(line))!
+  assert.match(state, /\\"pid\\":4711,\\"startTime\\":\\"987654\\"/)
+  assert.ok(first(story, /renameat .*"\/run\/box.pid"/) > last(story, /renameat .*"\/run\/runt\/box\/state.json"/))
+})
+
+test('where an option is absent its calls are too', () => {
+  const story = told({
+    hostname: undefined,
+    process: { ...sample.process, noNewPrivileges: false, oomScoreAdj: undefined, rlimits: [] },
+    linux: { ...sample.linux, maskedPaths: [], namespaces: [{ type: 'pid' }, { type: 'mount' }] },
+  })
+  for (const absent of [
+    /sethostname/,
+    /oom_score_adj/,
+    /kcore/,
+    /unshare/,
+    new RegExp(`prctl ${k.PR_SET_NO_NEW_PRIVS} `),
+  ])
+    assert.not(
+      story.some((line) => absent.test(line)),
+      String(absent),
+    )
+})
+
+const message = ({ error }: Told): string => {
+  assert.instance(error, RuntError, `no RuntError: ${error}`)
+  return (error as RuntError).message
+}
+
+/** What has been made is taken back: the processes first, then the cgroup, then the folder that holds the id. */
+function takesBack({ story }: Told): void {
+  const kill = first(story, new RegExp(`host: kill 4711 ${k.SIGKILL}`))
+  const cgroup = first(story, /host: unlinkat .*"\/sys\/fs\/cgroup\/pids\/pod\/box" 512/)
+  const folder = first(story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
+  assert.ok(kill < cgroup && cgroup < folder, story.slice(kill).join('\n'))
+}
+
+const failures: { call: RegExp; errno: string; says: string }[] = [
+  {
+    call: /init: pivot_root/,
+    errno: 'EINVAL',
+    says: 'pivot_root: pivot_root(".", "."): EINVAL (Invalid argument)',
+  },
+  {
+    call: /init: fsopen "proc"/,
+    errno: 'ENODEV',
+    says: 'mounts[0] (/proc): fsopen("proc", 1): ENODEV (No such device)',
+  },
+  {
+    call: /init: sethostname/,
+    errno: 'EPERM',
+    says: 'hostname: sethostname("box", 3): EPERM (Operation not permitted)',
+  },
+  {
+    call: /init: prlimit64/,
+    errno: 'EPERM',
+    says: 'process.rlimits (RLIMIT_NOFILE): prlimit64(0, 7, {rlim_cur=10, rlim_max=10}, NULL): EPERM (Operation not permitted)',
+  },
+  {
+    call: /init: setresuid/,
+    errno: 'EAGAIN',
+    says: 'process.user: setresuid(1000, 1000, 1000): EAGAIN (Resource temporarily unavailable)',
+  },
+  {
+    call: /host: openat .*oom_score_adj/,
+    errno: 'EACCES',
+    says: 'process.oomScoreAdj: openat(AT_FDCWD, "/proc/4711/oom_score_adj", 0x80001, 00): EACCES (Permission denied)',
+  },
+]
+
+for (const { call, errno, says } of failures)
+  test(`${errno} of ${call.source} is told, and all is taken back`, () => {
+    const fake = tell([[call, errno]])
+    assert.is(message(fake), says)
+    takesBack(fake)
+    assert.equal(fake.warnings, [])
+  })
+
+test('an id that exists is left alone', () => {
+  const fake = tell([[/host: mkdirat .*"\/run\/runt\/box"/, 'EEXIST']])
+  assert.is(message(fake), 'container with given ID already exists: box')
+  assert.not(fake.story.some((line) => /unlinkat|kill|clone/.test(line)))
+})
+
+test('a state folder that cannot be made is named', () => {
+  const fake = tell([[/host: mkdirat .*"\/run\/runt\/box"/, 'EROFS']])
+  assert.match(message(fake), /^state folder \(\/run\/runt\/box\): mkdirat\(.*: EROFS \(Read-only file system\)$/)
+  assert.not(fake.story.some((line) => /unlinkat/.test(line)))
+})
+
+test('a missing config.json is told before anything is made', () => {
+  const fake = tell([[/host: openat .*config.json/, 'ENOENT']])
+  assert.match(message(fake), /^\/bundle\/config.json: no such file; the bundle \(--bundle\)/)
+  assert.not(fake.story.some((line) => /mkdirat|clone|socket/.test(line)))
+})
+
+test('a config that is not valid takes back the claim and the stage, and no cgroup is touched', () => {
+  const fake = tell([], { ociVersion: 1 })
+  assert.match(message(fake), /ociVersion/)
+  first(fake.story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
+  assert.not(fake.story.some((line) => /cgroup\/pids/.test(line)))
+})
+
+test('a cgroup that exists and is empty is taken over', () => {
+  const fake = tell([[/host: mkdirat .*"\/sys\/fs\/cgroup\/cpu\/pod\/box"/, 'EEXIST']])
+  assert.is(fake.error, null)
+  first(fake.story, /host: openat .*\/cpu\/pod\/box\/cgroup.procs"/)
+})
+
+test('a program that is missing is told by its name', () => {
+  const fake = tell([[/init: faccessat .*"\/bin\/sh"/, 'ENOENT']])
+  assert.is(message(fake), 'exec: "sh": executable file not found in $PATH')
+  takesBack(fake)
+})
+
+test('a pid file that cannot be written takes the container back', () => {
+  const fake = tell([[/host: openat .*box.pid.tmp/, 'EACCES']])
+  assert.match(message(fake), /^--pid-file \(\/run\/box.pid\): openat\(.*EACCES/)
+  takesBack(fake)
+})
+
+test.run()

@@ -1,0 +1,398 @@
+/**
+ * `linux.seccomp` of config.json becomes a filter for seccomp(2). There is no libseccomp; what the engines' profiles rely on is
+ * the same:
+ *
+ * - The machine's own ABI always has its part, whether `architectures` names it or not. A call by an ABI without a part
+ *   kills the thread.
+ * - A name that only other machines have, or nobody, has no effect.
+ * - A rule without conditions beats those with conditions for the same call, and the first of several. Of rules with conditions
+ *   the first that holds decides. Rules that do what the default action does are left out before that.
+ * - All `args` of a rule must hold, unless two are for the same argument: then each is a rule of its own (as for runc).
+ * - 32-bit ABIs and x32 compare the low halves of arguments and values.
+ * - On x86, what can be reached by socketcall(2) or ipc(2) as well is let through or stopped there too. Their arguments cannot be
+ *   seen: the condition on argument 0 becomes one on the function.
+ *
+ * System calls that are newer than the profile. A profile that lists what is allowed would answer them with, say, EPERM, and a
+ * libc that tries the new call first would not fall back on the older one. So, as with runc, they answer ENOSYS: those
+ * with a number above the highest that the rules name for the same ABI, whatever those rules do. That is so unless the
+ * default action is SCMP_ACT_ALLOW, SCMP_ACT_LOG or SCMP_ACT_TRACE, or `defaultErrnoRet` is ENOSYS anyway, or the rules name no
+ * call of that ABI above 0. (Unlike runc, arm's private calls, 0xf0000 and above, do not count as the highest.)
+ */
+import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
+import type { Seccomp, SeccompAction, SeccompArg, Uint64 } from '../config/types.ts'
+import { Errno } from '../linux/errno.ts'
+import { ABIS, type Abi, CALL_IPC, CALL_SOCKET, INDEX } from './abis.ts'
+import { Program } from './emit.ts'
+import {
+  ARM_PRIVATE,
+  Bpf,
+  DATA_ARCH,
+  DATA_ARGS,
+  DATA_NR,
+  FILTER_FLAGS,
+  FLAG_NEW_LISTENER,
+  RET,
+  RET_ENOSYS,
+  RET_KILL_THREAD,
+  X32_BIT,
+} from './kernel.ts'
+
+export interface Filter {
+  /** Array of struct sock_filter, 8 bytes each. */
+  readonly program: Uint8Array
+  /** SECCOMP_FILTER_FLAG_*, for seccomp(2). */
+  readonly flags: number
+  /** Those of the flags that nobody asked for: left out where the kernel does not know them. */
+  readonly optionalFlags: number
+  /** Whether seccomp(2) gives a descriptor for an agent to listen on. */
+  readonly listener: boolean
+  /** What of the config has no effect, a line each. Profiles name calls of other machines and other times: for --debug only. */
+  readonly warnings: readonly string[]
+}
+
+export interface CompileOptions {
+  /** Whether calls that are newer than the profile answer ENOSYS; default true. */
+  enosys?: boolean
+}
+
+/** A condition on an argument; values in halves. */
+interface Condition {
+  readonly index: number
+  /** Of Bpf, with `not` for the opposite; masks only with JEQ. */
+  readonly code: number
+  readonly not: boolean
+  readonly high: number
+  readonly low: number
+  readonly highMask: number
+  readonly lowMask: number
+}
+
+/** What decides about one system call: rules in order, and their return values. */
+interface Check {
+  readonly conditions: (readonly Condition[])[]
+  readonly returns: number[]
+  /** Whether both halves of arguments count. */
+  readonly wide: boolean
+}
+
+/** An ABI that takes part. */
+interface Part {
+  readonly abi: Abi
+  /** By cell: 0 for the default action, index + 1 of a return value, or -index - 1 of a check. */
+  readonly verdicts: Int16Array
+  /** Highest ordinary cell that any rule names. */
+  last: number
+}
+
+const ALL = 0xffff_ffff
+/** One condition for every function of socketcall(2) and ipc(2). */
+const functionConditions = new Map<number, readonly Condition[]>()
+
+/**
+ * Makes the filter. Throws a RuntError when it would be larger than the kernel takes, and for rules that would stop runt
+ * itself. The config has been validated.
+ */
+export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: CompileOptions = {}): Filter {
+  const warnings: string[] = []
+  const parts = participants(seccomp, machine, warnings)
+  const defaultReturn = returnValue(seccomp.defaultAction, seccomp.defaultErrnoRet)
+  const returns: number[] = [defaultReturn]
+  const checks: Check[] = []
+  let listener = false
+
+  const rules = seccomp.syscalls ?? []
+  for (let at = 0; at < rules.length; at++) {
+    const { names, action, errnoRet, args } = rules[at]!
+    const value = returnValue(action, errnoRet)
+    if (action === 'SCMP_ACT_NOTIFY') {
+      listener = true
+      refuseOwn(names, at)
+    }
+    const redundant = value === defaultReturn
+    const verdict = number(returns, value) + 1
+    const conditional = args !== undefined && args.length > 0
+    const alternatives = conditional ? split(args) : undefined
+    for (const name of names) {
+      const index = INDEX.get(name)
+      if (index === undefined) {
+        warnings.push(`linux.seccomp.syscalls[${at}].names: "${name}" is no system call that runt knows: ignored`)
+        continue
+      }
+      for (const part of parts) {
+        const { abi, verdicts } = part
+        const cell = abi.cells[index]!
+        if (cell > part.last && cell < abi.ordinary) part.last = cell
+        if (redundant) continue
+        if (alternatives === undefined) {
+          if (cell >= 0 && verdicts[cell]! <= 0) verdicts[cell] = verdict
+        } else if (cell >= 0) {
+          for (const conditions of alternatives) add(part, cell, conditions, value, verdict, checks)
+        }
+        if (abi.multiplexed === null) continue
+        const code = abi.multiplexed[index]!
+        if (code > 0) addMultiplexed(part, code, alternatives, value, verdict, checks)
+      }
+    }
+  }
+
+  const stub = enosys && answersNew(seccomp)
+  const program = emit(parts, returns, checks, stub)
+  let flags = listener ? FLAG_NEW_LISTENER : 0
+  let optionalFlags = 0
+  if (seccomp.flags === undefined) {
+    // As runc: programs in the container are not to run slower for the mitigation of a speculative store bypass.
+    optionalFlags = FILTER_FLAGS.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+    flags |= optionalFlags
+  } else {
+    for (const flag of seccomp.flags) {
+      if (flag === 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV' && !listener) {
+        warnings.push(`linux.seccomp.flags: ${flag} without a rule of SCMP_ACT_NOTIFY: ignored`)
+      } else flags |= FILTER_FLAGS[flag]
+    }
+  }
+  return { program, flags, optionalFlags, listener, warnings }
+}
+
+/** The init answers with sendto(2) after the filter is in place, before any agent could have the listener. */
+function refuseOwn(names: readonly string[], at: number): void {
+  if (!names.includes('sendto')) return
+  throw new RuntError(
+    `linux.seccomp.syscalls[${at}]: SCMP_ACT_NOTIFY cannot be the action of sendto: runt itself would wait for the agent`,
+  )
+}
+
+function participants(seccomp: Seccomp, machine: Machine, warnings: string[]): Part[] {
+  const known = ABIS[machine]
+  const wanted = seccomp.architectures ?? []
+  for (const arch of wanted) {
+    if (known.some((abi) => abi.arch === arch)) continue
+    warnings.push(`linux.seccomp.architectures: ${arch}: no process can have it on ${machine}: ignored`)
+  }
+  return known
+    .filter((abi, index) => index === 0 || wanted.includes(abi.arch))
+    .map((abi) => ({ abi, verdicts: new Int16Array(abi.size), last: 0 }))
+}
+
+/** What the filter returns for an action. Errnos are EPERM unless given. */
+function returnValue(action: SeccompAction, errno: number = Errno.EPERM!): number {
+  const value = RET[action]
+  return action === 'SCMP_ACT_ERRNO' || action === 'SCMP_ACT_TRACE' ? value + (errno & 0xffff) : value
+}
+
+/** Place of a value in a list to which it is added if it is not there. */
+function number(list: number[], value: number): number {
+  const at = list.indexOf(value)
+  return at >= 0 ? at : list.push(value) - 1
+}
+
+/** Whether new calls answer ENOSYS; see the top. A tracer and a log are expected to cope with new calls themselves. */
+function answersNew({ defaultAction, defaultErrnoRet }: Seccomp): boolean {
+  if (defaultErrnoRet === Errno.ENOSYS) return false
+  return defaultAction !== 'SCMP_ACT_ALLOW' && defaultAction !== 'SCMP_ACT_LOG' && defaultAction !== 'SCMP_ACT_TRACE'
+}
+
+const high = (value: Uint64): number =>
+  typeof value === 'bigint' ? Number((value >> 32n) & 0xffff_ffffn) : Math.floor(value / 2 ** 32)
+const low = (value: Uint64): number => (typeof value === 'bigint' ? Number(value & 0xffff_ffffn) : value >>> 0)
+
+const COMPARISONS: Record<Exclude<SeccompArg['op'], 'SCMP_CMP_MASKED_EQ'>, { code: number; not: boolean }> = {
+  SCMP_CMP_EQ: { code: Bpf.JEQ, not: false },
+  SCMP_CMP_NE: { code: Bpf.JEQ, not: true },
+  SCMP_CMP_GT: { code: Bpf.JGT, not: false },
+  SCMP_CMP_LE: { code: Bpf.JGT, not: true },
+  SCMP_CMP_GE: { code: Bpf.JGE, not: false },
+  SCMP_CMP_LT: { code: Bpf.JGE, not: true },
+}
+
+function condition({ index, op, value, valueTwo = 0 }: SeccompArg): Condition {
+  if (op !== 'SCMP_CMP_MASKED_EQ') {
+    const { code, not } = COMPARISONS[op]
+    return { index, code, not, high: high(value), low: low(value), highMask: ALL, lowMask: ALL }
+  }
+  // Bits of valueTwo outside of the mask are ignored, as by libseccomp.
+  const highMask = high(value)
+  const lowMask = low(value)
+  return {
+    index,
+    code: Bpf.JEQ,
+    not: false,
+    high: (high(valueTwo) & highMask) >>> 0,
+    low: (low(valueTwo) & lowMask) >>> 0,
+    highMask,
+    lowMask,
+  }
+}
+
+/** The conditions of a rule: lists of which one must hold as a whole. */
+function split(args: readonly SeccompArg[]): (readonly Condition[])[] {
+  const conditions = args.map(condition)
+  const indices = new Set(args.map((arg) => arg.index))
+  return indices.size < args.length ? conditions.map((one) => [one]) : [conditions]
+}
+
+/** Adds a rule with conditions for a cell. */
+function add(
+  part: Part,
+  cell: number,
+  conditions: readonly Condition[],
+  value: number,
+  verdict: number,
+  checks: Check[],
+): void {
+  const { verdicts } = part
+  const before = verdicts[cell]!
+  if (before > 0) return
+  // A mask of zero asks nothing.
+  const { wide } = part.abi
+  const asking = conditions.filter(({ lowMask, highMask }) => lowMask !== 0 || (wide && highMask !== 0))
+  if (asking.length === 0) verdicts[cell] = verdict
+  else if (before < 0) {
+    const check = checks[-before - 1]!
+    check.conditions.push(asking)
+    check.returns.push(value)
+  } else verdicts[cell] = -checks.push({ conditions: [asking], returns: [value], wide })
+}
+
+/** Adds a rule for a function of socketcall(2) or ipc(2). */
+function addMultiplexed(
+  part: Part,
+  code: number,
+  alternatives: readonly (readonly Condition[])[] | undefined,
+  value: number,
+  verdict: number,
+  checks: Check[],
+): void {
+  const name = code >= CALL_IPC ? 'ipc' : 'socketcall'
+  const cell = part.abi.cells[INDEX.get(name)!]!
+  if (part.verdicts[cell]! > 0) return
+  let called = functionConditions.get(code)
+  if (called === undefined) {
+    const value = code - (code >= CALL_IPC ? CALL_IPC : CALL_SOCKET)
+    called = [condition({ index: 0, op: 'SCMP_CMP_EQ', value })]
+    functionConditions.set(code, called)
+  }
+  for (const conditions of alternatives ?? [[]]) {
+    const others = conditions.filter(({ index }) => index !== 0)
+    add(part, cell, others.length === 0 ? called : [...called, ...others], value, verdict, checks)
+  }
+}
+
+/** Ranges of numbers with the same verdict, in order; the first starts at 0. */
+interface Ranges {
+  readonly starts: number[]
+  readonly verdicts: number[]
+}
+
+function range(ranges: Ranges, start: number, verdict: number): void {
+  const { starts, verdicts } = ranges
+  const end = starts.length - 1
+  if (end >= 0 && verdicts[end] === verdict) return
+  starts.push(start)
+  verdicts.push(verdict)
+}
+
+/** Ranges of the ordinary calls of an ABI, and of arm's private ones. `rest`: verdict on numbers above those that rules name. */
+function partRanges(ranges: Ranges, { abi, verdicts, last }: Part, rest: number): void {
+  const { base, ordinary, size } = abi
+  let before: number | undefined
+  for (let cell = 0; cell <= last; cell++) {
+    const verdict = verdicts[cell]!
+    if (verdict === before) continue
+    before = verdict
+    range(ranges, base + cell, verdict)
+  }
+  // Without any rule there is nothing that a call could be newer than.
+  const beyond = last > 0 ? rest : 0
+  range(ranges, base + last + 1, beyond)
+  if (size === ordinary) return
+  for (let cell = ordinary; cell < size; cell++) range(ranges, ARM_PRIVATE + cell - ordinary, verdicts[cell]!)
+  range(ranges, ARM_PRIVATE + size - ordinary, beyond)
+}
+
+/** Writes the program. `returns[0]` is the default action. */
+function emit(parts: readonly Part[], returns: number[], checks: readonly Check[], stub: boolean): Uint8Array {
+  const kill = number(returns, RET_KILL_THREAD)
+  const killVerdict = kill === 0 ? 0 : kill + 1
+  const rest = stub ? number(returns, RET_ENOSYS) + 1 : 0
+  const program = new Program()
+  let next = program.return(RET_KILL_THREAD)
+  for (let at = parts.length - 1; at >= 0; at--) {
+    let first = at
+    while (first > 0 && parts[first - 1]!.abi.token === parts[at]!.abi.token) first--
+    const ranges: Ranges = { starts: [], verdicts: [] }
+    for (let part = first; part <= at; part++) partRanges(ranges, parts[part]!, rest)
+    const { arch, token } = parts[at]!.abi
+    if (arch === 'SCMP_ARCH_X86_64') {
+      // x32 has no part. -1 is what a tracer leaves when it has skipped a call.
+      range(ranges, X32_BIT, killVerdict)
+      range(ranges, ALL, 0)
+    }
+    const section = tree(program, ranges, 0, ranges.starts.length - 1, returns, checks)
+    const entry = ranges.starts.length > 1 ? program.load(DATA_NR, section) : section
+    next = program.jump(Bpf.JEQ, token, entry, next)
+    at = first
+  }
+  program.load(DATA_ARCH, next)
+  return program.bytes()
+}
+
+/** Finds the range of the loaded number from `first` to `last`, by halves. Gives where that begins. */
+function tree(
+  program: Program,
+  ranges: Ranges,
+  first: number,
+  last: number,
+  returns: readonly number[],
+  checks: readonly Check[],
+): number {
+  const { starts, verdicts } = ranges
+  if (first === last) {
+    const verdict = verdicts[first]!
+    if (verdict < 0) return chain(program, checks[-verdict - 1]!, returns[0]!)
+    return program.return(returns[verdict === 0 ? 0 : verdict - 1]!)
+  }
+  // One number amid others.
+  if (last === first + 2 && verdicts[first] === verdicts[last] && starts[last] === starts[first + 1]! + 1) {
+    const around = tree(program, ranges, last, last, returns, checks)
+    const one = tree(program, ranges, first + 1, first + 1, returns, checks)
+    return program.jump(Bpf.JEQ, starts[first + 1]!, one, around)
+  }
+  const middle = (first + last + 1) >> 1
+  const upper = tree(program, ranges, middle, last, returns, checks)
+  const lower = tree(program, ranges, first, middle - 1, returns, checks)
+  return program.jump(Bpf.JGE, starts[middle]!, upper, lower)
+}
+
+/** The rules of one call, the first first. */
+function chain(program: Program, check: Check, otherwise: number): number {
+  const { conditions, returns, wide } = check
+  let next = program.return(otherwise)
+  for (let rule = conditions.length - 1; rule >= 0; rule--) {
+    let yes = program.return(returns[rule]!)
+    const all = conditions[rule]!
+    for (let at = all.length - 1; at >= 0; at--) yes = compare(program, all[at]!, wide, yes, next)
+    next = yes
+  }
+  return next
+}
+
+/** One condition: goes on at `holds` or at `fails`. */
+function compare(program: Program, asked: Condition, wide: boolean, holds: number, fails: number): number {
+  const { index, code, not, highMask, lowMask } = asked
+  const yes = not ? fails : holds
+  const no = not ? holds : fails
+  const offset = DATA_ARGS + 8 * index
+  let entry = yes
+  if (lowMask !== 0) {
+    entry = program.jump(code, asked.low, yes, no)
+    if (lowMask !== ALL) entry = program.and(lowMask, entry)
+    entry = program.load(offset, entry)
+  }
+  if (!wide || highMask === 0) return entry
+  // The low half decides where the high ones are equal.
+  entry = program.jump(Bpf.JEQ, asked.high, entry, no)
+  if (code !== Bpf.JEQ) entry = program.jump(Bpf.JGT, asked.high, yes, entry)
+  if (highMask !== ALL) entry = program.and(highMask, entry)
+  return program.load(offset + 4, entry)
+}
