@@ -14,6 +14,7 @@ const ranks: Record<string, number> = {
   session: 3,
   config: 3,
   cgroup: 4,
+  seccomp: 4,
   container: 5,
   cli: 6,
   'engine-node': 7,

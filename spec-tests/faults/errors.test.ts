@@ -134,9 +134,9 @@ async function tryFault(scene: Scene, { args, prepare }: Story): Promise<{ faile
 }
 
 /** Cases of one test; a test has half a minute. */
-const BLOCK = 200
+const BLOCK = 100
 /** The last one takes what is left. */
-const BLOCKS = 3
+const BLOCKS = 6
 
 for (const story of stories) {
   const name = story.args.join(' ')

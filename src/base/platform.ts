@@ -35,6 +35,8 @@ export interface Platform {
   stderr(text: string): void
   /** Ends the program. */
   exit(status: number): never
+  /** From now on signals are for the host executor, to which `handOver` passes them on; absent where they reach it anyway. */
+  expectSignals?(): void
   /**
    * Leaves the rest to the host executor, to which a silent batch has been sent that ends in exit_group:
    * on QuickJS the brain ends now and frees its memory; on Node it waits for the executor and passes on

@@ -22,6 +22,7 @@ import { type Invocation, type Options, parseCommand, parseGlobals, programHelp 
 import { absolute, defaultRoot, findPlace, type Place } from './place.ts'
 import { writeSpec } from './spec.ts'
 import { listTable } from './table.ts'
+import { traceCalls } from './trace.ts'
 
 /** Exit status for a mistake of the user's or a refusal of the kernel's; and for a bug of runt's. */
 const FAILED = 1
@@ -54,8 +55,16 @@ class Program {
     return path.startsWith('/') ? path : absolute(path, this.place.cwd)
   }
 
+  /** Logs the calls that were traced, if any were. */
+  tellTrace(): void {
+    for (const line of this.#trace?.() ?? []) this.log.debug(line)
+    this.#trace = null
+  }
+  #trace: (() => string[]) | null = null
+
   /** What the commands of a container's life work with. */
   runtime(globals: Options): Runtime {
+    if (globals.flag('debug')) this.#trace = traceCalls(this.sessions)
     const root = globals.text('root')
     const manager = globals.text('cgroup-manager')
     return {
@@ -68,6 +77,7 @@ class Program {
       },
       warn: (message) => this.log.warning(message),
       debug: (message) => this.log.debug(message),
+      lastWords: () => this.tellTrace(),
     }
   }
 }
@@ -166,8 +176,10 @@ export function main(platform: Platform): Status {
   const program = new Program(platform)
   try {
     const status = execute(program)
+    program.tellTrace()
     return typeof status === 'number' ? status : status.catch((error: unknown) => report(program.log, error))
   } catch (error) {
+    program.tellTrace()
     return report(program.log, error)
   }
 }

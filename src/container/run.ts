@@ -30,6 +30,8 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     host.send(b, Flag.SILENT)
   }
   const launched = launch(runtime, options)
+  const ownPids = createsNamespace(launched.config, 'pid')
+  if (!options.detach && ownPids) platform.expectSignals?.()
   const program = new Batch(platform.machine)
   planProgram(program, launched.config.process, launched.saved.program, launched.home)
   init.send(program, Flag.SILENT)
@@ -48,7 +50,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   host.send(socket, Flag.SILENT)
 
   const b = new Batch(platform.machine)
-  if (createsNamespace(launched.config, 'pid')) {
+  if (ownPids) {
     // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
     planReapBrain(b)
     planWait(b, launched)
@@ -57,6 +59,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
       planRemoveFolder(b, folderOf(runtime, options.id))
     }
     c.exitGroup(b, slot(HostSlot.STATUS))
+    runtime.lastWords()
     host.send(b, Flag.SILENT)
     return platform.handOver()
   }

@@ -20,6 +20,8 @@ export interface Runtime {
   warn(message: string): void
   /** Goes to the log at level debug. */
   debug(message: string): void
+  /** To be called before the host is given its last batch: nothing can be logged after it. */
+  lastWords(): void
 }
 
 /** Options of `create`, `run` and `run --detach`. */

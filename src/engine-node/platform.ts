@@ -264,11 +264,14 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2)): N
      * Passes signals on to the executor and ends as it ends. A signal from the terminal reaches both processes by itself,
      * and the executor a second time from here.
      */
+    expectSignals() {
+      // Delivered by the event loop, which first turns after handOver.
+      for (const signal of FORWARDED) process.on(signal, () => child.kill(signal))
+    },
     handOver() {
       child.ref()
       const finish = (status: number | null, signal: NodeJS.Signals | null) =>
         process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]))
-      for (const signal of FORWARDED) process.on(signal, () => child.kill(signal))
       return new Promise<never>(() => {
         if (child.exitCode !== null || child.signalCode !== null) finish(child.exitCode, child.signalCode)
         child.once('exit', finish)

@@ -15,7 +15,7 @@ export interface Abi {
   readonly base: number
   /** Whether arguments have 64 bits. As libseccomp, runt looks at 32 bits of x32's. */
   readonly wide: boolean
-  /** By index of the name: the number's cell, or -1 where the ABI has no such call. */
+  /** By index of the name: the number's cell; `size` where the ABI has no such call. */
   readonly cells: Int16Array
   /** How many cells there are: ordinary calls are at their number, arm's private calls follow. */
   readonly size: number
@@ -64,14 +64,14 @@ function multiplexed(): Int16Array {
 
 /** `column`: place of the ABI's numbers in a line of the table. */
 function abi(arch: SeccompArch, token: number, column: number, base: number, wide: boolean): Abi {
-  const numbers = lines.map((line) => {
-    const cell = line.split(' ')[column]!
-    return cell === '-' ? -1 : Number(cell)
-  })
-  const ordinary = 1 + Math.max(...numbers.filter((number) => number < ARM_PRIVATE))
-  const cells = Int16Array.from(numbers, (number) => (number < ARM_PRIVATE ? number : number - ARM_PRIVATE + ordinary))
+  const numbers = lines.map((line) => line.split(' ')[column]!)
+  const has = numbers.filter((number) => number !== '-').map(Number)
+  const ordinary = 1 + Math.max(...has.filter((number) => number < ARM_PRIVATE))
+  const cellOf = (number: number) => (number < ARM_PRIVATE ? number : number - ARM_PRIVATE + ordinary)
+  const size = 1 + Math.max(...has.map(cellOf))
+  const cells = Int16Array.from(numbers, (number) => (number === '-' ? size : cellOf(Number(number))))
   const mux = arch === 'SCMP_ARCH_X86' ? multiplexed() : null
-  return { arch, token, base, wide, cells, size: 1 + Math.max(...cells), ordinary, multiplexed: mux }
+  return { arch, token, base, wide, cells, size, ordinary, multiplexed: mux }
 }
 
 /** ABIs that a process can use, by machine; the machine's own first. Those with the same token are neighbours, lower base first. */

@@ -161,11 +161,7 @@ test('the number -1 that a tracer leaves gets the default action', () => {
 
 test("arm's private calls are known", () => {
   const options = { enosys: true }
-  const verdict = filter(
-    { syscalls: [allow('set_tls', 'read')], architectures: ['SCMP_ARCH_ARM'] },
-    options,
-    'aarch64',
-  )
+  const verdict = filter({ syscalls: [allow('set_tls', 'read')], architectures: ['SCMP_ARCH_ARM'] }, options, 'aarch64')
   assert.is(verdict(0xf_0005, [], arm), ALLOW)
   assert.is(verdict(0xf_0002, [], arm), EPERM)
   assert.is(verdict(4, [], arm), ENOSYS)
@@ -259,10 +255,10 @@ test('programs whose jumps do not fit eight bits are right all the same', () => 
   const { program } = compile({ defaultAction: 'SCMP_ACT_ERRNO', syscalls }, 'x86_64', { enosys: false })
   assert.ok(program.length / 8 > 1500)
   const run = runner(program)
-  const { cells } = ABIS.x86_64[0]!
+  const { cells, size } = ABIS.x86_64[0]!
   for (let at = 0; at < names.length; at++) {
     const nr = cells[at]!
-    if (nr < 0) continue
+    if (nr === size) continue
     const args = [0, 0, 0, 0, 0, 0]
     if (at !== 0) assert.is(run({ nr, arch: x86_64, args }), EPERM, names[at])
     args[at % 6] = at

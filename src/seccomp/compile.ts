@@ -81,7 +81,7 @@ interface Part {
   readonly abi: Abi
   /** By cell: 0 for the default action, index + 1 of a return value, or -index - 1 of a check. */
   readonly verdicts: Int16Array
-  /** Highest ordinary cell that any rule names. */
+  /** Highest ordinary cell that rules without effect name. */
   last: number
 }
 
@@ -109,28 +109,36 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
       listener = true
       refuseOwn(names, at)
     }
-    const redundant = value === defaultReturn
-    const verdict = number(returns, value) + 1
-    const conditional = args !== undefined && args.length > 0
-    const alternatives = conditional ? split(args) : undefined
+    const indices: number[] = []
     for (const name of names) {
       const index = INDEX.get(name)
-      if (index === undefined) {
-        warnings.push(`linux.seccomp.syscalls[${at}].names: "${name}" is no system call that runt knows: ignored`)
-        continue
-      }
-      for (const part of parts) {
-        const { abi, verdicts } = part
-        const cell = abi.cells[index]!
-        if (cell > part.last && cell < abi.ordinary) part.last = cell
-        if (redundant) continue
-        if (alternatives === undefined) {
-          if (cell >= 0 && verdicts[cell]! <= 0) verdicts[cell] = verdict
-        } else if (cell >= 0) {
-          for (const conditions of alternatives) add(part, cell, conditions, value, verdict, checks)
+      if (index !== undefined) indices.push(index)
+      else warnings.push(`linux.seccomp.syscalls[${at}].names: "${name}" is no system call that runt knows: ignored`)
+    }
+    if (value === defaultReturn) {
+      for (const part of parts) for (const index of indices) mention(part, part.abi.cells[index]!)
+      continue
+    }
+    const verdict = number(returns, value) + 1
+    const alternatives = args !== undefined && args.length > 0 ? split(args) : undefined
+    for (const part of parts) {
+      const { cells, multiplexed } = part.abi
+      if (alternatives === undefined) {
+        // Most of the work of a usual profile is done here, by an interpreter.
+        const { verdicts } = part
+        const count = indices.length
+        for (let at = 0; at < count; at++) {
+          const cell = cells[indices[at]!]!
+          if (verdicts[cell]! <= 0) verdicts[cell] = verdict
         }
-        if (abi.multiplexed === null) continue
-        const code = abi.multiplexed[index]!
+      } else {
+        for (const index of indices) {
+          for (const conditions of alternatives) add(part, cells[index]!, conditions, value, verdict, checks)
+        }
+      }
+      if (multiplexed === null || wholly(part)) continue
+      for (const index of indices) {
+        const code = multiplexed[index]!
         if (code > 0) addMultiplexed(part, code, alternatives, value, verdict, checks)
       }
     }
@@ -171,7 +179,12 @@ function participants(seccomp: Seccomp, machine: Machine, warnings: string[]): P
   }
   return known
     .filter((abi, index) => index === 0 || wanted.includes(abi.arch))
-    .map((abi) => ({ abi, verdicts: new Int16Array(abi.size), last: 0 }))
+    .map((abi) => ({ abi, verdicts: new Int16Array(abi.size + 1), last: 0 }))
+}
+
+/** A rule without effect names this cell. */
+function mention(part: Part, cell: number): void {
+  if (cell > part.last && cell < part.abi.ordinary) part.last = cell
 }
 
 /** What the filter returns for an action. Errnos are EPERM unless given. */
@@ -241,10 +254,10 @@ function add(
   checks: Check[],
 ): void {
   const { verdicts } = part
+  const { wide, size } = part.abi
   const before = verdicts[cell]!
-  if (before > 0) return
+  if (before > 0 || cell === size) return
   // A mask of zero asks nothing.
-  const { wide } = part.abi
   const asking = conditions.filter(({ lowMask, highMask }) => lowMask !== 0 || (wide && highMask !== 0))
   if (asking.length === 0) verdicts[cell] = verdict
   else if (before < 0) {
@@ -252,6 +265,14 @@ function add(
     check.conditions.push(asking)
     check.returns.push(value)
   } else verdicts[cell] = -checks.push({ conditions: [asking], returns: [value], wide })
+}
+
+const SOCKETCALL = INDEX.get('socketcall')!
+const IPC = INDEX.get('ipc')!
+
+/** Whether both socketcall(2) and ipc(2) are decided about whatever the function. */
+function wholly({ abi, verdicts }: Part): boolean {
+  return verdicts[abi.cells[SOCKETCALL]!]! > 0 && verdicts[abi.cells[IPC]!]! > 0
 }
 
 /** Adds a rule for a function of socketcall(2) or ipc(2). */
@@ -263,8 +284,7 @@ function addMultiplexed(
   verdict: number,
   checks: Check[],
 ): void {
-  const name = code >= CALL_IPC ? 'ipc' : 'socketcall'
-  const cell = part.abi.cells[INDEX.get(name)!]!
+  const cell = part.abi.cells[code >= CALL_IPC ? IPC : SOCKETCALL]!
   if (part.verdicts[cell]! > 0) return
   let called = functionConditions.get(code)
   if (called === undefined) {
@@ -293,8 +313,11 @@ function range(ranges: Ranges, start: number, verdict: number): void {
 }
 
 /** Ranges of the ordinary calls of an ABI, and of arm's private ones. `rest`: verdict on numbers above those that rules name. */
-function partRanges(ranges: Ranges, { abi, verdicts, last }: Part, rest: number): void {
-  const { base, ordinary, size } = abi
+function partRanges(ranges: Ranges, part: Part, rest: number): void {
+  const { verdicts } = part
+  const { base, ordinary, size } = part.abi
+  let last = ordinary - 1
+  while (last > part.last && verdicts[last] === 0) last--
   let before: number | undefined
   for (let cell = 0; cell <= last; cell++) {
     const verdict = verdicts[cell]!

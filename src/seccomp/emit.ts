@@ -59,10 +59,17 @@ export class Program {
 
   /** Compares the loaded word with k, unsigned, and goes on at one of two places. */
   jump(code: number, k: number, yes: number, no: number): number {
-    const nearYes = this.near(yes)
-    const nearNo = this.near(no)
     const at = this.length
-    return this.push(code | ((at - nearYes - 1) << 16) | ((at - nearNo - 1) << 24), k)
+    if (at - yes > REACH || at - no > REACH) {
+      const nearYes = this.near(yes)
+      return this.put(code, k, nearYes, this.near(no))
+    }
+    return this.put(code, k, yes, no)
+  }
+
+  private put(code: number, k: number, yes: number, no: number): number {
+    const before = this.length - 1
+    return this.push(code | ((before - yes) << 16) | ((before - no) << 24), k)
   }
 
   /** A place within reach of a conditional jump that is as good as `target`. */

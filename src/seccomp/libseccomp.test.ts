@@ -24,14 +24,19 @@ const common = haveLibseccomp
   ? [...INDEX].filter(
       ([name, index]) =>
         knows(name) &&
-        [...ABIS.x86_64, ...ABIS.aarch64].every(({ arch, cells }) => cells[index]! >= 0 === resolve(arch, name) >= 0),
+        [...ABIS.x86_64, ...ABIS.aarch64].every(
+          ({ arch, cells, size }) => cells[index]! < size === resolve(arch, name) >= 0,
+        ),
     )
   : []
 const names = common.map(([name]) => name)
 
 const only = (seccomp: Seccomp): Seccomp => ({
   ...seccomp,
-  syscalls: (seccomp.syscalls ?? []).map((rule) => ({ ...rule, names: rule.names.filter((name) => names.includes(name)) })),
+  syscalls: (seccomp.syscalls ?? []).map((rule) => ({
+    ...rule,
+    names: rule.names.filter((name) => names.includes(name)),
+  })),
 })
 
 /** What runc answers before libseccomp's program is asked: ENOSYS above the highest number that is named. */
@@ -95,7 +100,7 @@ maybe('the tables agree with those of libseccomp', () => {
   for (const { arch, cells, base, size, ordinary } of [...ABIS.x86_64, ...ABIS.aarch64]) {
     for (const [name, index] of common) {
       const cell = cells[index]!
-      if (cell < 0) continue
+      if (cell === size) continue
       const number = size > ordinary && cell >= ordinary ? cell - ordinary + 0xf_0000 : base + cell
       assert.is(number, resolve(arch, name), `${name} of ${arch}`)
     }
@@ -130,20 +135,23 @@ interface EngineRule extends SeccompSyscall {
 interface EngineProfile extends Omit<Seccomp, 'syscalls'> {
   syscalls: EngineRule[]
 }
-;(haveLibseccomp && existsSync(installed) ? test : test.skip)('so does the profile of podman that is installed here', () => {
-  const { defaultAction, defaultErrnoRet, syscalls } = JSON.parse(readFileSync(installed, 'utf8')) as EngineProfile
-  const errno = defaultErrnoRet === undefined ? {} : { defaultErrnoRet }
-  const rules = syscalls
-    .filter(({ includes = {} }) => !includes.caps?.length && (includes.arches?.includes('amd64') ?? true))
-    .filter(({ excludes = {} }) => !excludes.arches?.includes('amd64'))
-    .map(({ names, action, errnoRet, args }) => ({
-      names,
-      action,
-      ...(errnoRet ? { errnoRet } : {}),
-      ...(args?.length ? { args } : {}),
-    }))
-  const profile: Seccomp = { defaultAction, ...errno, architectures: ALL_ABIS.x86_64, syscalls: rules }
-  assert.ok(compare(only(profile), 'x86_64', 'podman', true))
-})
+;(haveLibseccomp && existsSync(installed) ? test : test.skip)(
+  'so does the profile of podman that is installed here',
+  () => {
+    const { defaultAction, defaultErrnoRet, syscalls } = JSON.parse(readFileSync(installed, 'utf8')) as EngineProfile
+    const errno = defaultErrnoRet === undefined ? {} : { defaultErrnoRet }
+    const rules = syscalls
+      .filter(({ includes = {} }) => !includes.caps?.length && (includes.arches?.includes('amd64') ?? true))
+      .filter(({ excludes = {} }) => !excludes.arches?.includes('amd64'))
+      .map(({ names, action, errnoRet, args }) => ({
+        names,
+        action,
+        ...(errnoRet ? { errnoRet } : {}),
+        ...(args?.length ? { args } : {}),
+      }))
+    const profile: Seccomp = { defaultAction, ...errno, architectures: ALL_ABIS.x86_64, syscalls: rules }
+    assert.ok(compare(only(profile), 'x86_64', 'podman', true))
+  },
+)
 
 test.run()

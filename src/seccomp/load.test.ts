@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
@@ -6,10 +6,10 @@ import * as assert from 'uvu/assert'
 import type { ContainerProcessState, Seccomp } from '../config/types.ts'
 import { openPlatform } from '../engine-node/platform.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, Batch, type OutPointer, type Step } from '../session/batch.ts'
+import { ANY, Batch, type Step } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { type Answer, Session } from '../session/session.ts'
-import { agreeableKernel, FakeKernel, type Kernel } from '../session/testing/fake-kernel.ts'
+import { Session } from '../session/session.ts'
+import { FakeKernel, type Kernel } from '../session/testing/fake-kernel.ts'
 import { compile } from './compile.ts'
 import { LISTENER_NAME, listenerOf, planListener, planSeccomp } from './load.ts'
 import { usualProfile } from './testing/profiles.ts'
@@ -44,41 +44,55 @@ function tried(b: Batch, step: Step): Step {
   return step
 }
 
+/** Loads a filter for an executor without rights of its own. */
+function filtered(host: Session, seccomp: Seccomp): number {
+  const b = new Batch(machine)
+  c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
+  const filter = compile(seccomp, machine)
+  const loading = planSeccomp(b, filter)
+  const answer = host.run(b)
+  return filter.listener ? listenerOf(answer, loading) : -1
+}
+
 test('the kernel takes a usual profile and keeps to it', () => {
   withExecutor((host, pid) => {
-    const profile = usualProfile([])
-    const rules = profile.syscalls!.map((rule) => ({
-      ...rule,
-      names: rule.names.filter((name) => !['mkdirat', 'cachestat'].includes(name)),
-    }))
-    // Without a rule for them, set_mempolicy_home_node (450) is newer than the profile if nothing above is named.
-    const names = ['landlock_restrict_self', 'read', 'write', 'sendto', 'recvfrom', 'getpid', 'socket', 'exit_group']
-    const seccomp: Seccomp = {
-      ...profile,
+    filtered(host, usualProfile(['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32']))
+    const values = results(host, (b) => [
+      tried(b, b.call('getpid')),
+      tried(b, c.socket(b, AF_VSOCK, k.SOCK_STREAM)),
+      tried(b, c.unshare(b, 0)),
+      tried(b, c.socket(b, k.AF_UNIX, k.SOCK_STREAM)),
+    ])
+    assert.equal(values.slice(0, 3), [pid, -EPERM, -EPERM])
+    assert.ok(values[3]! >= 0)
+  })
+})
+
+test('blocked calls fail with the errno of their rule, calls newer than the profile with ENOSYS', () => {
+  withExecutor((host, pid) => {
+    filtered(host, {
+      defaultAction: 'SCMP_ACT_ERRNO',
       syscalls: [
-        ...rules.filter(({ names }) => names[0] === 'socket'),
-        { names: names.filter((name) => name !== 'socket'), action: 'SCMP_ACT_ALLOW' },
+        { names: ['read', 'sendto', 'getpid', 'exit_group', 'openat2'], action: 'SCMP_ACT_ALLOW' },
         { names: ['unlinkat'], action: 'SCMP_ACT_ERRNO', errnoRet: 95 },
+        {
+          names: ['dup3'],
+          action: 'SCMP_ACT_ERRNO',
+          errnoRet: 99,
+          args: [{ index: 0, op: 'SCMP_CMP_EQ', value: 0xffff_ffff_ffff_fffen }],
+        },
       ],
-    }
-    const b = new Batch(machine)
-    c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
-    planSeccomp(b, compile(seccomp, machine))
-    host.run(b)
+    })
     const values = results(host, (b) => [
       tried(b, b.call('getpid')),
       tried(b, c.mkdirat(b, -1, 'x', 0o777)),
       tried(b, c.unlinkat(b, -1, 'x')),
-      tried(b, c.socket(b, AF_VSOCK, k.SOCK_STREAM)),
-      tried(b, c.socket(b, k.AF_UNIX, k.SOCK_STREAM)),
-      // Number 446 is named, nothing above it.
+      tried(b, b.call('dup3', -1, -1, 0)),
+      tried(b, b.call('dup3', -2, -1, 0)),
+      tried(b, b.call('pidfd_open', pid, 0)),
       tried(b, b.call('mount_setattr', -1, 0, 0, 0, 0)),
-      tried(b, { ...newest(b) } as Step),
     ])
-    assert.is(values[0], pid)
-    assert.equal(values.slice(1, 4), [-EPERM, -95, -EPERM])
-    assert.ok(values[4]! >= 0)
-    assert.equal(values.slice(5), [-EPERM, -ENOSYS])
+    assert.equal(values, [pid, -EPERM, -95, -EPERM, -99, -EPERM, -ENOSYS])
   })
 })
 
@@ -90,9 +104,93 @@ test('the kernel takes the largest filters', () => {
       action: 'SCMP_ACT_TRAP' as const,
       args: args(value + 1),
     }))
-    const b = new Batch(machine)
-    c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
-    planSeccomp(b, compile({ defaultAction: 'SCMP_ACT_ALLOW', syscalls }, machine))
-    host.run(b)
+    filtered(host, { defaultAction: 'SCMP_ACT_ALLOW', syscalls })
   })
 })
+
+test('SPEC_ALLOW that nobody asked for is left out where the kernel does not know it, and no other flag', () => {
+  const flagsSeen: number[] = []
+  const old: Kernel = ({ name, args }) => {
+    if (name !== 'seccomp') return 0
+    flagsSeen.push(Number(args[1]))
+    return args[1] === 0 ? 0 : 'EINVAL'
+  }
+  const load = (seccomp: Seccomp): void => {
+    const b = new Batch(machine)
+    planSeccomp(b, compile(seccomp, machine))
+    new Session('test', new FakeKernel(old)).run(b)
+  }
+  load({ defaultAction: 'SCMP_ACT_ALLOW' })
+  assert.equal(flagsSeen, [4, 0])
+  assert.throws(
+    () => load({ defaultAction: 'SCMP_ACT_ALLOW', flags: ['SECCOMP_FILTER_FLAG_LOG'] }),
+    /^linux\.seccomp \(SECCOMP_FILTER_FLAG_LOG\): seccomp\(1, 2, .*\): EINVAL/,
+  )
+})
+
+test('a filter that may not be loaded says so', () => {
+  const refusing: Kernel = ({ name }) => (name === 'seccomp' ? 'EACCES' : 0)
+  const b = new Batch(machine)
+  planSeccomp(b, compile({ defaultAction: 'SCMP_ACT_ALLOW' }, machine))
+  assert.throws(
+    () => new Session('test', new FakeKernel(refusing)).run(b),
+    /^linux\.seccomp: seccomp\(1, 4, .*\): EACCES/,
+  )
+})
+
+test('the agent gets the listener and the container process state', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'runt-seccomp-'))
+  const path = join(folder, 'agent')
+  try {
+    withExecutor((agent, agentPid) => {
+      withExecutor((host) => {
+        withExecutor((init, pid) => {
+          const serve = new Batch(machine)
+          const listener = c.socket(serve, k.AF_UNIX, k.SOCK_STREAM)
+          const address = c.unixAddress(serve, path)
+          serve.call('bind', listener, address.pointer, address.length)
+          serve.call('listen', listener, 1)
+          const socket = agent.run(serve).value(listener)!
+
+          const fd = filtered(init, {
+            defaultAction: 'SCMP_ACT_ALLOW',
+            listenerPath: path,
+            syscalls: [{ names: ['mkdirat'], action: 'SCMP_ACT_NOTIFY' }],
+          })
+          assert.ok(fd > 2)
+          const state: ContainerProcessState = {
+            ociVersion: '1.3.0',
+            fds: [LISTENER_NAME],
+            pid,
+            metadata: 'é',
+            state: { ociVersion: '1.3.0', id: 'x', status: 'creating', pid, bundle: '/' },
+          }
+          const b = new Batch(machine)
+          planListener(b, pid, fd, path, state)
+          host.run(b)
+
+          const take = new Batch(machine)
+          const text = take.out(4096)
+          const control = take.out(24)
+          const connection = take.call('accept4', socket, 0, 0, 0)
+          const header = new Uint8Array(56)
+          header[24] = 1
+          header[40] = 24
+          const lengths = new Uint8Array(16)
+          new DataView(lengths.buffer).setUint32(8, 4096, true)
+          const iovec = take.structure(lengths, { 0: text })
+          const length = take.call('recvmsg', connection, take.structure(header, { 16: iovec, 32: control }), 0)
+          const answer = agent.run(take)
+          const bytes = answer.bytes(text, answer.value(length))
+          assert.equal(JSON.parse(new TextDecoder().decode(bytes)), state)
+          const received = answer.word(control, 16)
+          assert.match(readlinkSync(`/proc/${agentPid}/fd/${received}`), /seccomp notify/)
+        })
+      })
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test.run()

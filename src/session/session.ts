@@ -77,8 +77,11 @@ export class Answer {
   }
 }
 
-/** Sees every batch and answer; for traces and debugging. */
-export type Observer = (event: 'sent' | 'answered', session: string, batch: Batch, reply: Uint8Array | null) => void
+/**
+ * Sees every batch: a silent one when it is sent (answer null), any other, and one that failed, when it is answered (null: it was
+ * skipped).
+ */
+export type Observer = (session: string, batch: Batch, answer: Answer | null) => void
 
 /** Milliseconds that a session waits for an answer beyond what the batch says it may take. */
 const PATIENCE = 120_000
@@ -120,7 +123,7 @@ export class Session {
     // A batch that cannot be laid out is never waited for.
     const message = batch.encode(sequence, flags)
     this.#waiting.push({ sequence, batch, silent: (flags & Flag.SILENT) !== 0 })
-    this.observer?.('sent', this.name, batch, null)
+    if (this.observer && flags & Flag.SILENT) this.observer(this.name, batch, null)
     this.#channel.send(message)
   }
 
@@ -184,13 +187,16 @@ export class Session {
     }
     const sent = this.#waiting.shift()
     if (!sent) throw new RuntError(`the ${this.name} executor sent an answer to no question`)
-    this.observer?.('answered', this.name, sent.batch, reply)
     const { batch } = sent
-    if (stoppedAt === SKIPPED) return { batch, answer: null, failure: null }
+    if (stoppedAt === SKIPPED) {
+      this.observer?.(this.name, batch, null)
+      return { batch, answer: null, failure: null }
+    }
     if (reply.length !== batch.outAt + batch.outLength || stoppedAt > batch.count)
       throw new RuntError(`the ${this.name} executor sent an answer of the wrong shape`)
     // The channel's buffer is used again for the next message.
     const answer = new Answer(reply.slice(), batch)
+    this.observer?.(this.name, batch, answer)
     if (stoppedAt < batch.count) {
       const step = batch.stepAt(stoppedAt)
       const code = -(answer.value(step) ?? 0)

@@ -103,6 +103,7 @@ export function fakeHost(
     globals: { root: '/run/runt', debug: false, systemdCgroup: false },
     warn: (message) => warnings.push(message),
     debug() {},
+    lastWords() {},
   }
   return { runtime, host, stage, init, warnings }
 }

@@ -25,7 +25,8 @@ export function verify(program: Uint8Array): void {
     } else if (code === 0x05) {
       if (k >= farthest) throw wrong('jumps out of the program')
     } else if (code === 0x15 || code === 0x25 || code === 0x35 || code === 0x45) {
-      if (Math.max(view.getUint8(8 * at + 2), view.getUint8(8 * at + 3)) >= farthest) throw wrong('jumps out of the program')
+      if (Math.max(view.getUint8(8 * at + 2), view.getUint8(8 * at + 3)) >= farthest)
+        throw wrong('jumps out of the program')
     } else if (code !== 0x54 && code !== 0x06) throw wrong('unknown')
     if (at === count - 1 && code !== 0x06) throw wrong('is the last but does not return')
   }
