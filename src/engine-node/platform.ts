@@ -261,13 +261,13 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2)): N
     },
     exit: (status) => process.exit(status),
     /**
-     * Passes signals on to the executor and ends as it ends. A signal from the terminal reaches both processes by itself,
-     * and the executor a second time from here.
+     * Passes signals on to the executor, once the event loop turns after `handOver`. A signal from the terminal reaches both
+     * processes by itself, and the executor a second time from here.
      */
     expectSignals() {
-      // Delivered by the event loop, which first turns after handOver.
       for (const signal of FORWARDED) process.on(signal, () => child.kill(signal))
     },
+    /** Ends as the executor ends. */
     handOver() {
       child.ref()
       const finish = (status: number | null, signal: NodeJS.Signals | null) =>
