@@ -32,12 +32,17 @@ function sources(folder: string): string[] {
 
 function imports(path: string): string[] {
   const text = readFileSync(path, 'utf8')
-  return [...text.matchAll(/^\s*(?:import\s*|(?:import|export)\s[^'"`;=]*?from\s*)'([^']+)'/gm)].map((match) => match[1]!)
+  return [...text.matchAll(/^\s*(?:import\s*|(?:import|export)\s[^'"`;=]*?from\s*)'([^']+)'/gm)].map(
+    (match) => match[1]!,
+  )
 }
 
 test('every room has a rank', () => {
   const rooms = readdirSync(src).filter((name) => statSync(join(src, name)).isDirectory())
-  assert.equal(rooms.filter((room) => !(room in ranks)), [])
+  assert.equal(
+    rooms.filter((room) => !(room in ranks)),
+    [],
+  )
 })
 
 test('a room imports from itself and from lower ranks only', () => {
@@ -64,7 +69,8 @@ test('engine-free rooms import nothing of an engine and use none of its globals'
         wrong.push(`${relative(src, path)} imports ${target}`)
       }
       const code = readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*|'[^'\n]*'|`[^`]*`/g, '')
-      const found = /(?<![\w.])(process|Buffer|console|setTimeout|TextEncoder|TextDecoder|require|globalThis)\s*[.(]/.exec(code)
+      const found =
+        /(?<![\w.])(process|Buffer|console|setTimeout|TextEncoder|TextDecoder|require|globalThis)\s*[.(]/.exec(code)
       if (found) wrong.push(`${relative(src, path)} uses ${found[1]}`)
     }
   }

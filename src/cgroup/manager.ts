@@ -530,7 +530,7 @@ const PAGE = 4096
 
 /** The pids of one cgroup; some 16,000 at most. None if it is gone or, threaded, has no list. */
 function pidsOf(host: Session, machine: Machine, path: string, size = FEW_PIDS): number[] {
-  const b = new Batch(machine)
+  const b = new Batch(machine).about(`listing the processes of the cgroup ${path}`)
   const buffer: OutPointer = b.out(size)
   const start = b.out(8)
   const cursor = b.out(8)
@@ -588,7 +588,7 @@ export function processes(host: Session, machine: Machine, paths: CgroupPaths): 
  * Throws a RuntError when some are left after some seconds.
  */
 export function killAll(host: Session, machine: Machine, paths: CgroupPaths): void {
-  const b = new Batch(machine)
+  const b = new Batch(machine).about('ending the processes of the cgroup')
   for (const folder of paths.folders) {
     // cgroup.kill: Linux 5.14.
     const file = folder.version === 2 ? 'cgroup.kill' : folder.controllers.includes('freezer') ? 'freezer.state' : null
@@ -610,7 +610,7 @@ export function killAll(host: Session, machine: Machine, paths: CgroupPaths): vo
       throw new RuntError(`processes of the cgroup do not end after SIGKILL: ${pids.slice(0, 20).join(', ')}`)
     wait = Math.min(Math.max(1, 2 * wait), LONGEST_WAIT)
     for (let start = 0; start < pids.length; start += CHUNK) {
-      const batch = new Batch(machine)
+      const batch = new Batch(machine).about('ending the processes of the cgroup')
       for (const pid of pids.slice(start, start + CHUNK)) {
         const next = batch.label()
         kill(batch, pid, SIGNALS.KILL!).on(ANY, next)

@@ -166,10 +166,10 @@ test('the executor cannot be looked into: neither the stage nor the init after t
 
 test('pid file and final state are written after everything that can fail', () => {
   const story = told()
-  before(story, /init: (faccessat|close_range|capset)/, /host: renameat .*"\/run\/box.pid"/)
+  before(story, /init: (faccessat|close_range|capset)/, /host: openat .*"\/run\/box.pid"/)
   const state = story.findLast((line) => /host: write .*\\"format\\":1/.test(line))!
   assert.match(state, /\\"pid\\":4711,\\"startTime\\":\\"987654\\"/)
-  assert.ok(first(story, /renameat .*"\/run\/box.pid"/) > last(story, /renameat .*"\/run\/runt\/box\/state.json"/))
+  assert.ok(first(story, /openat .*"\/run\/box.pid"/) > last(story, /renameat .*"\/run\/runt\/box\/state.json"/))
 })
 
 test('where an option is absent its calls are too', () => {
@@ -283,7 +283,7 @@ test('a program that is missing is told by its name', () => {
 })
 
 test('a pid file that cannot be written takes the container back', () => {
-  const fake = tell([[/host: openat .*box.pid.tmp/, 'EACCES']])
+  const fake = tell([[/host: openat .*box.pid/, 'EACCES']])
   assert.match(message(fake), /^--pid-file \(\/run\/box.pid\): openat\(.*EACCES/)
   takesBack(fake)
 })

@@ -19,7 +19,7 @@ import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { planSpawn } from './executors.ts'
-import { finishReading, planLongReading, planReading, planWriting, type Reading, temporaryName } from './files.ts'
+import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
@@ -44,6 +44,7 @@ export interface Launched {
   home: string | null
   /** Descriptor, in the init, of the socket on which it can be parked. */
   listener: number
+  progress: Progress
 }
 
 /** How far a launch has come; what `undo` needs to know. */
@@ -53,18 +54,23 @@ export interface Progress {
   stage: number
   init: number
   cgroup: cgroups.CgroupPaths | null
-  /** A file that is written under this name before it gets its own. */
-  temporary: string | null
+  /** The pid file, once it may be there. */
+  pidFile: string | null
 }
 
 /** Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. */
 export function launch(runtime: Runtime, options: CreateOptions): Launched {
-  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, temporary: null }
+  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, pidFile: null }
+  return orUndo(runtime, options.id, progress, () => tell(runtime, options, progress))
+}
+
+/** Does a part of the story; if it fails, nothing of the container is left. */
+export function orUndo<T>(runtime: Runtime, id: string, progress: Progress, part: () => T): T {
   try {
-    return tell(runtime, options, progress)
+    return part()
   } catch (error) {
     const cause = explain(runtime, error, progress)
-    undo(runtime, options.id, progress)
+    undo(runtime, id, progress)
     throw cause
   }
 }
@@ -219,19 +225,27 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   planSaving(finish, runtime, saved)
   if (options.pidFile !== null) {
     const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
-    progress.temporary = temporaryName(path)
-    planWriting(finish, `--pid-file (${path})`, path, String(saved.pid), 0o644)
+    progress.pidFile = path
+    // Not by a temporary file: killed meanwhile we would leave that where nobody looks for it.
+    c.writeFile(
+      finish.next(`--pid-file (${path})`),
+      k.AT_FDCWD,
+      path,
+      String(saved.pid),
+      k.O_WRONLY | k.O_CREAT | k.O_TRUNC,
+      0o644,
+    )
   }
   host.wait(finish.depart())
-  return { config, saved, home, listener: listenerFd }
+  return { config, saved, home, listener: listenerFd, progress }
 }
 
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
-  const { config, saved, home, listener } = launch(runtime, options)
+  const launched = launch(runtime, options)
   const park = new Batch(runtime.platform.machine)
-  planPark(park, config, saved.program, home, listener)
-  runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE)
+  planPark(park, launched.config, launched.saved.program, launched.home, launched.listener)
+  orUndo(runtime, options.id, launched.progress, () => runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE))
 }
 
 /** What the init's part of the story needs. */

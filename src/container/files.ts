@@ -36,6 +36,7 @@ export interface Reading {
 export function planReading(b: Batch, path: string, size: number, flags = k.O_RDONLY): Reading {
   const end = b.label()
   const close = b.label()
+  b.about(path)
   const fd = c.openat(b, k.AT_FDCWD, path, flags).on(ANY, end)
   const buffer = b.out(size)
   const last = b.call('read', fd, buffer, size).on(ANY, close)
@@ -51,6 +52,7 @@ export function planLongReading(b: Batch, path: string, size: number, flags = k.
   const again = b.label()
   const finished = b.label()
   const end = b.label()
+  b.about(path)
   const fd = c.openat(b, k.AT_FDCWD, path, flags).on(ANY, end)
   const buffer = b.out(size + piece)
   b.set(READ_COUNT, 0)
@@ -129,7 +131,7 @@ export function readText(host: Session, machine: Machine, path: string): string 
 }
 
 /** The name of a file while it is written. */
-export const temporaryName = (path: string): string => `${path}.tmp`
+const temporaryName = (path: string): string => `${path}.tmp`
 
 /**
  * Plans to write a file so that readers see the old content or the new one, never a part: a temporary file in the same folder, then

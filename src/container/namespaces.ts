@@ -1,6 +1,7 @@
 /** Plans the stage: namespaces are joined and created, and the init is forked into them. */
 import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
+import { Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { type Arg, type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
@@ -90,6 +91,9 @@ export function planStage(
   c.clone(b, flags | k.SIGCHLD, child).keep(InitSlot.CHILD)
   b.jump(done)
   b.place(child)
+  // The stage's end of its session comes along: it would keep the session open, and the brain would not see that the stage is gone.
+  const inherited = b.add(slot(Slot.SESSION), 0)
   b.session(initSession)
+  c.close(b, inherited)
   b.place(done)
 }

@@ -6,7 +6,7 @@ import { Flag, Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, at, Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { type Launched, launch } from './create.ts'
+import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
 import { createsNamespace } from './namespaces.ts'
 import { planProgram } from './process.ts'
@@ -34,13 +34,14 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   if (!options.detach && ownPids) platform.expectSignals?.()
   const program = new Batch(platform.machine)
   planProgram(program, launched.config.process, launched.saved.program, launched.home)
-  init.send(program, Flag.SILENT)
-  try {
-    init.waitForEnd()
-  } catch (error) {
-    remove(runtime, options.id, true)
-    throw explainExecution(error, launched.config.process.args[0]!, launched.saved.program)
-  }
+  orUndo(runtime, options.id, launched.progress, () => {
+    try {
+      init.send(program, Flag.SILENT)
+      init.waitForEnd()
+    } catch (error) {
+      throw explainExecution(error, launched.config.process.args[0]!, launched.saved.program)
+    }
+  })
   const socket = new Batch(platform.machine)
   c.unlinkat(socket, k.AT_FDCWD, `${folderOf(runtime, options.id)}/${START_SOCKET}`)
   if (options.detach) {

@@ -55,6 +55,7 @@ function parkedInit(runtime: Runtime): Channel {
       const again = b.label()
       const lost = b.label()
       b.patience = Infinity
+      b.about("the container's init")
       const buffer = b.out(MESSAGE_MAX / 2)
       b.place(again)
       const count = b

@@ -112,7 +112,10 @@ function statusOf(runtime: Runtime, saved: Saved): Status {
   b.place(done)
   const answer = host.run(b)
   const result = finishReading(host, platform.machine, answer, stat)
-  if ('errno' in result) return 'stopped'
+  if ('errno' in result) {
+    if (result.errno === 'ENOENT' || result.errno === 'ESRCH') return 'stopped'
+    throw new RuntError(`container ${saved.id}: /proc/${saved.pid}/stat: ${result.errno}`, result.errno)
+  }
   const { state, startTime } = readStat(result.text)
   if (startTime !== saved.startTime || state === 'Z' || state === 'X') return 'stopped'
   return answer.ok(parked) ? 'created' : 'running'

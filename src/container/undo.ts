@@ -25,9 +25,9 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
       c.waitid(b, k.P_PID, pid, 0, k.WEXITED).on(ANY, next)
       b.place(next)
     }
-    if (progress.temporary) {
+    if (progress.pidFile) {
       const missing = b.label()
-      c.unlinkat(b, k.AT_FDCWD, progress.temporary).on(ANY, missing)
+      c.unlinkat(b, k.AT_FDCWD, progress.pidFile).on(ANY, missing)
       b.place(missing)
     }
     host.recover(b)
