@@ -75,16 +75,6 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'another user of a user namespace is mapped too': 'not yet: user namespaces',
       'a time namespace has the offsets of the configuration': 'not yet: time namespaces',
     },
-    'config-linux/seccomp': {
-      'a filter is in force': 'not yet: seccomp',
-      'a denied call fails with EPERM': 'not yet: seccomp',
-      'a denied call fails with the errno of the rule': 'not yet: seccomp',
-      'a rule with arguments holds for these only': 'not yet: seccomp',
-      'an unknown system call is passed over': 'not yet: seccomp',
-      'a filter holds without noNewPrivileges too': 'not yet: seccomp',
-      'SCMP_ACT_KILL_PROCESS ends the program': 'not yet: seccomp',
-      'a filter that allows nothing but what it lists starts the program': 'not yet: seccomp',
-    },
   },
   runc: {
     'config/hooks': {

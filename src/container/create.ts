@@ -14,6 +14,7 @@ import type { Config, Mount, Resources } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
+import { compile, type Filter } from '../seccomp/compile.ts'
 import { Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
@@ -44,6 +45,7 @@ export interface Launched {
   home: string | null
   /** Descriptor, in the init, of the socket on which it can be parked. */
   listener: number
+  filter: Filter | null
   progress: Progress
 }
 
@@ -119,7 +121,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   progress.claimed = true
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
-  const { config, cgroup, root } = parsed.value
+  const { config, cgroup, root, filter } = parsed.value
 
   // 3. The namespaces. The stage forks the init into them and ends.
   const namespaces = new Batch(machine)
@@ -184,7 +186,16 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   train.hold()
   // In a mount namespace of somebody else's the init may not find the cgroup's files.
   const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
-  const inside: Inside = { config, options, mounts, bundle, early, cgroupMounts, joins: joinedMounts ? null : cgroup }
+  const inside: Inside = {
+    config,
+    options,
+    mounts,
+    bundle,
+    early,
+    cgroupMounts,
+    joins: joinedMounts ? null : cgroup,
+    filter,
+  }
   const looking = planInside(train, inside, early)
 
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
@@ -237,14 +248,14 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
     )
   }
   host.wait(finish.depart())
-  return { config, saved, home, listener: listenerFd, progress }
+  return { config, saved, home, filter, listener: listenerFd, progress }
 }
 
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
   const launched = launch(runtime, options)
   const park = new Batch(runtime.platform.machine)
-  planPark(park, launched.config, launched.saved.program, launched.home, launched.listener)
+  planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.listener)
   orUndo(runtime, options.id, launched.progress, () => runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE))
 }
 
@@ -259,6 +270,7 @@ interface Inside {
   cgroupMounts: cgroups.CgroupMountPlan
   /** The cgroup that the init joins by itself. */
   joins: cgroups.CgroupPaths | null
+  filter: Filter | null
 }
 
 /** What the init has been asked last. */
@@ -292,7 +304,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   if (isLarge(config.process)) planBlock(train, config.process)
   const last = train.next('process')
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
-  processes.planIdentity(last, config.process)
+  processes.planIdentity(last, config.process, inside.filter)
   processes.planPersonality(last, config.linux?.personality)
   const lookup = processes.planLookup(last, config.process)
   processes.planDescriptors(last, options.preserveFds + options.listenFds)
@@ -366,7 +378,7 @@ function interpret(
   bundle: string,
   options: CreateOptions,
   [mountinfo, ownCgroup]: [FileText, FileText],
-): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string } {
+): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string; filter: Filter | null } {
   const { config, warnings } = readConfig(text, `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
   checkSupport(config, options, runtime.globals)
@@ -378,7 +390,10 @@ function interpret(
     'text' in ownCgroup ? ownCgroup.text : '',
   )
   const cgroup = layout.mode === 'none' ? null : cgroups.locate(layout, config.linux?.cgroupsPath, options.id)
-  return { config, cgroup, root: absolutePath(bundle, config.root.path) }
+  const seccomp = config.linux?.seccomp
+  const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
+  for (const warning of filter?.warnings ?? []) runtime.debug(warning)
+  return { config, cgroup, root: absolutePath(bundle, config.root.path), filter }
 }
 
 /** Keeps an error for later: what runs meanwhile has to be looked after first. */

@@ -1,6 +1,7 @@
 /** The last batch of an init: park it until `start` comes, or go on at once. */
-import type { Process } from '../config/types.ts'
+import type { Process, Seccomp } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
+import type { Filter } from '../seccomp/compile.ts'
 import { type Batch, slot } from '../session/batch.ts'
 import { planProgram } from './process.ts'
 import { InitSlot } from './slots.ts'
@@ -8,6 +9,7 @@ import { InitSlot } from './slots.ts'
 /** What of the config this needs; `start` reads it from the copy in the state folder. */
 export interface Parked {
   process: Process
+  linux?: { seccomp?: Seccomp }
 }
 
 /** Sequence number of the parking batch, so that `start` knows the answer when it gets one. */
@@ -17,11 +19,18 @@ export const PARK_SEQUENCE = 0xffff_fff0
  * Waits for a connection on the listener, executes the program. The connection closes by that; if the program cannot be
  * executed the failure is answered on it, and the init goes on serving whoever connected.
  */
-export function planPark(b: Batch, config: Parked, program: string, home: string | null, listener: number): void {
+export function planPark(
+  b: Batch,
+  config: Parked,
+  program: string,
+  home: string | null,
+  filter: Filter | null,
+  listener: number,
+): void {
   b.about('parked')
   const again = b.label()
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
   b.session(slot(InitSlot.CONNECTION))
-  planProgram(b, config.process, program, home)
+  planProgram(b, config.process, program, home, filter)
 }

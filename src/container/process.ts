@@ -3,7 +3,9 @@
 import { Struct } from '../base/bytes.ts'
 import type { Config, Personality, Process, Scheduler } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, type Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
+import type { Filter } from '../seccomp/compile.ts'
+import { planSeccomp } from '../seccomp/load.ts'
+import { ANY, at, type Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planReading, type Reading } from './files.ts'
 import { makeFolder } from './paths.ts'
@@ -104,7 +106,7 @@ export function planPasswd(b: Batch): Reading {
 }
 
 /** Limits, working folder, user and rights, in the order in which each still has the rights it needs. */
-export function planIdentity(b: Batch, wanted: Process): void {
+export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): void {
   for (const limit of wanted.rlimits ?? []) {
     b.about(`process.rlimits (${limit.type})`)
     c.setRlimit(b, k.RLIMITS[limit.type]!, limit.soft, limit.hard)
@@ -140,6 +142,7 @@ export function planIdentity(b: Batch, wanted: Process): void {
   c.prctl(b, k.PR_SET_KEEPCAPS, 0)
   // Changing the user made us dumpable for that user; see planStage.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
+  if (filter && !wanted.noNewPrivileges) planEarlyFilter(b, filter)
   b.about('process.capabilities')
   const inheritable = capabilityMask(capabilities.inheritable)
   c.capset(b, capabilityMask(capabilities.effective), capabilityMask(capabilities.permitted), inheritable)
@@ -279,10 +282,33 @@ export function planDescriptors(b: Batch, preserve: number): void {
   b.call('close_range', 3 + preserve, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
 }
 
-/** The last act. `home`: an entry for the end of the environment, or null. */
-export function planProgram(b: Batch, wanted: Process, program: string, home: string | null): void {
+/** The last act. With noNewPrivileges the filter is loaded just before: nothing but execve, and the telling of its failure, passes through it. */
+export function planProgram(
+  b: Batch,
+  wanted: Process,
+  program: string,
+  home: string | null,
+  filter: Filter | null,
+): void {
   b.about('signal mask')
   c.sigprocmask(b, k.SIG_SETMASK, 0n)
+  if (filter && wanted.noNewPrivileges) planSeccomp(b, filter)
   b.about(`process.args[0] (${wanted.args[0]})`)
   planExecve(b, wanted, program, home)
+}
+
+/**
+ * Without noNewPrivileges a filter takes CAP_SYS_ADMIN (seccomp(2)), so it is loaded before the capabilities go. What is left to do
+ * passes through it, as with runc. A user other than root has lost the effective set by now, not the permitted one: it is raised again.
+ */
+function planEarlyFilter(b: Batch, filter: Filter): void {
+  b.about('linux.seccomp: capabilities to load it')
+  const header = c.capabilityHeader(b)
+  const sets = b.data(new Uint8Array(24), () => '{…}')
+  b.call('capget', header, sets)
+  // struct __user_cap_data_struct: effective, permitted, inheritable; twice.
+  b.store(32, at(sets, 0), load(sets, 32, 4))
+  b.store(32, at(sets, 12), load(sets, 32, 16))
+  b.call('capset', header, sets)
+  planSeccomp(b, filter)
 }

@@ -33,7 +33,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const ownPids = createsNamespace(launched.config, 'pid')
   if (!options.detach && ownPids) platform.expectSignals?.()
   const program = new Batch(platform.machine)
-  planProgram(program, launched.config.process, launched.saved.program, launched.home)
+  planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
   orUndo(runtime, options.id, launched.progress, () => {
     try {
       init.send(program, Flag.SILENT)

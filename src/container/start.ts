@@ -3,6 +3,7 @@ import { RuntError } from '../base/errors.ts'
 import type { Channel } from '../base/platform.ts'
 import { MESSAGE_MAX } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
+import { compile } from '../seccomp/compile.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { Session } from '../session/session.ts'
@@ -76,7 +77,9 @@ function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
   if (config === null)
     throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
   const batch = new Batch(runtime.platform.machine)
-  planPark(batch, config, saved.program, null, 0)
+  const seccomp = config.linux?.seccomp
+  const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
+  planPark(batch, config, saved.program, null, filter, 0)
   const session = new Session('init', { send() {}, receive: () => reply, close() {} })
   session.inherit(batch, PARK_SEQUENCE)
   try {

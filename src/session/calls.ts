@@ -208,8 +208,12 @@ export function capset(b: Batch, effective: number, permitted: number, inheritab
   ])
   const shown = (): string =>
     `{effective=0x${effective.toString(16)}, permitted=0x${permitted.toString(16)}, inheritable=0x${inheritable.toString(16)}}`
-  const header = b.data(new Struct(8).u32(0, 0x2008_0522).bytes, () => '{_LINUX_CAPABILITY_VERSION_3}')
-  return b.call('capset', header, b.data(new Uint8Array(data.buffer), shown))
+  return b.call('capset', capabilityHeader(b), b.data(new Uint8Array(data.buffer), shown))
+}
+
+/** Header of capget(2) and capset(2): version 3, the calling process. */
+export function capabilityHeader(b: Batch): DataPointer {
+  return b.data(new Struct(8).u32(0, 0x2008_0522).bytes, () => '{_LINUX_CAPABILITY_VERSION_3}')
 }
 
 /** setgroups(2). */
