@@ -33,6 +33,28 @@ function withTmpfs(options: string, body: (directory: string) => void): void {
   }
 }
 
+test('a container runs where no memfd may be executed', () => {
+  // The sysctl belongs to the pid namespace that is made here.
+  const c = container((config) => {
+    config.process.args = ['/bin/echo', 'made it']
+  })
+  const line = [...command, '--root', stateRoot, 'run', '--bundle', c.bundle.directory, c.id]
+  const script = 'f=/proc/sys/vm/memfd_noexec; test ! -e $f || echo 2 > $f; exec "$@"'
+  const { status, stdout, stderr } = execute([
+    'unshare',
+    '--pid',
+    '--fork',
+    '--mount-proc',
+    'sh',
+    '-c',
+    script,
+    'sh',
+    ...line,
+  ])
+  assert.is(status, 0, stderr)
+  assert.is(stdout, 'made it\n')
+})
+
 test('a full state directory makes create fail and leaves nothing', () => {
   withTmpfs('size=64k', (directory) => {
     const { bfree, bsize } = statfsSync(directory)

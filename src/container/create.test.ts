@@ -276,6 +276,15 @@ test('a cgroup that exists and is empty is taken over', () => {
   first(fake.story, /host: openat .*\/cpu\/pod\/box\/cgroup.procs"/)
 })
 
+test('where no memfd can be executed, the executor comes from a file that is unlinked before it runs', () => {
+  const fake = tell([[/host: memfd_create/, 'EACCES']])
+  assert.is(fake.error, null)
+  const made = first(fake.story, /host: openat .*"\/run\/runt\/box\/executor"/)
+  const gone = last(fake.story, /host: unlinkat .*"\/run\/runt\/box\/executor"/)
+  assert.ok(made >= 0 && made < gone)
+  assert.ok(gone < first(fake.story, /host: clone /))
+})
+
 test('a program that is missing is told by its name', () => {
   const fake = tell([[/init: faccessat .*"\/bin\/sh"/, 'ENOENT']])
   assert.is(message(fake), 'exec: "sh": executable file not found in $PATH')

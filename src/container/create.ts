@@ -98,7 +98,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   const spawn = new Batch(machine)
   const claim = planClaim(spawn, runtime.globals.root, folder)
   const listener = planListener(spawn, folder)
-  const spawned = planSpawn(spawn, runtime.platform.engine)
+  const spawned = planSpawn(spawn, runtime.platform.engine, folder)
   const known = host.wait(facts)
   const bundle = absolutePath(pathIn(known.bytes(cwd)), options.bundle)
   const configText = finishReading(host, machine, known, configReading)

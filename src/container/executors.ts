@@ -2,9 +2,13 @@
 import { SESSION_WORD, STAGE_IMAGE, STAGE_IMAGE_SIZE } from '../executor/elf.ts'
 import { SLOTS, Slot, TEXT } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
+import { Errno } from '../linux/errno.ts'
 import { type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { HostSlot } from './slots.ts'
+
+/** Name in the state folder of the file that stands in for the memfd, for a moment. */
+export const EXECUTOR_FILE = 'executor'
 
 export interface Spawn {
   /** Result: pid of the stage. */
@@ -16,24 +20,45 @@ export interface Spawn {
 /**
  * The file that stage and init are executed from cannot be written by anyone: a container that gets at /proc/PID/exe of the
  * init finds a sealed copy, never the host's runt (CVE-2019-5736).
+ * `folder` is the container's state folder.
  */
-export function planSpawn(b: Batch, engine: 'node' | 'quickjs'): Spawn {
+export function planSpawn(b: Batch, engine: 'node' | 'quickjs', folder: string): Spawn {
   b.about('executor')
-  const plain = b.label()
-  const made = b.label()
-  // MFD_EXEC came with Linux 6.3; earlier kernels do not know it, and always make executable ones.
-  c.memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING | k.MFD_EXEC)
-    .on(['EINVAL'], plain)
-    .keep(HostSlot.MEMFD)
-  b.jump(made)
-  b.place(plain)
-  c.memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING).keep(HostSlot.MEMFD)
-  b.place(made)
   const memfd = slot(HostSlot.MEMFD)
   // The launcher carries the image; on Node the host itself was executed from it.
-  b.call('write', memfd, engine === 'quickjs' ? STAGE_IMAGE : TEXT, STAGE_IMAGE_SIZE)
-  b.call('pwrite64', memfd, SLOTS + 8 * Slot.STAGE_SESSION, 4, SESSION_WORD)
+  const image = engine === 'quickjs' ? STAGE_IMAGE : TEXT
+  const other = b.label()
+  const made = b.label()
+  const without = b.label()
+  const ready = b.label()
+  const first = c
+    .memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING | k.MFD_EXEC)
+    .on(['EINVAL', 'ENOSYS', 'EACCES', 'EPERM'], other)
+    .keep(HostSlot.MEMFD)
+  b.place(made)
+  planImage(b, image)
   c.fcntl(b, memfd, k.F_ADD_SEALS, k.F_SEAL_SEAL | k.F_SEAL_SHRINK | k.F_SEAL_GROW | k.F_SEAL_WRITE)
+  b.jump(ready)
+
+  b.place(other)
+  b.branch(first, 'NOT_EQUAL', -Errno.EINVAL!, without)
+  // MFD_EXEC came with Linux 6.3; earlier kernels do not know it, and always make executable ones.
+  c.memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING).keep(HostSlot.MEMFD)
+  b.jump(made)
+
+  // No memfd, or none that may be executed (sysctl vm.memfd_noexec): a file without a name that nobody can have open for writing. A
+  // container that gets at it finds a copy that no one else will execute.
+  b.place(without)
+  const path = `${folder}/${EXECUTOR_FILE}`
+  b.about(`executor (no memfd can be executed here; ${path} instead)`)
+  c.openat(b, k.AT_FDCWD, path, k.O_RDWR | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW, 0o700).keep(HostSlot.MEMFD)
+  planImage(b, image)
+  const readOnly = c.openat(b, k.AT_FDCWD, path, k.O_RDONLY)
+  c.close(b, memfd)
+  b.set(HostSlot.MEMFD, readOnly)
+  c.unlinkat(b, k.AT_FDCWD, path)
+  b.place(ready)
+  b.about('executor')
 
   const child = b.label()
   const parent = b.label()
@@ -50,4 +75,10 @@ export function planSpawn(b: Batch, engine: 'node' | 'quickjs'): Spawn {
   c.close(b, memfd)
   b.place(end)
   return { pid, initSession }
+}
+
+/** Writes the image, with the number of the stage's session descriptor in its place. */
+function planImage(b: Batch, image: number): void {
+  b.call('write', slot(HostSlot.MEMFD), image, STAGE_IMAGE_SIZE)
+  b.call('pwrite64', slot(HostSlot.MEMFD), SLOTS + 8 * Slot.STAGE_SESSION, 4, SESSION_WORD)
 }

@@ -5,6 +5,7 @@ import * as k from '../linux/constants.ts'
 import { ANY, Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
+import { EXECUTOR_FILE } from './executors.ts'
 import { finishReading, planReading, planWriting } from './files.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
@@ -144,7 +145,7 @@ export function viewOf({ saved, status }: Loaded): StateView {
 /** Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error. */
 export function planRemoveFolder(b: Batch, folder: string): void {
   b.about(`state folder (${folder})`)
-  for (const name of ['state.json', 'state.json.tmp', 'config.json', 'config.json.tmp', START_SOCKET]) {
+  for (const name of ['state.json', 'state.json.tmp', 'config.json', 'config.json.tmp', START_SOCKET, EXECUTOR_FILE]) {
     const missing = b.label()
     c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(['ENOENT'], missing)
     b.place(missing)
