@@ -321,6 +321,12 @@ only('runt', 'a config.json with a mistake is refused with file, line and column
   assert.match(broken('{\n  "ociVersion": "1.0.2",\n  "process": oops\n}').stderr, /config\.json:3:14/)
 })
 
+only('runt', 'an option that the file system does not know is named in the words of the kernel', () => {
+  const c = container((config) => set(config, 'mounts.1.options', ['nosuid', 'no-such-option=1']))
+  assert.match(fails(c.create()).stderr, /mounts\[1\] \(\/dev\): .*Unknown parameter 'no-such-option'/)
+  leavesNothing()
+})
+
 only('runt', 'a value of the wrong type is named by its path', () => {
   const c = container((config) => set(config, 'mounts.2.options', 'ro'))
   assert.match(fails(c.create()).stderr, /mounts\[2\]\.options/)

@@ -15,7 +15,7 @@ import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { compile, type Filter } from '../seccomp/compile.ts'
-import { Batch, type Step, slot } from '../session/batch.ts'
+import { ANY, Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
@@ -456,6 +456,8 @@ function missingConfig(bundle: string, errno: string): RuntError {
 
 /** Finds the cause behind an error: an init that was killed says nothing itself. */
 function explain(runtime: Runtime, error: unknown, progress: Progress): unknown {
+  if (error instanceof CallError && (error.step.name === 'fsconfig' || error.step.name === 'fsmount'))
+    return withMountLog(runtime, error)
   if (!(error instanceof SessionLost) || progress.init === 0) return error
   const b = new Batch(runtime.platform.machine)
   const info = b.out(128)
@@ -473,4 +475,24 @@ function explain(runtime: Runtime, error: unknown, progress: Progress): unknown 
   return new RuntError(
     "the container's init was killed (SIGKILL) during its set-up: if linux.resources.memory.limit is set, it may be too small",
   )
+}
+
+/** Adds what the kernel says of a file system that it did not make: the log of the fs context, `e tmpfs: Unknown parameter 'x'`. */
+function withMountLog(runtime: Runtime, error: CallError): RuntError {
+  const b = new Batch(runtime.platform.machine)
+  const buffer = b.out(512)
+  const end = b.label()
+  const count = c.read(b, slot(InitSlot.FS), buffer).on(ANY, end)
+  b.place(end)
+  try {
+    const answer = runtime.init.recover(b)
+    const length = answer.value(count) ?? 0
+    if (length <= 0) return error
+    const text = decodeUtf8(answer.bytes(buffer, length))
+      .trim()
+      .replace(/^[ewi] /, '')
+    return new RuntError(`${error.message}: ${text}`, error.errno)
+  } catch {
+    return error
+  }
 }

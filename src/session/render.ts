@@ -1,6 +1,7 @@
 /** Shows a system call as strace(1) does, from the arguments that the batch was built with. */
 import { Kind } from '../executor/protocol.ts'
-import { describeErrno } from '../linux/errno.ts'
+import { describeErrno, errnoName } from '../linux/errno.ts'
+import { hintFor } from '../linux/hints.ts'
 import type { SyscallName } from '../linux/syscalls.ts'
 import { type Arg, Ref, type Step } from './batch.ts'
 import type { Answer } from './session.ts'
@@ -126,7 +127,8 @@ export function renderCall(step: Step, answer: Answer | null = null): string {
 /** `openat(…): ENOENT (No such file or directory)`. */
 export function renderFailure(step: Step, errno: number, answer: Answer | null = null): string {
   if (step.kind === Kind.FAIL) return describeErrno(errno)
-  return `${renderCall(step, answer)}: ${describeErrno(errno)}`
+  const hint = step.name === null ? undefined : hintFor(step.name, errnoName(errno))
+  return `${renderCall(step, answer)}: ${describeErrno(errno)}${hint === undefined ? '' : `: ${hint}`}`
 }
 
 /** `openat(…) = 5` or `= -1 ENOENT (…)`, as strace prints it. */

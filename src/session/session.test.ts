@@ -40,6 +40,13 @@ test('an unexpected errno is an error that names what it was about, the call, an
   }
 })
 
+test('where the errno misleads, a hint follows', () => {
+  const { session } = open(() => 'ENODEV')
+  const b = new Batch('x86_64')
+  c.fsopen(b, 'nofs')
+  assert.throws(() => session.run(b), /ENODEV \(No such device\): this kernel has no such file system/)
+})
+
 test('values that were known only at run time are shown in a failed call', () => {
   const { session } = open(({ name }) => (name === 'openat' ? 7 : 'EBADF'))
   const b = new Batch('x86_64')

@@ -1,0 +1,29 @@
+/** What an errno of a system call means where its own text misleads or says too little. Facts of the calls' man pages. */
+const hints: Readonly<Record<string, string>> = {
+  'fsopen ENODEV': 'this kernel has no such file system, or its module is not loaded',
+  'fsopen ENOSYS': 'runt needs Linux 5.12 or later',
+  'mount_setattr ENOSYS': 'runt needs Linux 5.12 or later',
+  'openat2 ENOSYS': 'runt needs Linux 5.12 or later',
+  'open_tree ENOSYS': 'runt needs Linux 5.12 or later',
+  'openat2 ELOOP': 'too many symbolic links, or a link that may not be followed',
+  'openat2 EXDEV': 'the path leads out of the container',
+  'prlimit64 EPERM': 'raising a hard limit takes CAP_SYS_RESOURCE',
+  'clone ENOSPC': 'the limit of namespaces is reached (/proc/sys/user/max_*_namespaces)',
+  'clone EAGAIN': 'a limit of processes is reached (RLIMIT_NPROC, pids.max, kernel.pid_max)',
+  'clone EPERM': 'creating namespaces takes CAP_SYS_ADMIN',
+  'unshare EPERM': 'creating namespaces takes CAP_SYS_ADMIN',
+  'setns EINVAL': 'the file is not a namespace of this type',
+  'setns EPERM': 'joining it takes CAP_SYS_ADMIN over it',
+  'pivot_root EINVAL': 'the root is the initial root file system (initramfs): --no-pivot helps',
+  'mknodat EPERM': 'making device nodes takes CAP_MKNOD in the initial user namespace',
+  'capset EPERM': 'a capability is asked for that runt itself does not have',
+  'execveat EACCES': 'the file system that holds the executor forbids execution',
+  'move_mount EINVAL': 'the target, or a mount above it, does not take mounts from here',
+  'mkdirat EROFS': 'the folder is missing, and cannot be made',
+  'sethostname EPERM': 'it takes CAP_SYS_ADMIN over the uts namespace',
+}
+
+/** The hint for a failed call, or undefined. Names of the call and of the errno. */
+export function hintFor(call: string, errno: string): string | undefined {
+  return hints[`${call} ${errno}`]
+}
