@@ -47,7 +47,7 @@ export const command: readonly string[] = (process.env.RUNTIME || 'dist/runt')
 
 /** How long one command may take, in milliseconds, and one test. */
 const COMMAND_TIMEOUT = 10_000
-const TEST_TIMEOUT = 30_000
+const TEST_TIMEOUT = 60_000
 
 /** Everything of this test file lies in `base`; processes carry `marker`, control groups lie below `cgroupRoot`. */
 export const base = realpathSync(mkdtempSync(join(tmpdir(), 'runt-spec-')))

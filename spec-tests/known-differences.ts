@@ -195,6 +195,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'an unknown capability is a warning, not an error': 'passes it over without a warning',
     },
     'config/mounts': {
+      'a dangling symbolic link into a mount is created there': 'does not make what the link leads to',
       'the flag nosymfollow is set on a bind mount': 'nosymfollow is not known',
       'the flag nosymfollow is set on a tmpfs': 'nosymfollow is not known',
       'a later option overrides an earlier one': 'rw behind ro does not clear it',
@@ -289,6 +290,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a hook that fails is refused in one line':
         'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
       'a namespace path of another type is refused in one line': 'sometimes says only that the sync socket is closed',
+      'a namespace path that is no namespace is refused in one line':
+        'sometimes says only that the sync socket is closed',
     },
     'errors/host': {
       'a full state directory makes create fail and leaves nothing': 'leaves its state directory behind',

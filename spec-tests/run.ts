@@ -46,7 +46,7 @@ export interface Summary {
 }
 
 /** How long one file may take, in milliseconds. */
-const FILE_TIMEOUT = 120_000
+const FILE_TIMEOUT = 300_000
 
 if (flags['hide-unified']) {
   const again = process.argv.slice(2).filter((word) => word !== '--hide-unified')

@@ -35,7 +35,7 @@ test('an unexpected errno is an error that names what it was about, the call, an
     assert.is((error as CallError).errno, 'EROFS')
     assert.is(
       (error as CallError).message,
-      'mounts[2] (/data): mkdirat(AT_FDCWD, "/data", 0755): EROFS (Read-only file system)',
+      'mounts[2] (/data): mkdirat(AT_FDCWD, "/data", 0755): EROFS (Read-only file system): the folder is missing, and cannot be made',
     )
   }
 })
