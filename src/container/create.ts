@@ -21,6 +21,7 @@ import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
+import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
@@ -56,13 +57,15 @@ export interface Progress {
   stage: number
   init: number
   cgroup: cgroups.CgroupPaths | null
+  /** Once there is an init: whose poststop hooks have to be called at its end. */
+  saved: Saved | null
   /** The pid file, once it may be there. */
   pidFile: string | null
 }
 
 /** Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. */
 export function launch(runtime: Runtime, options: CreateOptions): Launched {
-  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, pidFile: null }
+  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, saved: null, pidFile: null }
   return orUndo(runtime, options.id, progress, () => tell(runtime, options, progress))
 }
 
@@ -156,6 +159,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
     owner: known.value(uid)!,
     cgroup,
     program: '',
+    hooks: laterHooks(config),
   }
   const state = new Train(host, machine)
   planSaving(state, runtime, saved)
@@ -204,6 +208,8 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   const cgroupReady = unified ? { value: null } : attempt(ready)
   if ('error' in birth) throw birth.error
   if ('error' in cgroupReady) throw cgroupReady.error
+  saved.pid = progress.init
+  progress.saved = saved
   if (joinedMounts && cgroup) {
     const pushing = new Batch(machine)
     cgroups.join(pushing, cgroup, progress.init)
@@ -223,9 +229,8 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   const statText = finishReading(host, machine, joined, stat)
   if ('errno' in statText)
     throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
-  saved.pid = progress.init
   saved.startTime = readStat(statText.text).startTime
-  const { lookup, passwd, answer } = finishInside(runtime, train, inside, looking)
+  const { lookup, passwd, answer } = finishInside(runtime, train, inside, saved, looking)
   const program = checkProgram(init, machine, config, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
@@ -275,6 +280,8 @@ interface Inside {
 
 /** What the init has been asked last. */
 interface Looking {
+  /** What to wait for before hooks are called, where there are any; what comes after it is held back. */
+  pause: Batch | null
   batch: Batch
   lookup: processes.Lookup
   /** /etc/passwd, where HOME is to be taken from it. */
@@ -299,6 +306,8 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
   processes.planNames(train.next('hostname'), config)
   rootfs.planSysctls(train, config.linux?.sysctl ?? {})
+  const pause = pausesFor(config) ? train.depart() : null
+  if (pause) train.hold()
   rootfs.planChangeOfRoot(train.next('change of root'), config, options.noPivot)
 
   if (isLarge(config.process)) planBlock(train, config.process)
@@ -308,23 +317,35 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   processes.planPersonality(last, config.linux?.personality)
   const lookup = processes.planLookup(last, config.process)
   processes.planDescriptors(last, options.preserveFds + options.listenFds)
-  return { batch: train.depart(), lookup, passwd }
+  return { pause, batch: train.depart(), lookup, passwd }
 }
 
 /**
- * Waits for the init. Where a mount's destination is a symbolic link to what isn't there, that is made, and the plan goes on from
+ * Waits for the init, and calls hooks on the way. Where a mount's destination is a symbolic link to what isn't there, that is made, and the plan goes on from
  * that mount: seldom enough for the usual way to know nothing of it.
  */
-function finishInside(runtime: Runtime, train: Train, inside: Inside, first: Looking): Looking & { answer: Answer } {
+function finishInside(
+  runtime: Runtime,
+  train: Train,
+  inside: Inside,
+  saved: Saved,
+  first: Looking,
+): Looking & { answer: Answer } {
   const { init } = runtime
   for (let looking = first; ; ) {
     try {
+      if (looking.pause) {
+        init.wait(looking.pause)
+        callCreateHooks(runtime, inside.config, saved)
+        train.release()
+      }
       return { ...looking, answer: init.wait(looking.batch) }
     } catch (error) {
       const dangling = danglingTarget(error)
       if (dangling === null) throw error
       const { index, kind } = dangling
       if (!makeTarget(init, runtime.platform.machine, inside.mounts[index]!.destination, index, kind)) throw error
+      train.drop()
       looking = planInside(train, inside, index)
     }
   }

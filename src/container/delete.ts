@@ -3,6 +3,7 @@ import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
+import { callPoststop } from './hooks.ts'
 import { signalInit, waitForInit } from './kill.ts'
 import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
@@ -12,7 +13,7 @@ import { folderOf, planRemoveFolder, type Saved, tryLoadState } from './state.ts
 const PATIENCE = 10_000
 
 /**
- * Removes a container: its processes if there are any left, its cgroup, its state. Without `force` it has to be stopped or not yet
+ * Removes a container: its processes if there are any left, its cgroup, its state; then calls its poststop hooks. Without `force` it has to be stopped or not yet
  * started. With `force` what a cut-short create left is removed too, and an unknown id is no error.
  */
 export function remove(runtime: Runtime, id: string, force: boolean): void {
@@ -36,6 +37,7 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
   const b = new Batch(platform.machine)
   planRemoveFolder(b, folderOf(runtime, id))
   host.run(b)
+  if (typeof loaded === 'object') callPoststop(runtime, loaded.saved)
 }
 
 function endInit(runtime: Runtime, saved: Saved): void {

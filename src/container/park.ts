@@ -1,8 +1,9 @@
 /** The last batch of an init: park it until `start` comes, or go on at once. */
-import type { Process, Seccomp } from '../config/types.ts'
+import type { Hooks, Process, Seccomp } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { type Batch, slot } from '../session/batch.ts'
+import { planStartHooks, type StartHook } from './hooks.ts'
 import { planProgram } from './process.ts'
 import { InitSlot } from './slots.ts'
 
@@ -10,14 +11,15 @@ import { InitSlot } from './slots.ts'
 export interface Parked {
   process: Process
   linux?: { seccomp?: Seccomp }
+  hooks?: Hooks | null
 }
 
 /** Sequence number of the parking batch, so that `start` knows the answer when it gets one. */
 export const PARK_SEQUENCE = 0xffff_fff0
 
 /**
- * Waits for a connection on the listener, executes the program. The connection closes by that; if the program cannot be
- * executed the failure is answered on it, and the init goes on serving whoever connected.
+ * Waits for a connection on the listener, calls startContainer hooks, executes the program. The connection closes by that; if a hook
+ * fails or the program cannot be executed the failure is answered on it, and the init goes on serving whoever connected.
  */
 export function planPark(
   b: Batch,
@@ -26,11 +28,13 @@ export function planPark(
   home: string | null,
   filter: Filter | null,
   listener: number,
-): void {
+): StartHook[] {
   b.about('parked')
   const again = b.label()
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
   b.session(slot(InitSlot.CONNECTION))
+  const hooks = planStartHooks(b, config.hooks?.startContainer)
   planProgram(b, config.process, program, home, filter)
+  return hooks
 }

@@ -8,6 +8,7 @@ import { ANY, at, Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
+import { callPoststart, explainHook, planStartHooks } from './hooks.ts'
 import { createsNamespace } from './namespaces.ts'
 import { planProgram } from './process.ts'
 import { explainExecution } from './program.ts'
@@ -31,17 +32,26 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   }
   const launched = launch(runtime, options)
   const ownPids = createsNamespace(launched.config, 'pid')
-  if (!options.detach && ownPids) platform.expectSignals?.()
+  // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
+  const alone = ownPids && (options.keep || !launched.saved.hooks?.poststop.length)
+  if (!options.detach && alone) platform.expectSignals?.()
   const program = new Batch(platform.machine)
+  const hooks = planStartHooks(program, launched.config.hooks?.startContainer)
   planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
   orUndo(runtime, options.id, launched.progress, () => {
     try {
       init.send(program, Flag.SILENT)
       init.waitForEnd()
     } catch (error) {
-      throw explainExecution(error, launched.config.process.args[0]!, launched.saved.program)
+      throw explainExecution(explainHook(error, hooks), launched.config.process.args[0]!, launched.saved.program)
     }
   })
+  try {
+    callPoststart(runtime, launched.saved)
+  } catch (error) {
+    remove(runtime, options.id, true)
+    throw error
+  }
   const socket = new Batch(platform.machine)
   c.unlinkat(socket, k.AT_FDCWD, `${folderOf(runtime, options.id)}/${START_SOCKET}`)
   if (options.detach) {
@@ -51,8 +61,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   host.send(socket, Flag.SILENT)
 
   const b = new Batch(platform.machine)
-  if (ownPids) {
-    // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
+  if (alone) {
     planReapBrain(b)
     planWait(b, launched)
     if (!options.keep) {

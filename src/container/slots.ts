@@ -6,6 +6,18 @@ const first = Slot.FIRST_FREE
 /** In any executor: bytes read so far of a file. */
 export const READ_COUNT = first + 15
 
+/** In the host executor and the init: for hooks. */
+export const HookSlot = {
+  /** File with the state, for stdin. */
+  STATE: first + 40,
+  /** Where stdout goes. */
+  STDOUT: first + 41,
+  /** File in which a child says why it could not execute the hook. */
+  VERDICT: first + 42,
+  /** Result of the child's last system call. */
+  RESULT: first + 43,
+} as const
+
 /** In the host executor. */
 export const HostSlot = {
   /** The sealed memfd while the stage is made. */

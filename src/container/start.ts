@@ -8,6 +8,8 @@ import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { Session } from '../session/session.ts'
 import { readText } from './files.ts'
+import { callPoststart, explainHook } from './hooks.ts'
+import { signalInit, waitForInit } from './kill.ts'
 import { PARK_SEQUENCE, type Parked, planPark } from './park.ts'
 import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
@@ -15,8 +17,13 @@ import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 import { folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
 
+/** Milliseconds that a killed init has to end. */
+const PATIENCE = 10_000
+
 /**
- * Returns when the program is being executed. An init that cannot execute it answers on the connection, and that is thrown here.
+ * Returns when the program is being executed, and poststart hooks have been called. An init that cannot execute it, or whose
+ * startContainer hooks fail, answers on the connection, and that is thrown here. Where a poststart hook fails the container is stopped
+ * (since runtime-spec 1.3).
  */
 export function start(runtime: Runtime, id: string): void {
   const { saved, status } = loadState(runtime, id)
@@ -38,8 +45,13 @@ export function start(runtime: Runtime, id: string): void {
 
   const parked = parkedInit(runtime)
   const first = parked.receive(Infinity)
-  if (first === null || first === 'timeout') return
-  fail(runtime, saved, first)
+  if (first !== null && first !== 'timeout') fail(runtime, saved, first)
+  try {
+    callPoststart(runtime, saved)
+  } catch (error) {
+    if (signalInit(runtime, saved, k.SIGKILL)) waitForInit(runtime, PATIENCE)
+    throw error
+  }
 }
 
 /** A channel to an init at the other end of the host's connection. */
@@ -79,13 +91,13 @@ function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
   const batch = new Batch(runtime.platform.machine)
   const seccomp = config.linux?.seccomp
   const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
-  planPark(batch, config, saved.program, null, filter, 0)
+  const hooks = planPark(batch, config, saved.program, null, filter, 0)
   const session = new Session('init', { send() {}, receive: () => reply, close() {} })
   session.inherit(batch, PARK_SEQUENCE)
   try {
     session.wait(batch)
   } catch (error) {
-    throw explainExecution(error, config.process.args[0]!, saved.program)
+    throw explainExecution(explainHook(error, hooks), config.process.args[0]!, saved.program)
   }
   throw new RuntError(`container ${saved.id}: its init gave an answer that means nothing`)
 }

@@ -1,6 +1,7 @@
 /** The state of a container: a folder below the root folder, with state.json in it. */
 import { RuntError } from '../base/errors.ts'
 import type { CgroupPaths } from '../cgroup/manager.ts'
+import type { Hook } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
@@ -28,6 +29,8 @@ export interface Saved {
   cgroup: CgroupPaths | null
   /** Path of the program in the container, for messages of `start`. */
   program: string
+  /** Those that later commands call, if there are any. */
+  hooks?: { poststart: Hook[]; poststop: Hook[] } | undefined
 }
 
 export interface Loaded {

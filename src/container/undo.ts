@@ -6,6 +6,7 @@ import * as k from '../linux/constants.ts'
 import { ANY, Batch, load } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Progress } from './create.ts'
+import { callPoststop } from './hooks.ts'
 import type { Runtime } from './runtime.ts'
 import { folderOf, planRemoveFolder } from './state.ts'
 
@@ -32,6 +33,8 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
     }
     host.recover(b)
     if (progress.stage !== 0 && progress.init === 0) waitForUnknownInit(runtime)
+    // Hooks may have left processes in it.
+    if (progress.cgroup && progress.saved) cgroups.killAll(host, platform.machine, progress.cgroup)
     if (progress.cgroup) cgroups.remove(host, platform.machine, progress.cgroup)
     if (progress.claimed) {
       const folder = new Batch(platform.machine)
@@ -42,6 +45,7 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
     if (!(error instanceof RuntError)) throw error
     runtime.warn(`cleaning up after the failure: ${error.message}`)
   }
+  if (progress.saved) callPoststop(runtime, progress.saved)
 }
 
 /** An init whose pid never reached us ends when its session does. */

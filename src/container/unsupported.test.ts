@@ -19,7 +19,12 @@ test('what is asked for and not done is named', () => {
   )
   assert.is(unsupported(config({ netDevices: { eth0: {} } })), 'linux.netDevices')
   assert.is(unsupported(config({ namespaces: [{ type: 'pid' }, { type: 'user' }] })), 'linux.namespaces[1] (user)')
-  assert.is(unsupported(config({}, { hooks: { prestart: [], poststop: [{ path: '/x' }] } })), 'hooks.poststop')
+  const long = { path: '/x', env: [`A=${'x'.repeat(40_000)}`] }
+  assert.is(unsupported(config({}, { hooks: { poststop: [long] } })), undefined)
+  assert.is(
+    unsupported(config({}, { hooks: { prestart: [], startContainer: [long] } })),
+    'hooks.startContainer[0]: args and env of 40036 bytes',
+  )
   assert.is(unsupported(mount(['ro', 'ridmap'])), 'mounts[0] (/a): the option "ridmap"')
   assert.is(unsupported(mount(['tmpcopyup'])), 'mounts[0] (/a): the option "tmpcopyup"')
 })

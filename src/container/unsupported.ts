@@ -1,6 +1,7 @@
 /** What a config can ask for and this version of runt does not do. */
 import { RuntError } from '../base/errors.ts'
-import type { Config, Hook } from '../config/types.ts'
+import type { Config } from '../config/types.ts'
+import { oversizedHook } from './hooks.ts'
 import { readMountOptions } from './mount-options.ts'
 import type { CreateOptions, Globals } from './runtime.ts'
 
@@ -35,8 +36,8 @@ export function checkSupport(config: Config, options: CreateOptions, globals: Gl
 /** The first field that asks for something unsupported. */
 export function unsupported(config: Config): string | undefined {
   for (const [field, asks] of fields) if (asks(config)) return field
-  for (const [kind, hooks] of Object.entries((config.hooks ?? {}) as Record<string, Hook[]>))
-    if (hooks.length > 0) return `hooks.${kind}`
+  const hook = oversizedHook(config)
+  if (hook !== undefined) return hook
   for (const [index, { type }] of (config.linux?.namespaces ?? []).entries())
     if (type === 'user' || type === 'time') return `linux.namespaces[${index}] (${type})`
   for (const [index, mount] of (config.mounts ?? []).entries()) {

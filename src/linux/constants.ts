@@ -32,6 +32,7 @@ export function openFlags(flags: number, machine: 'x86_64' | 'aarch64'): number 
 export const F_DUPFD_CLOEXEC = 1030
 export const F_GETFD = 1
 export const F_SETFD = 2
+export const F_SETFL = 4
 export const FD_CLOEXEC = 1
 export const F_ADD_SEALS = 1033
 export const F_SEAL_SEAL = 1
@@ -39,6 +40,9 @@ export const F_SEAL_SHRINK = 2
 export const F_SEAL_GROW = 4
 export const F_SEAL_WRITE = 8
 export const F_SETLKW = 7
+
+export const SEEK_SET = 0
+export const SEEK_END = 2
 
 export const S_IFMT = 0o170000
 export const S_IFDIR = 0o040000
@@ -65,6 +69,7 @@ export const MFD_EXEC = 0x10
 
 // sched.h
 export const CLONE_NEWTIME = 0x80
+export const CLONE_PIDFD = 0x1000
 export const CLONE_VFORK = 0x4000
 export const CLONE_PARENT = 0x8000
 export const CLONE_NEWNS = 0x2_0000
@@ -286,6 +291,12 @@ export const SIGNALS: Readonly<Record<string, number>> = {
   POLL: 29,
   RTMIN: 34,
   RTMAX: 64,
+}
+
+/** `9 (SIGKILL)`; the number alone for real-time signals. */
+export function signalName(number: number): string {
+  const name = SIGNAL_NAMES.split(' ')[number - 1]
+  return name === undefined ? String(number) : `${number} (SIG${name})`
 }
 
 /** Number of a signal given as a number or a name with or without SIG, in any case (`RTMIN+3` too); null if there is none. */

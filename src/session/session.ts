@@ -13,12 +13,15 @@ export class CallError extends RuntError {
   readonly step: Step
   /** Bare text of the failure without what it was about: `openat(…): ENOENT (…)`. */
   readonly detail: string
+  /** What the executor answered: results of the operations before, output. */
+  readonly answer: Answer
 
-  constructor(step: Step, code: number, detail: string) {
+  constructor(step: Step, code: number, detail: string, answer: Answer) {
     super(step.about ? `${step.about}: ${detail}` : detail, errnoName(code))
     this.step = step
     this.code = code
     this.detail = detail
+    this.answer = answer
   }
 
   /** Whether it is this operation that failed. There may be several objects for one. */
@@ -200,7 +203,7 @@ export class Session {
     if (stoppedAt < batch.count) {
       const step = batch.stepAt(stoppedAt)
       const code = -(answer.value(step) ?? 0)
-      this.#failure = new CallError(step, code, renderFailure(step, code, answer))
+      this.#failure = new CallError(step, code, renderFailure(step, code, answer), answer)
       return { batch, answer: null, failure: this.#failure }
     }
     return { batch, answer, failure: null }

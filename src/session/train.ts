@@ -10,7 +10,7 @@ export class Train {
   /** The batch under construction. Steps, labels and pointers of one batch cannot be used in another; slots can. */
   batch: Batch
   readonly #session: Session
-  #held: { batch: Batch; flags: number }[] | null = null
+  readonly #held: { batch: Batch; flags: number }[][] = []
 
   constructor(session: Session, machine: Machine) {
     this.#session = session
@@ -36,16 +36,19 @@ export class Train {
     return batch
   }
 
-  /** From here on nothing is sent: the plan is made before its time has come. */
+  /** From here on nothing is sent: the plan is made before its time has come. Again: neither is this part when the last one is. */
   hold(): void {
-    this.#held ??= []
+    this.#held.push([])
   }
 
-  /** Sends what has been held back. */
+  /** Sends the first part of what has been held back. */
   release(): void {
-    const held = this.#held ?? []
-    this.#held = null
-    for (const { batch, flags } of held) this.#send(batch, flags)
+    for (const { batch, flags } of this.#held.shift() ?? []) this.#session.send(batch, flags)
+  }
+
+  /** Forgets what has been held back. */
+  drop(): void {
+    this.#held.length = 0
   }
 
   #renew(): Batch {
@@ -55,7 +58,8 @@ export class Train {
   }
 
   #send(batch: Batch, flags: number): void {
-    if (this.#held) this.#held.push({ batch, flags })
+    const held = this.#held.at(-1)
+    if (held) held.push({ batch, flags })
     else this.#session.send(batch, flags)
   }
 }

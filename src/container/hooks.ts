@@ -1,0 +1,344 @@
+/**
+ * Hooks (runtime-spec, config.md, "POSIX-platform Hooks"; runtime.md, "Lifecycle").
+ *
+ *   kind             when                                    forked by  as
+ *   prestart         create, all is mounted, before the      host       the caller
+ *   createRuntime      change of root
+ *   createContainer  after these                             init       root of the container's namespaces; paths of the host
+ *   startContainer   start, before the program               init       the user of the program, with its rights; paths of the container
+ *   poststart        start, after execve(2) of the program   host       the caller
+ *   poststop         delete, when all is removed             host       the caller
+ *
+ * A startContainer hook is a file of the image's, so it gets no more rights than the program, as with runc and crun.
+ *
+ * A hook is a child of an executor's. Its stdin is a sealed memfd with the state and its stderr another one: a hook that does not
+ * read, that writes much, or that leaves a daemon behind cannot make anybody wait, and is sent no SIGPIPE. Its stdout is /dev/null.
+ */
+import { decodeUtf8, encodeUtf8, Struct } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import type { Config, Hook, HookKind, State, Status } from '../config/types.ts'
+import * as k from '../linux/constants.ts'
+import { describeErrno } from '../linux/errno.ts'
+import { ANY, at, Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { type Answer, CallError, type Session } from '../session/session.ts'
+import { Train } from '../session/train.ts'
+import type { Runtime } from './runtime.ts'
+import { HookSlot } from './slots.ts'
+import type { Saved } from './state.ts'
+
+/** Bytes of a hook's stderr that an error shows: the last ones. */
+const SHOWN = 1024
+/** Bytes of the state that one operation writes. */
+const PIECE = 0x8000
+/** Exit status of a hook's process that could not execute the hook; it says why in another way. */
+const NOT_EXECUTED = 127
+/** The init's file mode mask is 0 while it makes the root; hooks are to find the usual one. */
+const UMASK = 0o022
+/** Bytes of arguments and environment that a hook may have: they travel in one message. */
+const LONGEST = 0x1_0000
+/** The same for all startContainer hooks together, which share a message with the program's. */
+const LONGEST_START = 0x8000
+/** Bytes that a hook takes there besides. */
+const OVERHEAD = 0x1000
+
+/** What the answer to a batch tells about a hook. */
+interface Outcome {
+  about: string
+  timeout: number | undefined
+  /** Ran when the time was up. */
+  timedOut: Step
+  /** siginfo_t of waitid(2). */
+  info: OutPointer
+  /** Two 64-bit words where the hook was not executed: the result of the last system call, and whether that was execve(2). */
+  verdict: OutPointer
+  judged: Step
+  stderr: OutPointer
+  /** Result: where in stderr the reading starts, an errno where it is short. */
+  tail: Step
+  shown: Step
+}
+
+/** A startContainer hook among the operations before the program. */
+export interface StartHook extends Outcome {
+  /** Fails when the hook has failed. */
+  failure: Step
+}
+
+/** Kinds that have to be called, or prepared for, before the change of root. */
+const early: readonly HookKind[] = ['prestart', 'createRuntime', 'createContainer', 'startContainer']
+
+/** Whether a container's set-up has to pause before the change of root. */
+export const pausesFor = ({ hooks }: Config): boolean => early.some((kind) => hooks?.[kind]?.length)
+
+/** The hooks that commands after `create` call; undefined if there are none. */
+export function laterHooks({ hooks }: Config): Saved['hooks'] {
+  const { poststart = [], poststop = [] } = hooks ?? {}
+  return poststart.length + poststop.length > 0 ? { poststart, poststop } : undefined
+}
+
+/** The first field of hooks that are longer than what can be sent to an executor. */
+export function oversizedHook({ hooks }: Config): string | undefined {
+  let all = 0
+  for (const [kind, list] of Object.entries(hooks ?? {}))
+    for (const [index, { path, args = [], env = [] }] of (list as Hook[]).entries()) {
+      const size = [path, ...args, ...env].reduce((sum, text) => sum + encodeUtf8(text).length + 16, 0)
+      if (kind === 'startContainer') all += size + OVERHEAD
+      if (size > LONGEST || all > LONGEST_START) return `hooks.${kind}[${index}]: args and env of ${size} bytes`
+    }
+  return undefined
+}
+
+/**
+ * Calls the hooks that come before the change of root, with the container's mounts in place. And prepares the init for startContainer
+ * hooks: the state and the host's /dev/null are out of its reach later. Throws when a hook fails.
+ */
+export function callCreateHooks(runtime: Runtime, { hooks = {} }: Config, saved: Saved): void {
+  callHooks(runtime, 'prestart', hooks.prestart, saved, 'creating')
+  callHooks(runtime, 'createRuntime', hooks.createRuntime, saved, 'creating')
+  callHooks(runtime, 'createContainer', hooks.createContainer, saved, 'creating')
+  if (hooks.startContainer?.length) supply(runtime, runtime.init, saved, 'created')
+}
+
+/** Throws when a hook fails. */
+export const callPoststart = (runtime: Runtime, saved: Saved): void =>
+  callHooks(runtime, 'poststart', saved.hooks?.poststart, saved, 'running')
+
+/** Calls the hooks for the end of a container, of which nothing is left. What fails is a warning. */
+export function callPoststop(runtime: Runtime, saved: Saved): void {
+  const hooks = saved.hooks?.poststop ?? []
+  if (hooks.length === 0) return
+  try {
+    for (const mistake of perform(runtime, 'poststop', hooks, saved, 'stopped', true)) runtime.warn(mistake)
+  } catch (error) {
+    if (!(error instanceof RuntError)) throw error
+    runtime.warn(`hooks.poststop: ${error.message}`)
+  }
+}
+
+function callHooks(runtime: Runtime, kind: HookKind, hooks: Hook[] = [], saved: Saved, status: Status): void {
+  if (hooks.length === 0) return
+  const [mistake] = perform(runtime, kind, hooks, saved, status, false)
+  if (mistake !== undefined) throw new RuntError(mistake)
+}
+
+/** Calls one hook after the other, all of them or up to the first that fails. Gives what failed. */
+function perform(
+  runtime: Runtime,
+  kind: HookKind,
+  hooks: readonly Hook[],
+  saved: Saved,
+  status: Status,
+  all: boolean,
+): string[] {
+  const { machine } = runtime.platform
+  const session = kind === 'createContainer' ? runtime.init : runtime.host
+  supply(runtime, session, saved, status)
+  const mistakes: string[] = []
+  for (const [index, hook] of hooks.entries()) {
+    runtime.debug(`container ${saved.id}: ${nameOf(kind, index, hook)}`)
+    const b = new Batch(machine)
+    const outcome = planHook(b, kind, index, hook, saved.bundle)
+    let mistake: string | null
+    try {
+      mistake = judge(outcome, session.run(b))
+    } catch (error) {
+      if (!all || !(error instanceof CallError)) throw error
+      mistake = error.message
+      session.recover(new Batch(machine))
+    }
+    if (mistake === null) continue
+    mistakes.push(mistake)
+    if (!all) break
+  }
+  const b = new Batch(machine).about('hooks')
+  c.close(b, slot(HookSlot.STATE))
+  c.close(b, slot(HookSlot.STDOUT))
+  session.run(b)
+  return mistakes
+}
+
+const nameOf = (kind: HookKind, index: number, { path }: Hook): string => `hooks.${kind}[${index}] (${path})`
+
+/** Makes what all hooks of a kind share: the file with the state, and where their stdout goes. */
+function supply({ platform }: Runtime, session: Session, saved: Saved, status: Status): void {
+  const state: State = {
+    ociVersion: saved.ociVersion,
+    id: saved.id,
+    status,
+    ...(status === 'stopped' ? {} : { pid: saved.pid }),
+    bundle: saved.bundle,
+    annotations: saved.annotations,
+  }
+  const bytes = encodeUtf8(`${JSON.stringify(state)}\n`)
+  const about = 'hooks: state'
+  const train = new Train(session, platform.machine)
+  const file = slot(HookSlot.STATE)
+  c.memfdCreate(train.next(about), 'runt:state', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING).keep(HookSlot.STATE)
+  for (let from = 0; from < bytes.length; from += PIECE) {
+    const b = train.next(about)
+    const piece = bytes.subarray(from, from + PIECE)
+    const whole = b.label()
+    b.branch(c.write(b, file, piece), 'EQUAL', piece.length, whole)
+    b.fail('ENOMEM')
+    b.place(whole)
+  }
+  const b = train.next(about)
+  c.fcntl(b, file, k.F_ADD_SEALS, k.F_SEAL_SEAL | k.F_SEAL_SHRINK | k.F_SEAL_GROW | k.F_SEAL_WRITE)
+  b.about('hooks: /dev/null')
+  c.openat(b, k.AT_FDCWD, '/dev/null', k.O_WRONLY).keep(HookSlot.STDOUT)
+  session.wait(train.depart())
+}
+
+/**
+ * Plans the startContainer hooks, in the init's last batch. The batch stops at the first that fails: `explainHook` makes a sentence
+ * of that.
+ */
+export function planStartHooks(b: Batch, hooks: readonly Hook[] | null | undefined): StartHook[] {
+  return (hooks ?? []).map((hook, index) => {
+    const outcome = planHook(b, 'startContainer', index, hook, null)
+    const failed = b.label()
+    const next = b.label()
+    b.branch(load(outcome.info, 32, 8), 'NOT_EQUAL', k.CLD_EXITED, failed)
+    b.branch(load(outcome.info, 32, 24), 'EQUAL', 0, next)
+    b.place(failed)
+    const failure = b.fail('ECANCELED')
+    b.place(next)
+    return { ...outcome, failure }
+  })
+}
+
+/** The failure of a startContainer hook in words. Other errors are given back as they are. */
+export function explainHook(error: unknown, hooks: readonly StartHook[]): unknown {
+  if (!(error instanceof CallError) || !error.answer) return error
+  const hook = hooks.find(({ failure }) => error.isOf(failure))
+  const mistake = hook && judge(hook, error.answer)
+  return mistake ? new RuntError(mistake) : error
+}
+
+/**
+ * Plans to fork a hook, to wait for it, and to collect what there is to say about it. A hook that fails is no failure of the batch.
+ * `folder`: where it is to run; null for where the executor is.
+ */
+function planHook(b: Batch, kind: HookKind, index: number, hook: Hook, folder: string | null): Outcome {
+  const about = nameOf(kind, index, hook)
+  const timeout = hook.timeout ?? undefined
+  b.about(about)
+  const child = b.label()
+  const parent = b.label()
+  const ended = b.label()
+  const state = slot(HookSlot.STATE)
+  const stderr = c.memfdCreate(b, 'runt:stderr', k.MFD_CLOEXEC)
+  // Parts of a hook that open /dev/stderr again do not write over each other.
+  c.fcntl(b, stderr, k.F_SETFL, k.O_APPEND)
+  const verdictFile = c.memfdCreate(b, 'runt:verdict', k.MFD_CLOEXEC).keep(HookSlot.VERDICT)
+  b.call('lseek', state, 0, k.SEEK_SET)
+  // struct pollfd. The kernel stores the pidfd in it (CLONE_PIDFD, Linux 5.2); POLLIN is 1.
+  const poll = b.data(new Struct(8).u16(4, 1).bytes)
+  b.fork('clone', [k.CLONE_PIDFD | k.SIGCHLD, 0, poll, 0, 0], child)
+  b.jump(parent)
+
+  b.place(child)
+  planExecution(b, hook, [state, slot(HookSlot.STDOUT), stderr], kind === 'createContainer' ? UMASK : null, folder)
+
+  b.place(parent)
+  const pidfd = load(poll, 32)
+  const wait = b.label()
+  // ppoll(2) itself, other than its wrapper in libc, leaves the time that is left in the structure.
+  const limit = timeout === undefined ? 0 : b.data(new Struct(16).u64(0, timeout).bytes, () => `{${timeout} s}`)
+  b.patience += timeout === undefined ? Infinity : timeout * 1000
+  b.place(wait)
+  const ready = b.call('ppoll', poll, 1, limit, 0, 8).on(['EINTR'], wait)
+  b.branch(ready, 'NOT_EQUAL', 0, ended)
+  const timedOut = c.pidfdSendSignal(b, pidfd, k.SIGKILL).on(ANY, ended)
+  b.place(ended)
+  const info = b.out(128)
+  c.waitid(b, k.P_PIDFD, pidfd, info, k.WEXITED).on(['EINTR'], ended)
+  const verdict = b.out(16)
+  const judged = b.call('pread64', verdictFile, verdict, verdict.length, 0)
+  const short = b.label()
+  const read = b.label()
+  const text = b.out(SHOWN)
+  const tail = b.call('lseek', stderr, -SHOWN, k.SEEK_END).on(['EINVAL'], short)
+  b.jump(read)
+  b.place(short)
+  b.call('lseek', stderr, 0, k.SEEK_SET)
+  b.place(read)
+  const shown = c.read(b, stderr, text)
+  c.close(b, pidfd)
+  c.close(b, stderr)
+  c.close(b, verdictFile)
+  return { about, timeout, timedOut, info, verdict, judged, stderr: text, tail, shown }
+}
+
+/**
+ * The child: it becomes the hook. Where that fails it leaves a word in the verdict and ends; it must not answer, the session is its
+ * parent's.
+ */
+function planExecution(
+  b: Batch,
+  hook: Hook,
+  streams: readonly c.Fd[],
+  umask: number | null,
+  folder: string | null,
+): void {
+  const failed = b.label()
+  const must = (step: Step): Step => step.on(ANY, failed).keep(HookSlot.RESULT)
+  // Out of the way of the standard streams, which the caller of runt may have left closed.
+  must(c.fcntl(b, slot(HookSlot.VERDICT), k.F_DUPFD_CLOEXEC, 3))
+  b.set(HookSlot.VERDICT, slot(HookSlot.RESULT))
+  const moved = streams.map((fd) => must(c.fcntl(b, fd, k.F_DUPFD_CLOEXEC, 3)))
+  moved.forEach((fd, stream) => {
+    must(b.call('dup3', fd, stream, 0))
+  })
+  must(b.call('close_range', 3, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC))
+  must(c.sigprocmask(b, k.SIG_SETMASK, 0n))
+  if (umask !== null) c.umask(b, umask)
+  if (folder !== null) {
+    // The bundle may be gone by the time of poststop hooks.
+    const gone = b.label()
+    c.chdir(b, folder).on(ANY, gone)
+    b.place(gone)
+  }
+  const report = b.data(new Uint8Array(16))
+  b.store(64, at(report, 8), 1)
+  const args = hook.args?.length ? hook.args : [hook.path]
+  must(b.call('execve', hook.path, b.strings(args), b.strings(hook.env ?? [])))
+  b.place(failed)
+  const end = b.label()
+  b.store(64, report, slot(HookSlot.RESULT))
+  b.call('pwrite64', slot(HookSlot.VERDICT), report, report.length, 0).on(ANY, end)
+  b.place(end)
+  c.exitGroup(b, NOT_EXECUTED)
+}
+
+/** What went wrong with a hook, in one line; null if nothing did. */
+function judge(outcome: Outcome, answer: Answer): string | null {
+  const { about, timeout, info, verdict, stderr } = outcome
+  const status = answer.word(info, 24)
+  const exited = answer.word(info, 8) === k.CLD_EXITED
+  if (exited && status === 0) return null
+  if ((answer.value(outcome.judged) ?? 0) === verdict.length) {
+    const doing = answer.long(verdict, 8) === 0n ? 'it cannot be prepared' : 'execve'
+    return `${about}: ${doing}: ${describeErrno(-answer.word(verdict))}`
+  }
+  const ending =
+    answer.value(outcome.timedOut) !== undefined
+      ? `it took longer than its timeout of ${timeout} s, and was killed`
+      : exited
+        ? `exit status ${status}`
+        : `ended by signal ${k.signalName(status)}`
+  const text = oneLine(answer.bytes(stderr, answer.value(outcome.shown) ?? 0), (answer.value(outcome.tail) ?? 0) > 0)
+  return `${about}: ${ending}${text && `; its stderr: ${text}`}`
+}
+
+/** Text of a hook's for a message of one line; `cut`: the beginning is missing. */
+function oneLine(bytes: Uint8Array, cut: boolean): string {
+  let from = 0
+  // Not in the middle of a character.
+  if (cut) while (from < 4 && (bytes[from]! & 0xc0) === 0x80) from++
+  const text = decodeUtf8(bytes.subarray(from))
+    .replace(/[\s\x00-\x1f\x7f]+/g, ' ')
+    .trim()
+  return cut ? `… ${text}` : text
+}
