@@ -1,11 +1,26 @@
 /** runtime-spec, config.md: "POSIX-platform Hooks". */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Bundle, bundle, container, fails, heading, leavesNothing, ok, type State } from '../harness.ts'
-import { waitFor } from '../host.ts'
+import {
+  type Bundle,
+  bundle,
+  container,
+  ended,
+  execute,
+  fails,
+  heading,
+  leavesNothing,
+  ok,
+  oneLine,
+  remember,
+  type State,
+  start,
+  words,
+} from '../harness.ts'
+import { isAlive, waitFor } from '../host.ts'
 
-const { test, run } = heading('config/hooks')
+const { test, only, run } = heading('config/hooks')
 
 const OUTSIDE = ['prestart', 'createRuntime', 'createContainer', 'poststart', 'poststop'] as const
 
@@ -85,6 +100,162 @@ test('a hook has the environment of the configuration and no other', () => {
   assert.not.match(env, /RUNT_SPEC/)
 })
 
+/** A bundle with a folder that hooks write to; `script` gets the folder's path. */
+function withScript(kind: string, script: (extra: string) => string, more: object = {}): Bundle {
+  const made = bundle((config) => {
+    config.process.args = ['true']
+  })
+  const extra = join(made.directory, 'extra')
+  mkdirSync(extra)
+  made.config.hooks = { [kind]: [{ path: '/bin/sh', args: ['sh', '-c', script(extra)], ...more }] }
+  made.write()
+  return made
+}
+
+const extraOf = (made: Bundle, name: string): string => readFileSync(join(made.directory, 'extra', name), 'utf8')
+
+for (const [what, env, expected] of [
+  ['an environment', ['A=1', 'B=two words'], 'A=1\0B=two words\0'],
+  ['an empty environment', [], ''],
+] as const) {
+  test(`a hook with ${what} gets exactly that`, () => {
+    const made = withScript('createRuntime', (extra) => `/bin/cat /proc/$$/environ > ${extra}/env`, { env: [...env] })
+    ok(container(made).run())
+    assert.is(extraOf(made, 'env'), expected)
+  })
+}
+
+test('a hook without args is called with its path, without env with nothing', () => {
+  const made = bundle((config) => {
+    config.process.args = ['true']
+  })
+  mkdirSync(join(made.directory, 'extra'))
+  const path = join(made.directory, 'extra/script')
+  writeFileSync(path, `#!/bin/sh\necho $0 $# > ${path}.args\n/bin/cat /proc/$$/environ > ${path}.env\n`)
+  chmodSync(path, 0o755)
+  made.config.hooks = { createRuntime: [{ path }] }
+  made.write()
+  ok(container(made).run())
+  assert.is(extraOf(made, 'script.args'), `${path} 0\n`)
+  assert.is(extraOf(made, 'script.env'), '')
+})
+
+const NAMESPACES = ['mnt', 'uts', 'ipc', 'net', 'pid']
+
+test('prestart and createRuntime hooks run in the namespaces of the caller, with the mounts of the container made', () => {
+  for (const kind of ['prestart', 'createRuntime']) {
+    const made = withScript(
+      kind,
+      (extra) =>
+        `for n in ${NAMESPACES.join(' ')}; do /bin/readlink /proc/self/ns/$n /proc/$PPID/ns/$n; done > ${extra}/namespaces
+         pid=$(/bin/sed 's/.*"pid": *\\([0-9]*\\).*/\\1/')
+         /bin/cat /proc/$pid/mountinfo > ${extra}/mounts; /bin/readlink /proc/$pid/ns/mnt > ${extra}/theirs`,
+    )
+    const c = container(made)
+    ok(c.create())
+    const lines = extraOf(made, 'namespaces').trim().split('\n')
+    assert.is(lines.length, 2 * NAMESPACES.length)
+    for (let i = 0; i < lines.length; i += 2) assert.is(lines[i], lines[i + 1])
+    assert.is.not(extraOf(made, 'theirs').trim(), lines[0])
+    // Before pivot_root the mounts lie below the path that they have on the host.
+    assert.match(extraOf(made, 'mounts'), `${made.rootfs}/proc `)
+    ok(c.delete('--force'))
+  }
+})
+
+test('createContainer hooks run in the namespaces of the container, before pivot_root, and their path is one of the host', () => {
+  const made = withScript(
+    'createContainer',
+    (extra) =>
+      `for n in ${NAMESPACES.join(' ')}; do /bin/readlink /proc/self/ns/$n; done > ${extra}/namespaces
+       /bin/hostname > ${extra}/hostname; /bin/cat /proc/self/mountinfo > ${extra}/mounts`,
+  )
+  const c = container(made)
+  ok(c.create())
+  const { pid } = c.state()
+  const theirs = execute(['readlink', ...NAMESPACES.map((name) => `/proc/${pid}/ns/${name}`)])
+  assert.is(extraOf(made, 'namespaces'), theirs.stdout)
+  assert.is(extraOf(made, 'hostname'), 'runc\n')
+  assert.match(extraOf(made, 'mounts'), `${made.rootfs}/proc `)
+})
+
+test('startContainer hooks get the state on stdin, and the status is created', () => {
+  const made = bundle((config) => {
+    config.root.readonly = false
+    config.annotations = { key: 'value' }
+    config.process.args = ['cat', '/one', '/two']
+    config.hooks = {
+      startContainer: ['/one', '/two'].map((file) => ({ path: '/bin/sh', args: ['sh', '-c', `/bin/cat > ${file}`] })),
+    }
+  })
+  const c = container(made)
+  const states = ok(c.run())
+    .stdout.replaceAll('}{', '}\n{')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as State)
+  assert.is(states.length, 2)
+  for (const state of states) {
+    assert.is(state.id, c.id)
+    assert.is(state.status, 'created')
+    assert.is(state.bundle, made.directory)
+    assert.equal(state.annotations, { key: 'value' })
+    assert.ok(state.pid! > 0)
+  }
+})
+
+test('startContainer hooks have the user and the capabilities of the program', () => {
+  const made = bundle((config) => {
+    config.mounts.push({ destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['mode=1777'] })
+    config.process.user = { uid: 1000, gid: 1000 }
+    config.process.args = ['cat', '/tmp/proof']
+    config.process.capabilities = {}
+    config.hooks = {
+      startContainer: [
+        {
+          path: '/bin/sh',
+          args: ['sh', '-c', '/bin/id -u > /tmp/proof; /bin/grep CapEff /proc/self/status >> /tmp/proof'],
+        },
+      ],
+    }
+  })
+  assert.is(ok(container(made).run()).stdout, '1000\nCapEff:\t0000000000000000\n')
+})
+
+test('a hook gets no descriptor of the caller but the standard streams', () => {
+  const made = withScript('createRuntime', (extra) => `/bin/ls /proc/$$/fd > ${extra}/fds`)
+  const fd = openSync('/dev/null', 'r')
+  ok(container(made).run(['--preserve-fds', '1'], { descriptors: [fd] }))
+  closeSync(fd)
+  assert.equal(
+    extraOf(made, 'fds')
+      .trim()
+      .split('\n')
+      .filter((name) => Number(name) < 10),
+    ['0', '1', '2'],
+  )
+})
+
+test('a hook gets its state where the caller has closed the standard streams', () => {
+  const made = withScript('createRuntime', (extra) => `/bin/cat > ${extra}/state`)
+  const id = remember(made.name)
+  ok(execute(['sh', '-c', 'exec "$0" "$@" <&- >&-', ...words(['create', '--bundle', made.directory, id])]))
+  assert.is(JSON.parse(extraOf(made, 'state')).id, id)
+})
+
+test('a daemon that a hook leaves behind keeps nobody waiting', () => {
+  const made = withScript(
+    'createRuntime',
+    (extra) => `/bin/sleep 8 </dev/null >/dev/null 2>&1 & echo $! > ${extra}/pid`,
+  )
+  const begin = Date.now()
+  ok(container(made).run())
+  const pid = Number(extraOf(made, 'pid'))
+  assert.ok(isAlive(pid))
+  process.kill(pid, 'SIGKILL')
+  assert.ok(Date.now() - begin < 5000)
+})
+
 test('createContainer and startContainer hooks run in the namespaces of the container', () => {
   const made = bundle((config) => {
     config.root.readonly = false
@@ -117,6 +288,94 @@ for (const name of ['prestart', 'createRuntime', 'createContainer']) {
     leavesNothing()
   })
 }
+
+for (const name of ['createRuntime', 'createContainer']) {
+  test(`after a ${name} hook that fails poststop hooks are called, and the others are not`, () => {
+    const made = withHooks(['true'])
+    made.config.hooks![name] = [{ path: '/bin/sh', args: ['sh', '-c', 'cat > /dev/null; exit 1'] }]
+    made.write()
+    fails(container(made).create())
+    assert.equal(order(made), ['prestart', ...(name === 'createContainer' ? ['createRuntime'] : []), 'poststop'])
+    leavesNothing()
+  })
+}
+
+for (const [ending, words] of [
+  ['exit 3', 'exit status 3'],
+  ['kill -9 $$', 'ended by signal 9 (SIGKILL)'],
+] as const) {
+  only('runt', `the error of a hook that fails tells which, how, and what it wrote: ${ending}`, () => {
+    for (const kind of ['prestart', 'createRuntime', 'createContainer', 'startContainer']) {
+      const c = container((config) => {
+        config.hooks = {
+          [kind]: [
+            { path: '/bin/true' },
+            { path: '/bin/sh', args: ['sh', '-c', `echo first >&2; echo '  second' >&2; ${ending}`] },
+          ],
+        }
+      })
+      if (kind === 'startContainer') ok(c.create())
+      const result = fails(kind === 'startContainer' ? c.start() : c.create())
+      oneLine(result)
+      assert.match(result.stderr, `hooks.${kind}[1] (/bin/sh): ${words}; its stderr: first second`)
+      if (kind === 'startContainer') {
+        c.until('stopped')
+        ok(c.delete())
+      }
+      leavesNothing()
+    }
+  })
+}
+
+only('runt', 'of a hook that writes much to stderr the error shows the end', () => {
+  const c = container((config) => {
+    const script = 'i=0; while [ $i -lt 20000 ]; do echo $i ünïcödé >&2; i=$((i+1)); done; exit 1'
+    config.hooks = { createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', script] }] }
+  })
+  const result = fails(c.create(), /: exit status 1; its stderr: … .*19998 ünïcödé 19999 ünïcödé/)
+  oneLine(result)
+  assert.ok(result.stderr.length < 2000)
+})
+
+only('runt', 'a poststart hook that fails is named, and stops the container (runtime-spec 1.3)', () => {
+  const c = container((config) => {
+    config.hooks = { poststart: [{ path: '/bin/false' }] }
+  })
+  ok(c.create())
+  fails(c.start(), /hooks\.poststart\[0\] \(\/bin\/false\): exit status 1/)
+  assert.is(c.status(), 'stopped')
+  ok(c.delete())
+  leavesNothing()
+})
+
+only('runt', 'a poststop hook that fails is a warning, and those after it are called', () => {
+  const made = bundle()
+  made.config.hooks = { poststop: [{ path: '/bin/false' }, { path: '/no/such/hook' }, hook(made, 'last')] }
+  made.write()
+  const c = container(made)
+  ok(c.create())
+  const { stderr } = ok(c.delete('--force'))
+  assert.match(stderr, /warning.*hooks\.poststop\[0\] \(\/bin\/false\): exit status 1/)
+  assert.match(stderr, /warning.*hooks\.poststop\[1\] \(\/no\/such\/hook\): execve: ENOENT/)
+  assert.equal(order(made), ['last'])
+})
+
+test('a startContainer hook that fails makes start fail, and leaves a stopped container for delete', () => {
+  const made = bundle((config) => {
+    config.process.args = ['echo', 'ran']
+    config.hooks = { startContainer: [{ path: '/bin/sh', args: ['sh', '-c', 'cat > /dev/null; exit 1'] }] }
+  })
+  made.config.hooks!.poststop = [hook(made, 'poststop')]
+  made.write()
+  const c = container(made)
+  ok(c.create())
+  fails(c.start(), /hook/)
+  c.until('stopped')
+  assert.is(c.output(), '')
+  ok(c.delete())
+  assert.equal(order(made), ['poststop'])
+  leavesNothing()
+})
 
 test('a startContainer hook that fails keeps the program from running', () => {
   const c = container((config) => {
@@ -158,6 +417,45 @@ test('a hook that takes longer than its timeout is ended and makes create fail',
   const begin = Date.now()
   fails(c.create())
   assert.ok(Date.now() - begin < 5000)
+  leavesNothing()
+})
+
+for (const kind of ['createContainer', 'startContainer', 'poststart', 'poststop']) {
+  test(`a ${kind} hook that takes longer than its timeout is ended`, () => {
+    const c = container((config) => {
+      config.process.args = ['sleep', '0.1']
+      config.hooks = { [kind]: [{ path: '/bin/sleep', args: ['sleep', '20'], timeout: 1 }] }
+    })
+    const begin = Date.now()
+    const result = c.run()
+    if (kind !== 'poststop' && kind !== 'poststart') fails(result)
+    const spent = Date.now() - begin
+    assert.ok(spent > 900 && spent < 5000, `${spent} ms`)
+    leavesNothing()
+  })
+}
+
+only('runt', 'a timeout is told as such', () => {
+  const c = container((config) => {
+    config.hooks = { createRuntime: [{ path: '/bin/sleep', args: ['sleep', '20'], timeout: 1 }] }
+  })
+  fails(c.create(), /hooks\.createRuntime\[0\] \(\/bin\/sleep\): it took longer than its timeout of 1 s/)
+})
+
+test('run with a poststop hook passes signals on, and calls the hook at the end', async () => {
+  const made = withHooks(['sh', '-c', 'trap "exit 7" TERM; touch /tmp/ready; while :; do sleep 0.05; done'])
+  made.config.mounts.push({
+    destination: '/tmp',
+    type: 'bind',
+    source: join(made.directory, 'extra'),
+    options: ['bind'],
+  })
+  made.write()
+  const child = start(['run', '--bundle', made.directory, remember(made.name)])
+  assert.ok(waitFor(() => existsSync(join(made.directory, 'extra/ready'))))
+  child.kill('SIGTERM')
+  assert.is(await ended(child), 7)
+  assert.equal(order(made), [...OUTSIDE])
   leavesNothing()
 })
 
