@@ -61,6 +61,9 @@ export const differences: Record<string, Record<string, Record<string, string>>>
   },
   runc: {
     'config/hooks': {
+      'a hook without args is called with its path, without env with nothing': 'without env it gets that of runc',
+      'a startContainer hook that fails makes start fail, and leaves a stopped container for delete':
+        'start does not wait for these hooks',
       'the hooks are called in the order of the lifecycle': 'poststart hooks are called by create already',
       'poststart hooks get the state on stdin, and the status is running':
         'poststart hooks are called by create already, with the status created',
@@ -295,6 +298,16 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'does not set LISTEN_FDS and LISTEN_PID for the program',
     },
     'config/hooks': {
+      'a hook without args is called with its path, without env with nothing': 'without env it gets that of crun',
+      'startContainer hooks get the state on stdin, and the status is created': 'the status is starting',
+      'a hook gets its state where the caller has closed the standard streams': 'fails where one of them is closed',
+      'a daemon that a hook leaves behind keeps nobody waiting': 'waits for its end',
+      'after a createRuntime hook that fails poststop hooks are called, and the others are not':
+        'calls no poststop hooks where create fails',
+      'after a createContainer hook that fails poststop hooks are called, and the others are not':
+        'calls no poststop hooks where create fails',
+      'a startContainer hook that fails makes start fail, and leaves a stopped container for delete':
+        'start does not wait for these hooks',
       'a prestart hook that fails makes create fail and leaves nothing':
         'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
       'a createRuntime hook that fails makes create fail and leaves nothing':

@@ -37,6 +37,8 @@ export interface Platform {
   exit(status: number): never
   /** From now on signals are for the host executor, to which `handOver` passes them on; absent where they reach it anyway. */
   expectSignals?(): void
+  /** Resolves when there is something to receive from the host; until then signals are passed on. Absent like `expectSignals`. */
+  hostAnswers?(): Promise<void>
   /**
    * Leaves the rest to the host executor, to which a silent batch has been sent that ends in exit_group:
    * on QuickJS the brain ends now and frees its memory; on Node it waits for the executor and passes on

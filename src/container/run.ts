@@ -34,7 +34,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const ownPids = createsNamespace(launched.config, 'pid')
   // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
   const alone = ownPids && (options.keep || !launched.saved.hooks?.poststop.length)
-  if (!options.detach && alone) platform.expectSignals?.()
+  if (!options.detach) platform.expectSignals?.()
   const program = new Batch(platform.machine)
   const hooks = planStartHooks(program, launched.config.hooks?.startContainer)
   planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
@@ -76,9 +76,13 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   b.patience = Infinity
   planWait(b, launched)
   const status = b.add(slot(HostSlot.STATUS), 0)
-  const answer = host.run(b)
-  if (!options.keep) remove(runtime, options.id, true)
-  return answer.value(status)!
+  const finish = (): number => {
+    const answer = host.wait(b)
+    if (!options.keep) remove(runtime, options.id, true)
+    return answer.value(status)!
+  }
+  host.send(b)
+  return platform.hostAnswers ? platform.hostAnswers().then(finish) : finish()
 }
 
 /** The brain ends while the container runs; on Node there is none to wait for. */

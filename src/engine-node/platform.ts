@@ -34,6 +34,8 @@ import { callError, type Libc, loadLibc } from './libc.ts'
 
 const POLLIN = 1
 const POLLOUT = 4
+/** Milliseconds between looks at a session while the event loop turns. */
+const LOOK_EVERY = 10
 /** poll(2) takes an int. */
 const LONGEST_POLL = 0x7fff_ffff
 
@@ -267,6 +269,14 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2)): N
     expectSignals() {
       for (const signal of FORWARDED) process.on(signal, () => child.kill(signal))
     },
+    hostAnswers: () =>
+      new Promise((resolve) => {
+        const timer = setInterval(() => {
+          if (!poll(libc, pairs[0][0], POLLIN, 0)) return
+          clearInterval(timer)
+          resolve()
+        }, LOOK_EVERY)
+      }),
     /** Ends as the executor ends. */
     handOver() {
       child.ref()

@@ -6,6 +6,7 @@ import {
   AT_FDCWD,
   F_DUPFD_CLOEXEC,
   PR_SET_PDEATHSIG,
+  SIG_BLOCK,
   SOCK_CLOEXEC,
   SOCK_SEQPACKET,
 } from '../linux/constants.ts'
@@ -17,6 +18,8 @@ const CLONE_VFORK = 0x4000
 const STDERR = 2
 const SIGCHLD = 17
 const SIGKILL = 9
+/** SIGHUP, SIGINT, SIGQUIT, SIGTSTP: bit n-1 is signal n. */
+const TERMINAL_SIGNALS = 0b111n | (1n << 19n)
 const ENOENT = -2
 
 /** The brain finds its sessions here; src/engine-quickjs/platform.ts. */
@@ -89,6 +92,8 @@ export function bootMessage(machine: Machine): Uint8Array {
   b.call('close_range', 6, 0xffff_ffff, 0).on(ANY, closed)
   b.place(closed)
   must(calls.prctl(b, PR_SET_PDEATHSIG, SIGKILL), 'prctl(PR_SET_PDEATHSIG) failed')
+  // Ctrl-C on a terminal is for the launcher, which may pass it on to a container and need the brain afterwards.
+  must(calls.sigprocmask(b, SIG_BLOCK, TERMINAL_SIGNALS), 'rt_sigprocmask failed')
   const failed = b.label()
   const execution = b.call('execve', path, slot(Slot.ARGV), slot(Slot.ENVP)).on(ANY, failed)
 
