@@ -11,6 +11,7 @@ import { remove } from './delete.ts'
 import { createsNamespace } from './namespaces.ts'
 import { planProgram } from './process.ts'
 import { explainExecution } from './program.ts'
+import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { RunOptions, Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 import { folderOf, planRemoveFolder, START_SOCKET } from './state.ts'
@@ -29,12 +30,14 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     b.call('signalfd4', -1, b.data(new Struct(8).u64(0, ALL_SIGNALS).bytes), 8, k.O_CLOEXEC).keep(HostSlot.SIGNALS)
     host.send(b, Flag.SILENT)
   }
-  const launched = launch(runtime, options)
+  const launched = launch(runtime, options, !options.detach)
   const ownPids = createsNamespace(launched.config, 'pid')
   if (!options.detach && ownPids) platform.expectSignals?.()
   const program = new Batch(platform.machine)
   planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
+  let settings: Settings = null
   orUndo(runtime, options.id, launched.progress, () => {
+    if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
     try {
       init.send(program, Flag.SILENT)
       init.waitForEnd()
@@ -54,7 +57,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   if (ownPids) {
     // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
     planReapBrain(b)
-    planWait(b, launched)
+    planAttendance(b, launched, settings)
     if (!options.keep) {
       if (launched.saved.cgroup) cgroups.planRemove(b, launched.saved.cgroup)
       planRemoveFolder(b, folderOf(runtime, options.id))
@@ -65,11 +68,17 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     return platform.handOver()
   }
   b.patience = Infinity
-  planWait(b, launched)
+  planAttendance(b, launched, settings)
   const status = b.add(slot(HostSlot.STATUS), 0)
   const answer = host.run(b)
   if (!options.keep) remove(runtime, options.id, true)
   return answer.value(status)!
+}
+
+/** Looks after the container until its init ends, and leaves the exit status in slot STATUS. */
+function planAttendance(b: Batch, launched: Launched, settings: Settings): void {
+  if (launched.config.process.terminal) planRelay(b, launched.saved.pid, settings)
+  else planWait(b, launched)
 }
 
 /** The brain ends while the container runs; on Node there is none to wait for. */
