@@ -30,9 +30,6 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'pause --help exits with 0 and does nothing': 'not yet: pause',
       'resume --help exits with 0 and does nothing': 'not yet: resume',
       'ps --help exits with 0 and does nothing': 'not yet: ps',
-      'create with --console-socket connects to it and sends a message, with the terminal attached':
-        'not yet: terminals',
-      'run in the foreground with a terminal gives the program a terminal of its own': 'not yet: terminals',
     },
     'cli/list': {
       'features prints one JSON object with versions, hooks, namespaces and capabilities': 'not yet: features',
@@ -83,6 +80,11 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'config/root': {
       'root.path may be a symbolic link': 'refuses it: "not an absolute path, or a symlink"',
+    },
+    'config/terminal': {
+      'the console socket may have a path longer than an address': 'takes paths of 107 bytes only',
+      'run in the foreground needs no terminal of its own': 'wants to open /dev/tty',
+      'input through a pipe reaches the program': 'wants to open /dev/tty',
     },
     'config/user': {
       'a group id above 2^31 is set': 'refuses ids above 2147483647',

@@ -15,7 +15,7 @@ import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { compile, type Filter } from '../seccomp/compile.ts'
-import { ANY, Batch, type Step, slot } from '../session/batch.ts'
+import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
@@ -35,6 +35,7 @@ import type { CreateOptions, Runtime } from './runtime.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { danglingTarget, makeTarget } from './targets.ts'
+import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
 import { checkSupport } from './unsupported.ts'
 
@@ -63,10 +64,13 @@ export interface Progress {
   pidFile: string | null
 }
 
-/** Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. */
-export function launch(runtime: Runtime, options: CreateOptions): Launched {
+/**
+ * Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. `foreground`: the
+ * caller stays, and finds the master of the container's terminal, if it has one, in the host's slot TERMINAL.
+ */
+export function launch(runtime: Runtime, options: CreateOptions, foreground: boolean): Launched {
   const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, saved: null, pidFile: null }
-  return orUndo(runtime, options.id, progress, () => tell(runtime, options, progress))
+  return orUndo(runtime, options.id, progress, () => tell(runtime, options, foreground, progress))
 }
 
 /** Does a part of the story; if it fails, nothing of the container is left. */
@@ -80,13 +84,15 @@ export function orUndo<T>(runtime: Runtime, id: string, progress: Progress, part
   }
 }
 
-function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Launched {
+function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, progress: Progress): Launched {
   const { host, stage, init } = runtime
   const { machine } = runtime.platform
   const folder = folderOf(runtime, options.id)
 
   // 1. What the caller gave us: the config, and the host's cgroups.
   const facts = new Batch(machine)
+  const { consoleSocket } = options
+  if (consoleSocket !== null && !foreground) terminals.planConsoleSocket(facts, consoleSocket)
   const cwd = facts.out(4096)
   facts.about('working folder')
   facts.call('getcwd', cwd, cwd.length)
@@ -111,7 +117,9 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   host.send(spawn)
   stage.inherit(spawn, host.sequence)
 
-  const parsed = attempt(() => interpret(runtime, configText.text, bundle, options, [mountinfoText, ownCgroupText]))
+  const parsed = attempt(() =>
+    interpret(runtime, configText.text, bundle, options, foreground, [mountinfoText, ownCgroupText]),
+  )
   let started: Answer
   try {
     started = host.wait(spawn)
@@ -164,6 +172,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   const state = new Train(host, machine)
   planSaving(state, runtime, saved)
   planWriting(state, 'state (config.json)', `${folder}/config.json`, configText.text, 0o600)
+  if (config.process.terminal) terminals.planMeeting(state.next('process.terminal'), folder, START_SOCKET)
   const resources = config.linux?.resources
   const made = cgroup && cgroups.make(state.next('cgroup'), cgroup, resources)
   const control = state.depart()
@@ -199,6 +208,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
     cgroupMounts,
     joins: joinedMounts ? null : cgroup,
     filter,
+    listener: listenerFd,
   }
   const looking = planInside(train, inside, early)
 
@@ -230,7 +240,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
   if ('errno' in statText)
     throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
   saved.startTime = readStat(statText.text).startTime
-  const { lookup, passwd, answer } = finishInside(runtime, train, inside, saved, looking)
+  const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking)
   const program = checkProgram(init, machine, config, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
@@ -238,6 +248,11 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
 
   // 9. All is well: what the caller asks for later stands in the state.
   const finish = new Train(host, machine)
+  if (terminal) {
+    const b = finish.next('process.terminal')
+    terminals.planTaking(b)
+    if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
+  }
   planSaving(finish, runtime, saved)
   if (options.pidFile !== null) {
     const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
@@ -258,7 +273,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
 
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
-  const launched = launch(runtime, options)
+  const launched = launch(runtime, options, false)
   const park = new Batch(runtime.platform.machine)
   planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.listener)
   orUndo(runtime, options.id, launched.progress, () => runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE))
@@ -276,6 +291,7 @@ interface Inside {
   /** The cgroup that the init joins by itself. */
   joins: cgroups.CgroupPaths | null
   filter: Filter | null
+  listener: number
 }
 
 /** What the init has been asked last. */
@@ -286,6 +302,8 @@ interface Looking {
   lookup: processes.Lookup
   /** /etc/passwd, where HOME is to be taken from it. */
   passwd: Reading | null
+  /** Number of the process's terminal, where it has one. */
+  terminal: OutPointer | null
 }
 
 /** All that is left for the init to do before it executes its program, from the mount with index `from` on. */
@@ -301,6 +319,11 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   }
   planMounts(Math.max(from, early), mounts.length)
   rootfs.planDevices(train, config)
+  if (config.process.terminal) {
+    const b = train.next('process.terminal')
+    terminals.planPty(b, slot(InitSlot.ROOT), config.process)
+    terminals.planConsole(b)
+  }
   rootfs.planMasks(train, config.linux?.maskedPaths ?? [])
   rootfs.planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
@@ -312,12 +335,14 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
 
   if (isLarge(config.process)) planBlock(train, config.process)
   const last = train.next('process')
+  const terminal = config.process.terminal ? terminals.planHandOver(last, inside.listener) : null
+  if (terminal) terminals.planControl(last)
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
   processes.planIdentity(last, config.process, inside.filter)
   processes.planPersonality(last, config.linux?.personality)
   const lookup = processes.planLookup(last, config.process)
   processes.planDescriptors(last, options.preserveFds + options.listenFds)
-  return { pause, batch: train.depart(), lookup, passwd }
+  return { pause, batch: train.depart(), lookup, passwd, terminal }
 }
 
 /**
@@ -398,11 +423,13 @@ function interpret(
   text: string,
   bundle: string,
   options: CreateOptions,
+  foreground: boolean,
   [mountinfo, ownCgroup]: [FileText, FileText],
 ): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string; filter: Filter | null } {
   const { config, warnings } = readConfig(text, `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
-  checkSupport(config, options, runtime.globals)
+  checkSupport(config, runtime.globals)
+  terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
   // The program is process 1 of its namespace; where it has none, the peers say so all the same.
   if (options.listenFds > 0)
     config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1']

@@ -12,6 +12,7 @@ import { callPoststart, explainHook, planStartHooks } from './hooks.ts'
 import { createsNamespace } from './namespaces.ts'
 import { planProgram } from './process.ts'
 import { explainExecution } from './program.ts'
+import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { RunOptions, Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 import { folderOf, planRemoveFolder, START_SOCKET } from './state.ts'
@@ -30,7 +31,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     b.call('signalfd4', -1, b.data(new Struct(8).u64(0, ALL_SIGNALS).bytes), 8, k.O_CLOEXEC).keep(HostSlot.SIGNALS)
     host.send(b, Flag.SILENT)
   }
-  const launched = launch(runtime, options)
+  const launched = launch(runtime, options, !options.detach)
   const ownPids = createsNamespace(launched.config, 'pid')
   // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
   const alone = ownPids && (options.keep || !launched.saved.hooks?.poststop.length)
@@ -38,7 +39,9 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const program = new Batch(platform.machine)
   const hooks = planStartHooks(program, launched.config.hooks?.startContainer)
   planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
+  let settings: Settings = null
   orUndo(runtime, options.id, launched.progress, () => {
+    if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
     try {
       init.send(program, Flag.SILENT)
       init.waitForEnd()
@@ -63,7 +66,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const b = new Batch(platform.machine)
   if (alone) {
     planReapBrain(b)
-    planWait(b, launched)
+    planAttendance(b, launched, settings)
     if (!options.keep) {
       if (launched.saved.cgroup) cgroups.planRemove(b, launched.saved.cgroup)
       planRemoveFolder(b, folderOf(runtime, options.id))
@@ -74,7 +77,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     return platform.handOver()
   }
   b.patience = Infinity
-  planWait(b, launched)
+  planAttendance(b, launched, settings)
   const status = b.add(slot(HostSlot.STATUS), 0)
   const finish = (): number => {
     const answer = host.wait(b)
@@ -83,6 +86,12 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   }
   host.send(b)
   return platform.hostAnswers ? platform.hostAnswers().then(finish) : finish()
+}
+
+/** Looks after the container until its init ends, and leaves the exit status in slot STATUS. */
+function planAttendance(b: Batch, launched: Launched, settings: Settings): void {
+  if (launched.config.process.terminal) planRelay(b, launched.saved.pid, settings)
+  else planWait(b, launched)
 }
 
 /** The brain ends while the container runs; on Node there is none to wait for. */

@@ -39,6 +39,19 @@ export const HostSlot = {
   FILE: first + 8,
   /** The file of --log. */
   LOG: first + 9,
+  /** Connection to the console socket. */
+  CONSOLE: first + 40,
+  /** Master of the container's terminal. */
+  TERMINAL: first + 41,
+  /** The relay of a terminal (relay.ts): where its output goes; whether the init, stdin, the terminal have ended; what is in flight. */
+  OUTPUT: first + 42,
+  ENDED: first + 43,
+  EOF: first + 44,
+  HUNG_UP: first + 45,
+  INPUT_AT: first + 46,
+  INPUT_LEFT: first + 47,
+  OUTPUT_AT: first + 48,
+  OUTPUT_LEFT: first + 49,
 } as const
 
 /** In the stage and, inherited, in the init. */
@@ -81,4 +94,7 @@ export const InitSlot = {
   NAMESPACES: first + 16,
   /** Arguments and environment of the user's program, while they are brought here. */
   MEMFD: first + 24,
+  /** The two ends of the process's terminal. */
+  MASTER: first + 40,
+  SLAVE: first + 41,
 } as const

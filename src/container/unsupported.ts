@@ -3,11 +3,10 @@ import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
 import { oversizedHook } from './hooks.ts'
 import { readMountOptions } from './mount-options.ts'
-import type { CreateOptions, Globals } from './runtime.ts'
+import type { Globals } from './runtime.ts'
 
 /** Field, and whether it asks for something. Empty values ask for nothing: engines write them for "unset". */
 const fields: readonly [string, (config: Config) => unknown][] = [
-  ['process.terminal', (config) => config.process.terminal],
   ['process.apparmorProfile', (config) => config.process.apparmorProfile],
   ['process.selinuxLabel', (config) => config.process.selinuxLabel],
   ['linux.mountLabel', ({ linux }) => linux?.mountLabel],
@@ -21,12 +20,10 @@ const fields: readonly [string, (config: Config) => unknown][] = [
  * Refuses what is not supported, before anything is made: a container that runs without a part of its rights or
  * restrictions is worse than none. Throws a RuntError that names the field.
  */
-export function checkSupport(config: Config, options: CreateOptions, globals: Globals): void {
+export function checkSupport(config: Config, globals: Globals): void {
   const asked = unsupported(config)
   if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
   if (globals.systemdCgroup) throw new RuntError('--systemd-cgroup: not supported yet')
-  if (options.consoleSocket !== null)
-    throw new RuntError('--console-socket: the container has no terminal (process.terminal is not true)')
   if (!config.linux?.namespaces?.some((namespace) => namespace.type === 'mount'))
     throw new RuntError(
       "linux.namespaces: no mount namespace; without one the mounts of the container would be the host's",

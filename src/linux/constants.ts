@@ -151,7 +151,9 @@ export const CLD_EXITED = 1
 
 // signal.h
 export const SIGKILL = 9
+export const SIGPIPE = 13
 export const SIGCHLD = 17
+export const SIGWINCH = 28
 export const SIG_BLOCK = 0
 export const SIG_UNBLOCK = 1
 export const SIG_SETMASK = 2
@@ -168,6 +170,43 @@ export const SO_RCVTIMEO = 20
 export const MSG_NOSIGNAL = 0x4000
 export const SIOCSIFFLAGS = 0x8914
 export const IFF_UP = 1
+
+export const SCM_RIGHTS = 1
+export const MSG_CMSG_CLOEXEC = 0x4000_0000
+
+// ioctls.h, termbits.h; the same on x86-64 and arm64
+export const TCGETS = 0x5401
+export const TCSETS = 0x5402
+export const TIOCSCTTY = 0x540e
+export const TIOCGPGRP = 0x540f
+export const TIOCGWINSZ = 0x5413
+export const TIOCSWINSZ = 0x5414
+export const TIOCGPTN = 0x8004_5430
+export const TIOCSPTLCK = 0x4004_5431
+export const TIOCGPTPEER = 0x5441
+export const IGNBRK = 1
+export const BRKINT = 2
+export const PARMRK = 8
+export const ISTRIP = 0x20
+export const INLCR = 0x40
+export const IGNCR = 0x80
+export const ICRNL = 0x100
+export const IXON = 0x400
+export const OPOST = 1
+export const CSIZE = 0x30
+export const CS8 = 0x30
+export const PARENB = 0x100
+export const ISIG = 1
+export const ICANON = 2
+export const ECHO = 8
+export const ECHONL = 0x40
+export const IEXTEN = 0x8000
+export const VTIME = 5
+export const VMIN = 6
+
+// poll.h
+export const POLLIN = 1
+export const POLLOUT = 4
 
 // keyctl.h
 export const KEYCTL_JOIN_SESSION_KEYRING = 1

@@ -234,6 +234,14 @@ export class Batch {
     return this.push(Kind.ADD, null, [left, right])
   }
 
+  /** result = -value, for a value from 1 on: what an operation that fails with it gives. */
+  negate(value: Arg): Step {
+    const next = this.label()
+    const step = this.push(Kind.FAIL, null, [value]).on(ANY, next)
+    this.place(next)
+    return step
+  }
+
   /** The executor answers on descriptor `fd` from here on. */
   session(fd: Arg): Step {
     return this.push(Kind.SESSION, null, [fd])

@@ -2,7 +2,7 @@
  * Typed builders for the system calls that runt uses: one function a call, arguments in the order of its man page,
  * structures packed here. Each returns the Step, whose result later operations may use as an argument.
  */
-import { Struct } from '../base/bytes.ts'
+import { encodeUtf8, Struct } from '../base/bytes.ts'
 import * as k from '../linux/constants.ts'
 import { type Arg, at, type Batch, type DataPointer, type Label, type OutPointer, type Step } from './batch.ts'
 
@@ -242,9 +242,10 @@ export function sigprocmask(b: Batch, how: number, mask: bigint): Step {
 
 /** sockaddr_un of a path of at most 107 bytes. */
 export function unixAddress(b: Batch, path: string): { pointer: DataPointer; length: number } {
-  const address = new Struct(3 + path.length).u16(0, k.AF_UNIX)
-  for (let i = 0; i < path.length; i++) address.u8(2 + i, path.charCodeAt(i))
-  return { pointer: b.data(address.bytes, path), length: 3 + path.length }
+  const bytes = encodeUtf8(path)
+  const address = new Struct(3 + bytes.length).u16(0, k.AF_UNIX)
+  address.bytes.set(bytes, 2)
+  return { pointer: b.data(address.bytes, path), length: address.bytes.length }
 }
 
 export const socket = (b: Batch, domain: number, type: number): Step =>
