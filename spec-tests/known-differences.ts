@@ -32,7 +32,6 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'ps --help exits with 0 and does nothing': 'not yet: ps',
     },
     'cli/list': {
-      'features prints one JSON object with versions, hooks, namespaces and capabilities': 'not yet: features',
       'ps --format json prints the pids of the container as the host sees them': 'not yet: ps',
       'ps prints a table': 'not yet: ps',
     },

@@ -151,6 +151,7 @@ const table = [
       { name: 'rootless', summary: 'for a container of an unprivileged user' },
     ],
   },
+  { name: 'features', summary: 'print what this runtime supports, as JSON', arguments: [], options: [] },
   {
     name: 'help',
     summary: 'show help',

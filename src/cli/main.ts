@@ -5,6 +5,7 @@ import type { Platform } from '../base/platform.ts'
 import { COMMIT, SPEC_VERSION, VERSION } from '../base/version.ts'
 import { create } from '../container/create.ts'
 import { remove } from '../container/delete.ts'
+import { features } from '../container/features.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
 import { list } from '../container/list.ts'
@@ -88,6 +89,10 @@ type Status = number | Promise<number>
 type Action = (runtime: Runtime, options: Options, operands: readonly string[]) => Status
 
 const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
+  features({ platform }) {
+    platform.stdout(`${stringifyJson(features(platform.machine), 2)}\n`)
+    return 0
+  },
   create(runtime, options, [id]) {
     create(runtime, createOptions(runtime, id!, options))
     return 0

@@ -68,6 +68,9 @@ export interface StartHook extends Outcome {
 /** Kinds that have to be called, or prepared for, before the change of root. */
 const early: readonly HookKind[] = ['prestart', 'createRuntime', 'createContainer', 'startContainer']
 
+/** All kinds, in the order in which they are called. */
+export const hookKinds: readonly HookKind[] = [...early, 'poststart', 'poststop']
+
 /** Whether a container's set-up has to pause before the change of root. */
 export const pausesFor = ({ hooks }: Config): boolean => early.some((kind) => hooks?.[kind]?.length)
 

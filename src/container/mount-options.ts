@@ -79,7 +79,7 @@ export function propagationFlag(word: string): number | undefined {
   return propagations[word]
 }
 
-/** Every word that means something to runt itself, for `features`. */
+/** Every word that runt acts on by itself, for `features`. */
 export function knownMountOptions(): string[] {
   return [
     ...Object.keys(attributes),
@@ -89,8 +89,6 @@ export function knownMountOptions(): string[] {
     'bind',
     'rbind',
     'defaults',
-    'remount',
-    'tmpcopyup',
   ].sort()
 }
 

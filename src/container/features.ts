@@ -1,0 +1,55 @@
+/** The `features` command (features.md): taken from the tables that do what they say. */
+import { SPEC_VERSION } from '../base/version.ts'
+import type { Features } from '../config/types.ts'
+import { CAPABILITIES } from '../linux/constants.ts'
+import { ABIS } from '../seccomp/abis.ts'
+import { FILTER_FLAGS, RET } from '../seccomp/kernel.ts'
+import type { Machine } from '../session/batch.ts'
+import { hookKinds } from './hooks.ts'
+import { knownMountOptions } from './mount-options.ts'
+import { namespaceFlags } from './namespaces.ts'
+
+/** Types that can be joined or made; the others are refused (unsupported.ts). */
+const refusedNamespaces = new Set(['user', 'time'])
+
+export function features(machine: Machine): Features {
+  const flags = Object.keys(FILTER_FLAGS).sort()
+  return {
+    ociVersionMin: '1.0.0',
+    ociVersionMax: SPEC_VERSION,
+    hooks: [...hookKinds],
+    mountOptions: knownMountOptions(),
+    linux: {
+      namespaces: Object.keys(namespaceFlags)
+        .filter((type) => !refusedNamespaces.has(type))
+        .sort(),
+      capabilities: [...CAPABILITIES],
+      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
+      seccomp: {
+        enabled: true,
+        // A listener is refused.
+        actions: Object.keys(RET)
+          .filter((action) => action !== 'SCMP_ACT_NOTIFY')
+          .sort(),
+        operators: [
+          'SCMP_CMP_EQ',
+          'SCMP_CMP_GE',
+          'SCMP_CMP_GT',
+          'SCMP_CMP_LE',
+          'SCMP_CMP_LT',
+          'SCMP_CMP_MASKED_EQ',
+          'SCMP_CMP_NE',
+        ],
+        archs: [...new Set(ABIS[machine].map(({ arch }) => arch))].sort(),
+        knownFlags: flags,
+        supportedFlags: flags,
+      },
+      apparmor: { enabled: false },
+      selinux: { enabled: false },
+      intelRdt: { enabled: false },
+      mountExtensions: { idmap: { enabled: false } },
+      netDevices: { enabled: false },
+    },
+    potentiallyUnsafeConfigAnnotations: [],
+  }
+}
