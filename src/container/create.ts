@@ -158,6 +158,7 @@ function tell(runtime: Runtime, options: CreateOptions, progress: Progress): Lau
     annotations: config.annotations ?? {},
     owner: known.value(uid)!,
     cgroup,
+    keyring: !options.noNewKeyring,
     program: '',
     hooks: laterHooks(config),
   }
