@@ -14,6 +14,7 @@ import {
   run as runtime,
   started,
 } from '../harness.ts'
+import { waitFor } from '../host.ts'
 
 const { test, run } = heading('cli/list')
 
@@ -171,6 +172,33 @@ test('ps --format json prints the pids of the container as the host sees them', 
 test('ps prints a table', () => {
   const c = started()
   assert.match(ok(runtime(['ps', c.id])).stdout, new RegExp(`PID[\\s\\S]*\\b${c.state().pid}\\b`))
+})
+
+test('ps lists all processes of the container with their commands', () => {
+  const c = started((config) => {
+    config.process.args = ['sh', '-c', 'sleep 61 & sleep 62 & wait']
+  })
+  const pattern = /^UID +PID +PPID +C +STIME +TTY +TIME +CMD\n/
+  assert.ok(
+    waitFor(
+      () =>
+        ok(runtime(['ps', c.id]))
+          .stdout.trim()
+          .split('\n').length === 4,
+    ),
+  )
+  const { stdout } = ok(runtime(['ps', c.id]))
+  assert.match(stdout, pattern)
+  assert.match(stdout, /\d\d:\d\d:\d\d sleep 61\n/)
+  assert.match(stdout, /\d\d:\d\d:\d\d sleep 62\n/)
+})
+
+test('ps of a stopped container is empty', () => {
+  const c = started((config) => {
+    config.process.args = ['true']
+  })
+  c.until('stopped')
+  assert.equal(JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout) ?? [], [])
 })
 
 run()

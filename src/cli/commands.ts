@@ -15,6 +15,8 @@ export interface OptionEntry {
   readonly type?: 'count'
   readonly choices?: readonly string[]
   readonly default?: string | number
+  /** May be given several times; all values count. */
+  readonly repeatable?: boolean
   readonly summary: string
 }
 
@@ -30,6 +32,8 @@ export interface CommandEntry {
   readonly name: string
   readonly summary: string
   readonly arguments: readonly ArgumentEntry[]
+  /** After so many arguments all that follows is an argument too, whatever it looks like: the words of a program. */
+  readonly literalAfter?: number
   readonly options: readonly OptionEntry[]
 }
 
@@ -131,6 +135,76 @@ const table = [
       { name: 'detach', short: 'd', summary: "do not wait for the container's end" },
       { name: 'keep', summary: 'do not delete the container when it ended' },
       { name: 'no-subreaper', summary: 'ignored: runt needs no subreaper' },
+    ],
+  },
+  {
+    name: 'exec',
+    summary: 'run one more program in a container',
+    arguments: [
+      id,
+      { name: 'command', optional: true, variadic: true, summary: 'program and its arguments; instead of --process' },
+    ],
+    literalAfter: 2,
+    options: [
+      { name: 'console-socket', value: 'path', summary: 'AF_UNIX socket that receives the master end of the terminal' },
+      { name: 'cwd', value: 'folder', summary: "working folder in the container (default: the container's)" },
+      { name: 'env', short: 'e', value: 'key=value', repeatable: true, summary: 'set an environment variable' },
+      { name: 'tty', short: 't', summary: 'give the program a terminal' },
+      {
+        name: 'user',
+        short: 'u',
+        value: 'uid[:gid]',
+        summary: "user and group, as numbers (default: the container's)",
+      },
+      {
+        name: 'additional-gids',
+        short: 'g',
+        value: 'gid',
+        type: 'count',
+        repeatable: true,
+        summary: 'add a group',
+      },
+      {
+        name: 'process',
+        short: 'p',
+        value: 'file',
+        summary: 'read the process from a file as config.json has it; "-" is standard input',
+      },
+      { name: 'detach', short: 'd', summary: "do not wait for the program's end" },
+      { name: 'pid-file', value: 'path', summary: 'write the process id to a file' },
+      { name: 'process-label', value: 'label', summary: 'SELinux label' },
+      { name: 'apparmor', value: 'profile', summary: 'AppArmor profile' },
+      { name: 'no-new-privs', summary: 'set no_new_privs' },
+      {
+        name: 'cap',
+        short: 'c',
+        value: 'capability',
+        repeatable: true,
+        summary: 'add a capability to the bounding, effective and permitted sets',
+      },
+      {
+        name: 'preserve-fds',
+        value: 'n',
+        type: 'count',
+        default: 0,
+        summary: 'pass on n more descriptors, from 3 on',
+      },
+      {
+        name: 'cgroup',
+        value: '[controller:]path',
+        repeatable: true,
+        summary: "run it in a cgroup below the container's",
+      },
+      { name: 'ignore-paused', summary: 'also in a paused container; the program runs when that is resumed' },
+      { name: 'no-subreaper', summary: 'ignored: runt needs no subreaper' },
+    ],
+  },
+  {
+    name: 'ps',
+    summary: 'list the processes of a container',
+    arguments: [id],
+    options: [
+      { name: 'format', short: 'f', value: 'format', choices: ['table', 'json'], default: 'table', summary: 'how' },
     ],
   },
   {

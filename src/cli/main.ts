@@ -5,10 +5,12 @@ import type { Platform } from '../base/platform.ts'
 import { COMMIT, SPEC_VERSION, VERSION } from '../base/version.ts'
 import { create } from '../container/create.ts'
 import { remove } from '../container/delete.ts'
+import { type ExecOptions, exec } from '../container/exec.ts'
 import { features } from '../container/features.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
 import { list } from '../container/list.ts'
+import { ps } from '../container/ps.ts'
 import { run } from '../container/run.ts'
 import type { CreateOptions, Runtime } from '../container/runtime.ts'
 import { openSessions, type Sessions } from '../container/sessions.ts'
@@ -22,12 +24,25 @@ import { quote, UsageError } from './normalise.ts'
 import { type Invocation, type Options, parseCommand, parseGlobals, programHelp } from './parse.ts'
 import { absolute, defaultRoot, findPlace, type Place } from './place.ts'
 import { writeSpec } from './spec.ts'
-import { listTable } from './table.ts'
+import { listTable, processTable } from './table.ts'
 import { traceCalls } from './trace.ts'
 
 /** Exit status for a mistake of the user's or a refusal of the kernel's; and for a bug of runt's. */
 const FAILED = 1
 const BROKEN = 255
+/** As FAILED, for commands that pass on the exit status of a program: runc's choice, so that the two can be told apart. */
+const FAILED_BY: Partial<Record<CommandName, number>> = { exec: 255 }
+
+/** A command failed. */
+class CommandError extends RuntError {
+  readonly status: number
+
+  /** Errors start with the command (docs/design.md, section 4). */
+  constructor(command: CommandName, cause: RuntError) {
+    super(`${command}: ${cause.message}`, cause.errno)
+    this.status = FAILED_BY[command] ?? FAILED
+  }
+}
 
 /** One run of the program. */
 class Program {
@@ -139,6 +154,18 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
       keep: options.flag('keep'),
     })
   },
+  exec(runtime, options, [id, ...words]) {
+    checkId(id!)
+    return exec(runtime, execOptions(id!, words, options))
+  },
+  ps(runtime, options, [id]) {
+    checkId(id!)
+    const found = ps(runtime, id!)
+    runtime.platform.stdout(
+      options.text('format') === 'json' ? `${stringifyJson(found.map(({ pid }) => pid))}\n` : processTable(found),
+    )
+    return 0
+  },
   list(runtime, options) {
     const views = list(runtime)
     runtime.platform.stdout(
@@ -163,6 +190,35 @@ function createOptions(runtime: Runtime, id: string, options: Options): CreateOp
     listenFds: listenFds(runtime),
     noPivot: options.flag('no-pivot'),
     noNewKeyring: options.flag('no-new-keyring'),
+  }
+}
+
+function execOptions(id: string, command: readonly string[], options: Options): ExecOptions {
+  const user = options.text('user')
+  const ids = user === null ? null : /^(\d{1,10})(?::(\d{1,10}))?$/.exec(user)
+  if (user !== null && !ids) throw new UsageError('exec', `flag --user: ${quote(user)} is neither UID nor UID:GID`)
+  const process = options.text('process')
+  if (process === null && command.length === 0)
+    throw new UsageError('exec', 'no program: name one after the id, or a file with --process')
+  return {
+    id,
+    command,
+    process,
+    cwd: options.text('cwd'),
+    env: options.list('env'),
+    user: ids && { uid: Number(ids[1]), gid: ids[2] === undefined ? null : Number(ids[2]) },
+    additionalGids: options.list<number>('additional-gids'),
+    capabilities: options.list('cap'),
+    noNewPrivileges: options.flag('no-new-privs'),
+    apparmorProfile: options.text('apparmor'),
+    selinuxLabel: options.text('process-label'),
+    terminal: options.flag('tty'),
+    consoleSocket: options.text('console-socket'),
+    detach: options.flag('detach'),
+    pidFile: options.text('pid-file'),
+    preserveFds: options.count('preserve-fds'),
+    cgroups: options.list('cgroup'),
+    ignorePaused: options.flag('ignore-paused'),
   }
 }
 
@@ -192,7 +248,7 @@ export function main(platform: Platform): Status {
 function report(log: Log, error: unknown): number {
   if (error instanceof RuntError) {
     log.error(error.message)
-    return FAILED
+    return error instanceof CommandError ? error.status : FAILED
   }
   log.crash(error)
   return BROKEN
@@ -237,10 +293,9 @@ function carryOut(program: Program, globals: Options, { command, options, operan
   }
 }
 
-/** Errors start with the command (docs/design.md, section 4). */
 function within({ command }: Invocation, error: unknown): unknown {
   if (!(error instanceof RuntError) || error instanceof UsageError) return error
-  return new RuntError(`${command}: ${error.message}`, error.errno)
+  return new CommandError(command, error)
 }
 
 function versionText(platform: Platform): string {

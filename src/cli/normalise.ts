@@ -42,7 +42,7 @@ export function normaliseGlobals(
   return { options: found, rest: args.slice(at) }
 }
 
-/** Options may stand before, between and after the arguments, until `--`. */
+/** Options may stand before, between and after the arguments, until `--` or the words of a program. */
 export function normaliseCommand(
   args: readonly string[],
   command: CommandEntry,
@@ -51,6 +51,10 @@ export function normaliseCommand(
   const operands: string[] = []
   for (let at = 0; at < args.length; ) {
     const arg = args[at]!
+    if (operands.length === command.literalAfter) {
+      operands.push(...args.slice(at))
+      break
+    }
     if (arg === '--') {
       operands.push(...args.slice(at + 1))
       break

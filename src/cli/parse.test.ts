@@ -208,4 +208,25 @@ test('no flag has two meanings', () => {
   }
 })
 
+test('after the id of exec come the words of a program, whatever they look like', () => {
+  const { options, operands } = parse('exec', '-t', 'x', '-u', '1:2', 'ls', '-l', '--user', '--', '-h')
+  assert.equal(operands, ['x', 'ls', '-l', '--user', '--', '-h'])
+  assert.is(options.text('user'), '1:2')
+  assert.is(options.flag('tty'), true)
+  assert.equal(parse('exec', 'x', '--', '-u', 'ls').operands, ['x', '-u', 'ls'])
+})
+
+test('options of exec may be repeated', () => {
+  const { options } = parse('exec', '-e', 'A=1', '--env', 'B=2,3', '-g', '4', '-g=5', '--no-new-privs', 'x')
+  assert.equal(options.list('env'), ['A=1', 'B=2,3'])
+  assert.equal(options.list('additional-gids'), [4, 5])
+  assert.equal(options.list('cap'), [])
+  assert.is(options.flag('no-new-privs'), true)
+  assert.equal(parse('exec', 'x').options.list('env'), [])
+  assert.match(
+    refusal(() => parse('exec', '-g', 'wheel', 'x')),
+    '--additional-gids',
+  )
+})
+
 test.run()

@@ -25,6 +25,12 @@ export class Options {
     return typeof value === 'string' ? value : null
   }
 
+  /** Values of a repeatable option, in order. */
+  list<T extends string | number = string>(name: string): readonly T[] {
+    const value = this.#values[attribute(name)]
+    return Array.isArray(value) ? value : []
+  }
+
   count(name: string): number {
     const value = this.#values[attribute(name)]
     return typeof value === 'number' ? value : 0
@@ -125,8 +131,11 @@ function addOptions(command: Command, entries: readonly OptionEntry[]): Command 
     const option = new Option(flags, entry.summary)
     if (entry.default !== undefined) option.default(entry.default)
     if (entry.choices) option.choices(entry.choices)
-    else if (entry.type === 'count') option.argParser(count)
-    else if (entry.value !== undefined) option.argParser(text)
+    else if (entry.value !== undefined) {
+      const one: (value: string) => string | number = entry.type === 'count' ? count : text
+      if (entry.repeatable) option.argParser((value: string, before: unknown[] = []) => [...before, one(value)])
+      else option.argParser(one)
+    }
     command.addOption(option)
   }
   return command.exitOverride().configureOutput({ writeErr: () => {} })

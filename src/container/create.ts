@@ -166,6 +166,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     annotations: config.annotations ?? {},
     owner: known.value(uid)!,
     cgroup,
+    keyring: !options.noNewKeyring,
     program: '',
     hooks: laterHooks(config),
   }

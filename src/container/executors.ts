@@ -20,9 +20,14 @@ export interface Spawn {
 /**
  * The file that stage and init are executed from cannot be written by anyone: a container that gets at /proc/PID/exe of the
  * init finds a sealed copy, never the host's runt (CVE-2019-5736).
- * `folder` is the container's state folder.
+ * `folder` is the container's state folder. `handed`: slot of one more descriptor that the stage gets; the host's own is closed.
  */
-export function planSpawn(b: Batch, engine: 'node' | 'quickjs', folder: string): Spawn {
+export function planSpawn(
+  b: Batch,
+  engine: 'node' | 'quickjs',
+  folder: string,
+  handed: number = HostSlot.LISTENER,
+): Spawn {
   b.about('executor')
   const memfd = slot(HostSlot.MEMFD)
   // The launcher carries the image; on Node the host itself was executed from it.
@@ -68,10 +73,10 @@ export function planSpawn(b: Batch, engine: 'node' | 'quickjs', folder: string):
   b.jump(parent)
   b.place(child)
   b.session(slot(Slot.STAGE_SESSION))
-  for (const fd of [Slot.STAGE_SESSION, Slot.INIT_SESSION, HostSlot.LISTENER]) c.fcntl(b, slot(fd), k.F_SETFD, 0)
+  for (const fd of [Slot.STAGE_SESSION, Slot.INIT_SESSION, handed]) c.fcntl(b, slot(fd), k.F_SETFD, 0)
   b.call('execveat', memfd, '', b.strings(['runt:stage']), b.strings([]), k.AT_EMPTY_PATH)
   b.place(parent)
-  for (const fd of [Slot.STAGE_SESSION, Slot.INIT_SESSION, HostSlot.LISTENER]) c.close(b, slot(fd))
+  for (const fd of [Slot.STAGE_SESSION, Slot.INIT_SESSION, handed]) c.close(b, slot(fd))
   c.close(b, memfd)
   b.place(end)
   return { pid, initSession }

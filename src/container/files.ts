@@ -120,6 +120,26 @@ function join(pieces: Uint8Array[]): Uint8Array {
   return whole
 }
 
+/** Reads standard input to its end. */
+export function readInput(host: Session, machine: Machine): string {
+  const pieces: Uint8Array[] = []
+  for (let total = 0, count = 1; count > 0; ) {
+    const b = new Batch(machine)
+    const buffer = b.out(CHUNK)
+    const again = b.label()
+    b.patience = Infinity
+    b.about('standard input')
+    b.place(again)
+    const read = c.read(b, 0, buffer).on(['EINTR'], again)
+    const answer = host.run(b)
+    count = answer.value(read)!
+    total += count
+    if (total > LONGEST) throw new RuntError(`standard input: longer than ${LONGEST} bytes`)
+    if (count > 0) pieces.push(answer.bytes(buffer, count))
+  }
+  return pieces.length === 0 ? '' : decodeUtf8(join(pieces))
+}
+
 /** Reads a whole file; null if it isn't there. Other errors are thrown. */
 export function readText(host: Session, machine: Machine, path: string): string | null {
   const b = new Batch(machine)

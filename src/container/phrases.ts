@@ -26,6 +26,13 @@ export function cannotStart(status: Status): string {
   return `cannot start a container in the ${status} state`
 }
 
+/** For `exec`. The texts of runc, which test suites compare. */
+export function cannotExec(status: Status): string {
+  if (status === 'stopped') return 'cannot exec in a stopped container'
+  if (status === 'paused') return 'cannot exec in a paused container (use --ignore-paused to override)'
+  return `cannot exec in a container in the ${status} state`
+}
+
 /** For `delete` without --force. Test suites of engines look for `is not stopped`. */
 export const cannotDelete = (id: string, status: Status): string =>
   `cannot delete container ${id} that is not stopped: ${status}`

@@ -15,7 +15,10 @@ import { InitSlot } from './slots.ts'
 /** PATH where process.env has none: what execvp(3) falls back on, with the administrator's folders. */
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-/** A session of its own: no signals from the caller's terminal, no controlling terminal. And a fresh keyring. */
+/** keyrings(7): all to who possesses it; view, read, search, link to its owner. The kernel's own choice, and search. */
+const KEYRING_PERMISSIONS = 0x3f1b_0000
+
+/** A session of its own: no signals from the caller's terminal, no controlling terminal. And the container's keyring: a fresh one unless the container is there already. */
 export function planSession(b: Batch, id: string, newKeyring: boolean): void {
   b.about('init')
   c.prctl(b, k.PR_SET_NAME, b.string('runt:init'))
@@ -25,10 +28,11 @@ export function planSession(b: Batch, id: string, newKeyring: boolean): void {
   b.about('session keyring')
   // A container that may not have one (seccomp of an outer container, quota) gets along without.
   const without = b.label()
-  b.call('keyctl', k.KEYCTL_JOIN_SESSION_KEYRING, `_ses.${id}`, 0, 0, 0).on(
-    ['ENOSYS', 'EPERM', 'EDQUOT', 'EACCES'],
-    without,
-  )
+  const keyring = b
+    .call('keyctl', k.KEYCTL_JOIN_SESSION_KEYRING, `_ses.${id}`, 0, 0, 0)
+    .on(['ENOSYS', 'EPERM', 'EDQUOT', 'EACCES'], without)
+  // Its name finds it for `exec` only where its owner may search it.
+  b.call('keyctl', k.KEYCTL_SETPERM, keyring, KEYRING_PERMISSIONS, 0, 0).on(ANY, without)
   b.place(without)
 }
 
@@ -54,6 +58,9 @@ export function planLoopback(b: Batch): void {
   b.call('ioctl', fd, k.SIOCSIFFLAGS, b.data(request.bytes, '{ifr_name="lo", ifr_flags=IFF_UP}'))
   c.close(b, fd)
 }
+
+/** The kernel's largest CONFIG_NR_CPUS. */
+const CPUS_MAX = 8192
 
 const capabilityNumbers = new Map(k.CAPABILITIES.map((name, number) => [name, number]))
 
@@ -177,6 +184,18 @@ function planScheduler(b: Batch, scheduler: Scheduler): void {
     .u64(32, deadline)
     .u64(40, period)
   b.call('sched_setattr', 0, b.data(attr.bytes, `{${policy}, nice=${nice}, priority=${priority}}`), 0)
+}
+
+/** CPUs of `process.execCPUAffinity`, a list such as `0-3,7`; sched_setaffinity(2). */
+export function planAffinity(b: Batch, when: 'initial' | 'final', list: string): void {
+  b.about(`process.execCPUAffinity.${when}`)
+  const mask = new Uint8Array(CPUS_MAX / 8)
+  for (const part of list.split(',')) {
+    const [first, last = first] = part.split('-').map(Number) as [number, number?]
+    for (let cpu = first; cpu <= last && cpu < CPUS_MAX; cpu++) mask[cpu >> 3]! |= 1 << (cpu & 7)
+  }
+  const pointer = b.data(mask, () => `{${list}}`)
+  b.call('sched_setaffinity', 0, mask.length, pointer)
 }
 
 /** `linux.personality`, personality(2). */

@@ -27,6 +27,8 @@ export interface Saved {
   /** uid of the user who made it. */
   owner: number
   cgroup: CgroupPaths | null
+  /** Whether it has a session keyring of its own, `_ses.ID`. */
+  keyring: boolean
   /** Path of the program in the container, for messages of `start`. */
   program: string
   /** Those that later commands call, if there are any. */

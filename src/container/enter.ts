@@ -1,0 +1,127 @@
+/** Plans the way of a process into a container that is there already. */
+import { RuntError } from '../base/errors.ts'
+import * as cgroups from '../cgroup/manager.ts'
+import type { Config } from '../config/types.ts'
+import { Slot } from '../executor/protocol.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, type Batch, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { namespaceFlags } from './namespaces.ts'
+import { cleanPath } from './paths.ts'
+import { planAffinity } from './process.ts'
+import { InitSlot } from './slots.ts'
+
+export interface Entry {
+  id: string
+  config: Config
+  cgroup: cgroups.CgroupPaths | null
+  /** CPUs that the process may use before it is in the cgroup; process.execCPUAffinity.initial. */
+  affinity: string | undefined
+  /** Descriptors of the stage that have come through its execve: the process's end of its session, and the container's init. */
+  initSession: number
+  pidfd: number
+}
+
+/**
+ * Joins cgroup and namespaces, forks. To be sent as a silent batch: stage and process both come to its end, each on its own session,
+ * and go on serving. The pid of the process is then in the stage's slot CHILD; slot JOINED says whether it was born in its cgroup2.
+ *
+ * The cgroups come first, by the paths of the host. All namespaces that the init has of its own are entered in one call: the
+ * descriptor stands for the process, so no other can take its place (setns(2) with a pidfd, Linux 5.8). The cgroup namespace is left
+ * to the process: from inside it the stage could not fork into a cgroup2 (cgroups(7), "nsdelegate").
+ */
+export function planEntry(b: Batch, { id, config, cgroup, affinity, initSession, pidfd }: Entry): void {
+  b.about('stage')
+  // Nobody in the container may look into our processes (/proc/PID/exe, ptrace) before the user's program runs.
+  c.prctl(b, k.PR_SET_DUMPABLE, 0)
+  c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)
+  c.fcntl(b, pidfd, k.F_SETFD, k.FD_CLOEXEC)
+  if (affinity) planAffinity(b, 'initial', affinity)
+  if (cgroup) cgroups.joinSelf(b, cgroup, 1, InitSlot.CGROUP)
+  const plain = b.label()
+  const unified = cgroup?.folders.find((folder) => folder.version === 2)
+  if (unified) planFolder(b, cgroups.folderPath(unified))
+
+  const types = new Set(config.linux?.namespaces?.map(({ type }) => type))
+  const entersCgroup = types.delete('cgroup')
+  b.about(`container ${id}: its namespaces (${[...types].join(', ')})`)
+  let flags = 0
+  for (const type of types) flags |= namespaceFlags[type]!
+  if (flags !== 0) c.setns(b, pidfd, flags)
+
+  b.about('fork')
+  const child = b.label()
+  const done = b.label()
+  b.set(InitSlot.JOINED, 0)
+  if (unified) {
+    b.branch(slot(InitSlot.CGROUP), 'LESS', 0, plain)
+    const born = b.label()
+    const fork = b.label()
+    const exit = BigInt(k.CLONE_PARENT) | k.CLONE_INTO_CGROUP
+    // Whatever keeps it from being born there: the host can move it, or says why not.
+    c.clone3(b, exit, slot(InitSlot.CGROUP), born).on(ANY, plain).keep(InitSlot.CHILD)
+    b.jump(fork)
+    b.place(born)
+    b.set(InitSlot.JOINED, 1)
+    b.jump(child)
+    b.place(fork)
+    b.jump(done)
+  }
+  b.place(plain)
+  // A child of the runtime, as the container's init is.
+  c.clone(b, k.CLONE_PARENT | k.SIGCHLD, child).keep(InitSlot.CHILD)
+  b.jump(done)
+  b.place(child)
+  const inherited = b.add(slot(Slot.SESSION), 0)
+  b.session(initSession)
+  c.close(b, inherited)
+  if (unified) {
+    const closed = b.label()
+    c.close(b, slot(InitSlot.CGROUP)).on(['EBADF'], closed)
+    b.place(closed)
+  }
+  b.about(`container ${id}: its namespaces (cgroup)`)
+  if (entersCgroup) c.setns(b, pidfd, k.CLONE_NEWCGROUP)
+  c.close(b, pidfd)
+  b.place(done)
+}
+
+/**
+ * Opens the cgroup2 folder that the process is to be born in, in slot CGROUP; an errno there if that cannot be. The process has the
+ * descriptor for a moment, where a container with CAP_SYS_PTRACE can see it. So it is one of a mount of its own, read-only, from
+ * which no path leads up to the host's root (compare CVE-2024-21626).
+ */
+function planFolder(b: Batch, path: string): void {
+  b.about('joining the cgroup')
+  const end = b.label()
+  const folder = c
+    .openTree(b, k.AT_FDCWD, path, k.OPEN_TREE_CLONE)
+    .on(['EPERM', 'EINVAL', 'ENOSYS'], end)
+    .keep(InitSlot.CGROUP)
+  c.mountSetattr(b, folder, 0, { set: k.MOUNT_ATTR_RDONLY })
+  b.place(end)
+}
+
+/**
+ * Cgroups below the container's own. `PATH` is one in all hierarchies with controllers, `CONTROLLER[,CONTROLLER]:PATH` one in the
+ * hierarchies of these. Throws a RuntError where there is no such controller.
+ */
+export function placeBelow(paths: cgroups.CgroupPaths, wanted: readonly string[]): cgroups.CgroupPaths {
+  let { folders } = paths
+  for (const text of wanted) {
+    const colon = text.indexOf(':')
+    const names = colon < 0 ? null : text.slice(0, colon).split(',')
+    const below = cleanPath(text.slice(colon + 1))
+    const unknown = names?.find((name) => !folders.some(({ controllers }) => controllers.includes(name)))
+    if (unknown !== undefined)
+      throw new RuntError(`--cgroup: no cgroup v1 hierarchy of the container has the controller "${unknown}"`)
+    folders = folders.map((folder) => {
+      // Beside v1 hierarchies a cgroup2 has no controllers; sub-cgroups are seldom made there.
+      const meant = names
+        ? names.some((name) => folder.controllers.includes(name))
+        : paths.mode !== 'hybrid' || folder.version === 1
+      return meant && below !== '/' ? { ...folder, path: folder.path + below } : folder
+    })
+  }
+  return { ...paths, folders }
+}

@@ -1,0 +1,167 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { ARENA, SLOTS } from '../executor/protocol.ts'
+import type { Call } from '../session/testing/fake-kernel.ts'
+import { type ExecOptions, exec } from './exec.ts'
+import { fakeHost } from './testing/fake-host.ts'
+
+const config = {
+  ociVersion: '1.2.0',
+  root: { path: 'rootfs' },
+  process: {
+    user: { uid: 0, gid: 0 },
+    args: ['init'],
+    env: ['PATH=/bin', 'HOME=/'],
+    cwd: '/tmp',
+    capabilities: { bounding: ['CAP_KILL'], inheritable: ['CAP_KILL'] },
+  },
+  linux: { namespaces: ['pid', 'mount', 'cgroup'].map((type) => ({ type })) },
+}
+const saved = {
+  format: 1,
+  id: 'box',
+  pid: 4711,
+  startTime: '987654',
+  keyring: true,
+  cgroup: {
+    mode: 'hybrid',
+    folders: [
+      { version: 1, controllers: ['pids'], mountpoint: '/sys/fs/cgroup/pids', path: '/box' },
+      { version: 2, controllers: [], mountpoint: '/sys/fs/cgroup/unified', path: '/box' },
+    ],
+  },
+}
+const options: ExecOptions = {
+  id: 'box',
+  command: ['sh'],
+  process: null,
+  cwd: null,
+  env: [],
+  user: null,
+  additionalGids: [],
+  capabilities: [],
+  noNewPrivileges: false,
+  apparmorProfile: null,
+  selinuxLabel: null,
+  terminal: false,
+  consoleSocket: null,
+  detach: true,
+  pidFile: '/run/exec.pid',
+  preserveFds: 0,
+  cgroups: [],
+  ignorePaused: false,
+}
+
+function show({ name, args, text }: Call): string {
+  const words = args.map((arg) => {
+    const isText = arg >= ARENA && arg < SLOTS && /^[ -~]+$/.test(text(arg))
+    return isText ? JSON.stringify(text(arg)) : String(arg)
+  })
+  return `${name} ${words.join(' ')}`
+}
+
+function tell(fails: [RegExp, string][] = [], changes: Partial<ExecOptions> = {}, startTime = saved.startTime) {
+  const story: string[] = []
+  const files = {
+    '/run/runt/box/state.json': JSON.stringify(saved),
+    '/run/runt/box/config.json': JSON.stringify(config),
+    '/proc/4711/stat': `4711 (x) S 1 4711 4711 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 ${startTime} 0 0`,
+  }
+  const fake = fakeHost(files, (executor, call) => {
+    const line = `${executor}: ${show(call)}`
+    story.push(line)
+    // The session of a process ends when it executes its program.
+    if (/^init: execve /.test(line)) fake.init.gone = true
+    return fails.find(([pattern]) => pattern.test(line))?.[1]
+  })
+  let message = ''
+  try {
+    exec(fake.runtime, { ...options, ...changes })
+  } catch (error) {
+    message = (error as Error).message
+  }
+  return { ...fake, story, message }
+}
+
+const at = (story: string[], pattern: RegExp): number => {
+  const index = story.findIndex((line) => pattern.test(line))
+  assert.ok(index >= 0, `no ${pattern} in:\n${story.join('\n')}`)
+  return index
+}
+const inOrder = (story: string[], ...patterns: RegExp[]): void => {
+  const places = patterns.map((pattern) => at(story, pattern))
+  assert.equal(
+    places,
+    [...places].sort((a, b) => a - b),
+    story.join('\n'),
+  )
+}
+
+test('the stage hides, joins the cgroups by the paths of the host, then the namespaces, then forks', () => {
+  const { story, message } = tell()
+  assert.is(message, '')
+  inOrder(
+    story,
+    /host: pidfd_open 4711 /,
+    /stage: prctl 4 0/,
+    /stage: openat .*"\/sys\/fs\/cgroup\/pids\/box"/,
+    /stage: open_tree .*"\/sys\/fs\/cgroup\/unified\/box"/,
+    // CLONE_NEWPID | CLONE_NEWNS; the cgroup namespace is the process's own business.
+    /stage: setns \d+ 537001984 /,
+    /stage: clone3 /,
+    /init: execve /,
+  )
+  assert.ok(story.findLastIndex((line) => /"\/proc\/4711\/stat"/.test(line)) > at(story, /pidfd_open/))
+})
+
+test('the pid file is written before the program runs, after all that can fail', () => {
+  const { story } = tell()
+  inOrder(story, /init: capset/, /host: openat .*"\/run\/exec.pid"/, /init: execve/)
+})
+
+test('a pid that now is another process is never entered', () => {
+  const { story, message } = tell([], {}, '987655')
+  assert.is(message, 'cannot exec in a stopped container')
+  assert.not(story.some((line) => /clone|setns/.test(line)))
+})
+
+test('a container that ends meanwhile is told as stopped', () => {
+  assert.is(tell([[/stage: setns/, 'ESRCH']]).message, 'cannot exec in a stopped container')
+  assert.is(tell([[/host: pidfd_open/, 'ESRCH']]).message, 'cannot exec in a stopped container')
+})
+
+for (const [call, errno, says] of [
+  [/stage: setns/, 'EPERM', /^container box: its namespaces \(pid, mount\): setns\(.*EPERM/],
+  [/stage: openat .*pids\/box"/, 'ENOENT', /^joining the cgroup: openat\(.*ENOENT/],
+  [/init: setresuid/, 'EAGAIN', /^process.user: setresuid/],
+  [/init: openat2 .*"\/tmp"/, 'ENOENT', /^process.cwd \(\/tmp\): openat2/],
+  [/init: faccessat .*"\/bin\/sh"/, 'ENOENT', /^exec: "sh": executable file not found in \$PATH/],
+  [/host: openat .*exec.pid/, 'EACCES', /^--pid-file \(\/run\/exec.pid\): openat/],
+] as const)
+  test(`${errno} of ${call.source} is told, and the processes are ended`, () => {
+    const { story, message } = tell([[call, errno]])
+    assert.match(message, says)
+    at(story, /host: kill \d+ 9/)
+    assert.not(
+      story.some((line) => /unlinkat .*\/run\/runt/.test(line)),
+      'the container is left alone',
+    )
+    assert.not(story.some((line) => /init: execve/.test(line)))
+  })
+
+test('terminals and labels are refused before a process is started', () => {
+  for (const [changes, says] of [
+    [{ terminal: true }, /process.terminal: not supported yet/],
+    [{ apparmorProfile: 'p' }, /process.apparmorProfile: not supported yet/],
+    [{ consoleSocket: '/s' }, /--console-socket/],
+    [{ cwd: 'relative' }, /process.cwd.*"relative"/],
+    [{ env: ['NAMELESS'] }, /process.env.*NAMELESS/],
+    [{ command: [] }, /no program/],
+  ] as const) {
+    const { story, message } = tell([], changes)
+    assert.match(message, says)
+    assert.not(story.some((line) => /clone/.test(line)))
+  }
+})
+
+test.run()

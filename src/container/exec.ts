@@ -1,0 +1,375 @@
+/**
+ * The `exec` command: one more process in a container, from top to bottom.
+ *
+ *   host    reads state and config ── opens the init, starts the stage ─────────────────────── writes the pid file, waits
+ *   stage                             joins cgroup and namespaces, forks the process
+ *   init                                                              (the process) user, rights, program
+ *
+ * Nothing of the host's reaches the container before the user's program runs: stage and process are not dumpable, are executed from
+ * a sealed file, and hold no descriptor of a folder of the host's once they are in the container's mount namespace.
+ */
+import { decodeUtf8 } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import { stringifyJson } from '../base/json.ts'
+import * as cgroups from '../cgroup/manager.ts'
+import type { Config, Process } from '../config/types.ts'
+import { readConfig, readProcess } from '../config/validate.ts'
+import { Flag } from '../executor/protocol.ts'
+import * as k from '../linux/constants.ts'
+import { compile, type Filter } from '../seccomp/compile.ts'
+import { Batch, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { type Answer, CallError, SessionLost } from '../session/session.ts'
+import { Train } from '../session/train.ts'
+import type { Progress } from './create.ts'
+import { placeBelow, planEntry } from './enter.ts'
+import { planSpawn, type Spawn } from './executors.ts'
+import { finishReading, planLongReading, planReading, readInput } from './files.ts'
+import { planReapBrain, planSignals, planWait } from './foreground.ts'
+import { homeOf } from './passwd.ts'
+import { absolutePath } from './paths.ts'
+import { cannotExec } from './phrases.ts'
+import * as processes from './process.ts'
+import { checkProgram, explainExecution } from './program.ts'
+import { isLarge, planBlock } from './program-vectors.ts'
+import type { Runtime } from './runtime.ts'
+import { HostSlot, InitSlot } from './slots.ts'
+import { folderOf, loadState, readStat, type Saved } from './state.ts'
+import { undo } from './undo.ts'
+import { unsupported } from './unsupported.ts'
+
+/** Milliseconds between tries to start the stage, and how many there are. */
+const PAUSE = 10
+const TRIES = 500
+
+/** Null and empty lists leave the container's own process as it is. */
+export interface ExecOptions {
+  id: string
+  /** Program and arguments. */
+  command: readonly string[]
+  /** File with the process section of a config.json, `-` for standard input; it takes the place of the container's own process. */
+  process: string | null
+  cwd: string | null
+  /** `KEY=VALUE`, instead of the entry with this key if there is one. */
+  env: readonly string[]
+  user: { uid: number; gid: number | null } | null
+  additionalGids: readonly number[]
+  /** For the bounding, effective and permitted sets. Not inheritable, so not ambient either. */
+  capabilities: readonly string[]
+  noNewPrivileges: boolean
+  apparmorProfile: string | null
+  selinuxLabel: string | null
+  terminal: boolean
+  consoleSocket: string | null
+  detach: boolean
+  pidFile: string | null
+  preserveFds: number
+  /** Cgroups below the container's: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH`. */
+  cgroups: readonly string[]
+  ignorePaused: boolean
+}
+
+/** The exit status: 0 when detached, else the program's (128 + n when signal n ended it). On failure no process is left. */
+export function exec(runtime: Runtime, options: ExecOptions): number | Promise<number> {
+  const { host, platform } = runtime
+  if (!options.detach) {
+    const b = new Batch(platform.machine)
+    planSignals(b)
+    host.send(b, Flag.SILENT)
+  }
+  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, saved: null, pidFile: null }
+  try {
+    tell(runtime, options, progress)
+  } catch (error) {
+    undo(runtime, options.id, progress)
+    throw explain(error)
+  }
+  if (options.detach) return 0
+  const b = new Batch(platform.machine)
+  planReapBrain(b)
+  planWait(b, options.id, progress.init)
+  c.exitGroup(b, slot(HostSlot.STATUS))
+  runtime.lastWords()
+  host.send(b, Flag.SILENT)
+  return platform.handOver()
+}
+
+function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void {
+  const { host, stage, init, platform } = runtime
+  const { machine } = platform
+  const { saved, status } = loadState(runtime, options.id)
+  if (status !== 'running' && status !== 'created' && !(status === 'paused' && options.ignorePaused))
+    throw new RuntError(cannotExec(status))
+
+  // 1. The container as it is, and what the caller gave us.
+  const facts = new Batch(machine)
+  const cwd = facts.out(4096)
+  facts.about('working folder')
+  facts.call('getcwd', cwd, cwd.length)
+  facts.about(`container ${options.id}: process ${saved.pid}`)
+  const pidfd = c.pidfdOpen(facts, saved.pid).keep(HostSlot.PIDFD)
+  // Read after the pidfd was opened: it belongs to the process that the descriptor is for.
+  const stat = planReading(facts, `/proc/${saved.pid}/stat`, 1024)
+  const config = planReading(facts, `${folderOf(runtime, options.id)}/config.json`, 0x4000)
+  const frozen = saved.cgroup && planFrozen(facts, saved.cgroup)
+  const given = options.process !== null && options.process !== '-' ? planReading(facts, options.process, 0x4000) : null
+  const known = host.run(facts)
+  const statText = finishReading(host, machine, known, stat)
+  if ('errno' in statText || readStat(statText.text).startTime !== saved.startTime)
+    throw new RuntError(cannotExec('stopped'))
+  const frozenText = frozen && finishReading(host, machine, known, frozen)
+  if (frozenText && 'text' in frozenText && /^(1|FROZEN|FREEZING)\b/.test(frozenText.text) && !options.ignorePaused)
+    throw new RuntError(cannotExec('paused'))
+  const configText = finishReading(host, machine, known, config)
+  if ('errno' in configText)
+    throw new RuntError(`${config.path}: cannot be read: ${configText.errno}`, configText.errno)
+  const processText =
+    options.process === null
+      ? null
+      : given === null
+        ? { text: readInput(host, machine) }
+        : finishReading(host, machine, known, given)
+  if (processText && 'errno' in processText)
+    throw new RuntError(`--process (${options.process}): cannot be read: ${processText.errno}`, processText.errno)
+
+  // 2. The stage starts.
+  const plan = interpret(runtime, options, saved, configText.text, processText?.text ?? null)
+  const { started, spawned } = startStage(runtime, folderOf(runtime, options.id))
+  progress.stage = started.value(spawned.pid)!
+
+  // 3. It joins the container, forks the process and ends.
+  const entry = new Batch(machine)
+  const { wanted, cgroup, filter } = plan
+  planEntry(entry, {
+    id: options.id,
+    config: plan.config,
+    cgroup,
+    affinity: wanted.execCPUAffinity?.initial,
+    initSession: started.value(spawned.initSession)!,
+    pidfd: known.value(pidfd)!,
+  })
+  stage.send(entry, Flag.SILENT)
+  init.inherit(entry, stage.sequence)
+  const born = new Batch(machine)
+  const pid = born.add(slot(InitSlot.CHILD), 0)
+  const joined = born.add(slot(InitSlot.JOINED), 0)
+  // A frozen cgroup that is joined on purpose holds the stage until it is thawed.
+  if (options.ignorePaused) born.patience = Infinity
+  stage.send(born)
+  const goodbye = new Batch(machine)
+  c.exitGroup(goodbye, 0)
+  stage.send(goodbye, Flag.SILENT)
+  const birth = stage.wait(born)
+  progress.init = birth.value(pid)!
+  const unified = cgroup?.folders.find((folder) => folder.version === 2)
+  if (unified && birth.value(joined) !== 1)
+    joinUnified(runtime, unified, saved.pid, progress.init, options.cgroups.length === 0)
+  runtime.debug(`container ${options.id}: process ${progress.init}`)
+
+  // 4. The process becomes what it is to be, and looks for its program as the user who will run it.
+  const train = new Train(init, machine)
+  processes.planSession(train.next('process'), options.id, saved.keyring)
+  if (isLarge(wanted)) planBlock(train, wanted)
+  const last = train.next('process')
+  if (wanted.execCPUAffinity?.final) processes.planAffinity(last, 'final', wanted.execCPUAffinity.final)
+  planRoot(last, wanted)
+  const passwd = processes.hasHome(wanted) ? null : processes.planPasswd(last)
+  processes.planIdentity(last, wanted, filter)
+  processes.planPersonality(last, plan.config.linux?.personality)
+  const lookup = processes.planLookup(last, wanted)
+  processes.planDescriptors(last, options.preserveFds)
+  const looking = train.depart()
+  if (options.ignorePaused) looking.patience = Infinity
+
+  const looks = new Batch(machine)
+  looks.about('stage')
+  c.waitid(looks, k.P_PID, progress.stage, 0, k.WEXITED)
+  if (wanted.oomScoreAdj !== undefined) {
+    looks.about('process.oomScoreAdj')
+    c.writeFile(looks, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(wanted.oomScoreAdj))
+  }
+  host.run(looks)
+  progress.stage = 0
+  const answer = init.wait(looking)
+  const path = checkProgram(init, machine, { ...plan.config, process: wanted }, lookup, answer)
+  const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), wanted.user.uid)}`
+
+  // 5. All is well: the program is executed.
+  if (options.pidFile !== null) {
+    const cwdText = decodeUtf8(known.bytes(cwd))
+    const file = absolutePath(cwdText.slice(0, cwdText.indexOf('\0')), options.pidFile)
+    const writing = new Batch(machine)
+    writing.about(`--pid-file (${file})`)
+    progress.pidFile = file
+    c.writeFile(writing, k.AT_FDCWD, file, String(progress.init), k.O_WRONLY | k.O_CREAT | k.O_TRUNC, 0o644)
+    host.run(writing)
+  }
+  if (!options.detach) platform.expectSignals?.()
+  const program = new Batch(machine)
+  processes.planProgram(program, wanted, path, home, filter)
+  init.send(program, Flag.SILENT)
+  try {
+    init.waitForEnd()
+  } catch (error) {
+    throw explainExecution(error, wanted.args[0]!, path)
+  }
+}
+
+/** Another exec may have the file that stands in for a memfd at this moment. */
+function startStage({ host, stage, platform }: Runtime, folder: string): { started: Answer; spawned: Spawn } {
+  for (let tries = 0; ; tries++) {
+    const b = new Batch(platform.machine)
+    if (tries > 0) c.sleep(b, PAUSE)
+    const spawned = planSpawn(b, platform.engine, folder, HostSlot.PIDFD)
+    try {
+      const started = tries === 0 ? host.run(b) : host.recover(b)
+      stage.inherit(b, host.sequence)
+      return { started, spawned }
+    } catch (error) {
+      if (!(error instanceof CallError) || error.errno !== 'EEXIST' || tries === TRIES) throw error
+    }
+  }
+}
+
+interface Plan {
+  config: Config
+  wanted: Process
+  cgroup: cgroups.CgroupPaths | null
+  filter: Filter | null
+}
+
+/** Puts together what process is asked for. Throws a RuntError for what cannot be had. */
+function interpret(
+  runtime: Runtime,
+  options: ExecOptions,
+  saved: Saved,
+  configText: string,
+  processText: string | null,
+): Plan {
+  const { config } = readConfig(configText, `container ${options.id}: config.json`)
+  const base = processText === null ? null : readProcess(processText, `--process (${options.process})`)
+  const combined = combine(base?.process ?? { ...config.process, args: [], terminal: false }, options)
+  if (combined.args.length === 0) throw new RuntError('no program: name one after the id, or a file with --process')
+  const { process: wanted, warnings } = readProcess(stringifyJson(combined), 'command line')
+  for (const warning of base || options.capabilities.length > 0 ? warnings : []) runtime.warn(warning)
+  if (wanted.terminal) throw new RuntError('process.terminal: not supported yet in exec; leave --tty out')
+  const asked = unsupported({ ...config, process: wanted })
+  if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
+  if (options.consoleSocket !== null)
+    throw new RuntError('--console-socket: the process has no terminal (process.terminal is not true)')
+  const seccomp = config.linux?.seccomp
+  const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
+  return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups), filter }
+}
+
+/** The process with the changes of the command line. */
+function combine(base: Process, options: ExecOptions): Process {
+  const wanted: Process = { ...base, user: { ...base.user } }
+  if (options.command.length > 0) wanted.args = [...options.command]
+  if (options.cwd !== null) wanted.cwd = options.cwd
+  if (options.terminal) wanted.terminal = true
+  if (options.noNewPrivileges) wanted.noNewPrivileges = true
+  if (options.apparmorProfile !== null) wanted.apparmorProfile = options.apparmorProfile
+  if (options.selinuxLabel !== null) wanted.selinuxLabel = options.selinuxLabel
+  if (options.user) {
+    wanted.user.uid = options.user.uid
+    wanted.user.gid = options.user.gid ?? wanted.user.gid
+  }
+  if (options.additionalGids.length > 0)
+    wanted.user.additionalGids = [...(wanted.user.additionalGids ?? []), ...options.additionalGids]
+  if (options.capabilities.length > 0) {
+    const { bounding = [], effective = [], permitted = [], ...others } = wanted.capabilities ?? {}
+    const added = (set: string[]): string[] => [...set, ...options.capabilities]
+    wanted.capabilities = {
+      ...others,
+      bounding: added(bounding),
+      effective: added(effective),
+      permitted: added(permitted),
+    }
+  }
+  for (const entry of options.env) {
+    const key = `${entry.split('=', 1)[0]}=`
+    // Programs take the first of several entries with one key.
+    wanted.env = [...(wanted.env ?? []).filter((other) => !other.startsWith(key)), entry]
+  }
+  return wanted
+}
+
+/** The file that says whether a cgroup is frozen. */
+function planFrozen(b: Batch, cgroup: cgroups.CgroupPaths): ReturnType<typeof planReading> | null {
+  const freezer =
+    cgroup.folders.find(({ controllers }) => controllers.includes('freezer')) ??
+    cgroup.folders.find(({ version }) => version === 2)
+  if (!freezer) return null
+  return planReading(
+    b,
+    `${cgroups.folderPath(freezer)}/${freezer.version === 1 ? 'freezer.state' : 'cgroup.freeze'}`,
+    64,
+  )
+}
+
+/**
+ * The container's root for the plans that need it. A working folder that is missing is an error here: the container
+ * runs, and nothing is made in it behind its back.
+ */
+function planRoot(b: Batch, { cwd }: Process): void {
+  b.about('root of the container')
+  const root = c.openat(b, k.AT_FDCWD, '/', k.O_PATH | k.O_DIRECTORY).keep(InitSlot.ROOT)
+  b.about(`process.cwd (${cwd})`)
+  const hidden = b.label()
+  const folder = c.openInRoot(b, root, cwd, k.O_PATH | k.O_DIRECTORY).on(['EACCES', 'EPERM'], hidden)
+  c.close(b, folder)
+  b.place(hidden)
+}
+
+/**
+ * Moves a process that was not born in its cgroup2. Where processes of the container have given that controllers, it takes none
+ * itself (EBUSY, "no internal processes"); the process then goes where the container's init is.
+ */
+function joinUnified(
+  runtime: Runtime,
+  folder: cgroups.CgroupFolder,
+  initPid: number,
+  pid: number,
+  elsewhere: boolean,
+): void {
+  const { host, platform } = runtime
+  const b = new Batch(platform.machine)
+  const busy = b.label()
+  b.about('joining the cgroup')
+  const procs = c.openat(b, k.AT_FDCWD, `${cgroups.folderPath(folder)}/cgroup.procs`, k.O_WRONLY)
+  const written = c.write(b, procs, String(pid))
+  if (elsewhere) written.on(['EBUSY'], busy)
+  b.place(busy)
+  c.close(b, procs)
+  const mountinfo = planLongReading(b, '/proc/self/mountinfo', 0x3000)
+  const membership = planReading(b, `/proc/${initPid}/cgroup`, 0x800)
+  const answer = host.run(b)
+  if (answer.ok(written)) return
+  const text = (reading: typeof mountinfo): string => {
+    const result = finishReading(host, platform.machine, answer, reading)
+    return 'text' in result ? result.text : ''
+  }
+  const own = cgroups
+    .detectLayout(text(mountinfo), text(membership))
+    .hierarchies.find(({ version, mountpoint }) => version === 2 && mountpoint === folder.mountpoint)
+  if (!own) throw new RuntError(`joining the cgroup ${cgroups.folderPath(folder)}: EBUSY`, 'EBUSY')
+  const again = new Batch(platform.machine)
+  cgroups.join(again, { mode: 'v2', folders: [{ ...folder, path: own.own }] }, pid)
+  host.run(again)
+}
+
+/** Errors that the end of the container causes, in plain words. */
+function explain(error: unknown): unknown {
+  if (error instanceof SessionLost)
+    return new RuntError(
+      'the process was ended during its set-up: the container has stopped, or linux.resources.memory.limit is too small',
+    )
+  if (!(error instanceof CallError)) return error
+  const { name } = error.step
+  // clone(2): ENOMEM too where the init of the pid namespace is gone. setns(2) and pidfd_open(2): ESRCH.
+  const gone =
+    ((name === 'setns' || name === 'pidfd_open') && error.errno === 'ESRCH') ||
+    (name === 'clone' && error.errno === 'ENOMEM')
+  return gone ? new RuntError(cannotExec('stopped')) : error
+}

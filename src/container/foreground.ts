@@ -1,0 +1,54 @@
+/** What the host does while a program runs in the foreground: wait for it, and forward signals to it. */
+import { Struct } from '../base/bytes.ts'
+import { Slot } from '../executor/protocol.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, at, type Batch, load, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import { HostSlot } from './slots.ts'
+
+/** Every signal but SIGKILL and SIGSTOP, as a mask. */
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn
+
+/** From here on signals wait in the descriptor until there is somebody to forward them to. */
+export function planSignals(b: Batch): void {
+  b.about('signals')
+  c.sigprocmask(b, k.SIG_BLOCK, ALL_SIGNALS)
+  b.call('signalfd4', -1, b.data(new Struct(8).u64(0, ALL_SIGNALS).bytes), 8, k.O_CLOEXEC).keep(HostSlot.SIGNALS)
+}
+
+/** The brain ends while the program runs; on Node there is none to wait for. */
+export function planReapBrain(b: Batch): void {
+  const none = b.label()
+  b.about('brain')
+  b.branch(slot(Slot.BRAIN), 'EQUAL', 0, none)
+  c.waitid(b, k.P_PID, slot(Slot.BRAIN), 0, k.WEXITED).on(ANY, none)
+  b.place(none)
+}
+
+/** Forwards signals to a child until it ends, and leaves its exit status (128 + n when signal n ended it) in slot STATUS. */
+export function planWait(b: Batch, id: string, pid: number): void {
+  const look = b.label()
+  const next = b.label()
+  const exited = b.label()
+  const done = b.label()
+  const signal = b.out(128)
+  const info = b.out(128)
+  b.about(`container ${id}: process ${pid}`)
+  b.place(look)
+  b.store(32, at(info, 16), 0)
+  c.waitid(b, k.P_PID, pid, info, k.WEXITED | k.WNOHANG).on(['EINTR'], look)
+  b.branch(load(info, 32, 16), 'EQUAL', 0, next)
+  b.branch(load(info, 32, 8), 'EQUAL', k.CLD_EXITED, exited)
+  b.add(load(info, 32, 24), 128).keep(HostSlot.STATUS)
+  b.jump(done)
+  b.place(exited)
+  b.add(load(info, 32, 24), 0).keep(HostSlot.STATUS)
+  b.jump(done)
+  b.place(next)
+  // struct signalfd_siginfo starts with the signal's number.
+  b.call('read', slot(HostSlot.SIGNALS), signal, 128).on(['EINTR'], next)
+  b.branch(load(signal, 32), 'EQUAL', k.SIGCHLD, look)
+  c.kill(b, pid, load(signal, 32)).on(ANY, look)
+  b.jump(next)
+  b.place(done)
+}

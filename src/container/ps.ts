@@ -1,0 +1,91 @@
+/** The `ps` command: the processes of a container as the host sees them. */
+import { RuntError } from '../base/errors.ts'
+import * as cgroups from '../cgroup/manager.ts'
+import { Batch } from '../session/batch.ts'
+import { finishReading, planReading, readText } from './files.ts'
+import type { Runtime } from './runtime.ts'
+import { loadState } from './state.ts'
+
+export interface ProcessView {
+  pid: number
+  parent: number
+  /** Real user id. */
+  uid: number
+  /** Processor time over life time, in per cent. */
+  load: number
+  /** Milliseconds since 1970. */
+  started: number
+  /** `pts/0`; `?` for none. */
+  terminal: string
+  cpuSeconds: number
+  command: string
+}
+
+/** USER_HZ: the unit of times in /proc/PID/stat, on x86-64 and arm64. */
+const TICKS = 100
+/** Processes that are looked at with one batch. */
+const CHUNK = 16
+
+/** By pid. Processes that end meanwhile are left out. */
+export function ps(runtime: Runtime, id: string): ProcessView[] {
+  const { host, platform } = runtime
+  const { saved } = loadState(runtime, id)
+  if (!saved.cgroup) throw new RuntError(`container ${id} has no cgroup that would list its processes`)
+  const pids = [...new Set(cgroups.processes(host, platform.machine, saved.cgroup))].sort((a, b) => a - b)
+  const uptime = Number.parseFloat(readText(host, platform.machine, '/proc/uptime') ?? '0')
+  const boot = platform.now() - uptime * 1000
+  const found: ProcessView[] = []
+  for (let start = 0; start < pids.length; start += CHUNK) {
+    const b = new Batch(platform.machine)
+    const readings = pids.slice(start, start + CHUNK).map((pid) => ({
+      pid,
+      stat: planReading(b, `/proc/${pid}/stat`, 0x800),
+      status: planReading(b, `/proc/${pid}/status`, 0x1000),
+      line: planReading(b, `/proc/${pid}/cmdline`, 0x800),
+    }))
+    const answer = host.run(b)
+    for (const { pid, stat, status, line } of readings) {
+      const [statText, statusText, lineText] = [stat, status, line].map((reading) =>
+        finishReading(host, platform.machine, answer, reading),
+      )
+      if (!('text' in statText!) || !('text' in statusText!) || !('text' in lineText!)) continue
+      found.push(view(pid, statText.text, statusText.text, lineText.text, uptime, boot))
+    }
+  }
+  return found
+}
+
+/** Reads /proc/PID/stat, status and cmdline; proc_pid_stat(5). */
+function view(pid: number, stat: string, status: string, line: string, uptime: number, boot: number): ProcessView {
+  // The command name in brackets may hold anything, brackets included. Field n is at index n - 3.
+  const open = stat.indexOf('(')
+  const close = stat.lastIndexOf(')')
+  const fields = stat
+    .slice(close + 2)
+    .split(' ')
+    .map(Number)
+  const cpuSeconds = (fields[11]! + fields[12]!) / TICKS
+  const age = Math.max(uptime - fields[19]! / TICKS, 1 / TICKS)
+  const words = line.split('\0').filter((word, index, all) => word !== '' || index < all.length - 1)
+  return {
+    pid,
+    parent: fields[1]!,
+    uid: Number(/^Uid:\s*(\d+)/m.exec(status)?.[1] ?? 0),
+    load: Math.min(99, Math.floor((100 * cpuSeconds) / age)),
+    started: boot + (fields[19]! / TICKS) * 1000,
+    terminal: terminalName(fields[4]!),
+    cpuSeconds,
+    // Kernel threads and zombies have no arguments. Control characters would reach the caller's terminal.
+    command: (words.length > 0 ? words.join(' ') : `[${stat.slice(open + 1, close)}]`).replace(/\p{Cc}/gu, '?'),
+  }
+}
+
+/** Name of a tty_nr: major number in bits 8 to 15, minor in 0 to 7 and 20 to 31; numbers of Documentation/admin-guide/devices.txt. */
+function terminalName(device: number): string {
+  const major = (device >> 8) & 0xff
+  const minor = (device & 0xff) | ((device >> 12) & 0xfff00)
+  if (device === 0) return '?'
+  if (major >= 136 && major <= 143) return `pts/${minor + 256 * (major - 136)}`
+  if (major === 4) return minor < 64 ? `tty${minor}` : `ttyS${minor - 64}`
+  return `${major}:${minor}`
+}
