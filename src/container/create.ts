@@ -503,20 +503,40 @@ function missingConfig(bundle: string, errno: string): RuntError {
   return new RuntError(`${path}: cannot be read: ${errno}`, errno)
 }
 
+/** Whether the error is that the other side of a session is gone. */
+function isLoss(error: unknown): boolean {
+  if (error instanceof SessionLost) return true
+  return (
+    error instanceof RuntError &&
+    !(error instanceof CallError) &&
+    (error.errno === 'EPIPE' || error.errno === 'ECONNRESET')
+  )
+}
+
+/** How often to look for the end of an init, and milliseconds between the looks. */
+const LOOKS = 100
+const PAUSE = 5
+
 /** Finds the cause behind an error: an init that was killed says nothing itself. */
 function explain(runtime: Runtime, error: unknown, progress: Progress): unknown {
   if (error instanceof CallError && (error.step.name === 'fsconfig' || error.step.name === 'fsmount'))
     return withMountLog(runtime, error)
-  if (!(error instanceof SessionLost) || progress.init === 0) return error
-  const b = new Batch(runtime.platform.machine)
-  const info = b.out(128)
-  const gone = b.label()
-  c.waitid(b, k.P_PID, progress.init, info, k.WEXITED | k.WNOHANG).on(['ECHILD'], gone)
-  b.place(gone)
+  if (!isLoss(error) || progress.init === 0) return error
   let signal = 0
   try {
-    const answer = runtime.host.recover(b)
-    if (answer.word(info, 8) !== k.CLD_EXITED) signal = answer.word(info, 24)
+    // Its descriptors are closed a little before it can be waited for.
+    for (let look = 0; look < LOOKS && signal === 0; look++) {
+      const b = new Batch(runtime.platform.machine)
+      const info = b.out(128)
+      const gone = b.label()
+      if (look > 0) c.sleep(b, PAUSE)
+      c.waitid(b, k.P_PID, progress.init, info, k.WEXITED | k.WNOHANG | k.WNOWAIT).on(['ECHILD'], gone)
+      b.place(gone)
+      const answer = runtime.host.recover(b)
+      if (answer.word(info, 16) === 0) continue
+      if (answer.word(info, 8) === k.CLD_EXITED) return error
+      signal = answer.word(info, 24)
+    }
   } catch {
     return error
   }

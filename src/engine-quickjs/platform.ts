@@ -1,6 +1,6 @@
 import { RuntError } from '../base/errors.ts'
 import type { Channel, Platform } from '../base/platform.ts'
-import { describeErrno, Errno } from '../linux/errno.ts'
+import { describeErrno, Errno, errnoName } from '../linux/errno.ts'
 import { host } from './host.ts'
 
 /** The launcher (src/session/boot.ts) executes the brain with its sessions as these descriptors. */
@@ -10,7 +10,8 @@ function channel(fd: number, name: string): Channel {
   return {
     send(message) {
       const error = host.send(fd, message.buffer, message.byteOffset, message.length)
-      if (error < 0) throw new RuntError(`the ${name} executor is gone: send: ${describeErrno(-error)}`)
+      if (error < 0)
+        throw new RuntError(`the ${name} executor is gone: send: ${describeErrno(-error)}`, errnoName(-error))
     },
     receive(timeoutMs) {
       const length = host.receive(fd, host.message, timeoutMs === Infinity ? -1 : Math.max(0, timeoutMs))

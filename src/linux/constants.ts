@@ -147,6 +147,8 @@ export const P_PID = 1
 export const P_PIDFD = 3
 export const WNOHANG = 1
 export const WEXITED = 4
+/** Look only: the process can be waited for again. */
+export const WNOWAIT = 0x100_0000
 export const CLD_EXITED = 1
 
 // signal.h
