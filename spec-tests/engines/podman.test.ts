@@ -65,6 +65,16 @@ test('podman run has user, limits, capabilities and volumes in effect', () => {
   })
 })
 
+test('podman run --read-only gives a container writable /run and /tmp', () => {
+  withPodman((podman) => {
+    const script = 'touch /tmp/a /run/b && cat /tmp/a && touch /etc/c'
+    const said = podman('run', '--rm', '--read-only', ...MADE, IMAGE, 'sh', '-c', script)
+    assert.is(said.status, 1)
+    assert.match(said.stderr, '/etc/c: Read-only file system')
+    ok(podman('run', '--rm', '--tmpfs', '/etc', ...MADE, IMAGE, 'grep', 'root', '/etc/passwd'))
+  })
+})
+
 test('podman runs a container in the background, stops it, and starts it again', () => {
   withPodman((podman) => {
     const script = 'trap "echo bye; exit 5" TERM; echo up; while :; do sleep 0.1; done'
