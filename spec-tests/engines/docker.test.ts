@@ -76,6 +76,30 @@ test('docker run shows output and exit status', () => {
   })
 })
 
+test('docker run has a terminal and hooks at the same time', () => {
+  withDocker((docker, flags) => {
+    // Without a network of the host's, dockerd asks for a prestart hook.
+    const others = flags.map((word) => (word === 'host' ? 'none' : word))
+    ok(
+      docker(
+        'run',
+        '--detach',
+        '--tty',
+        '--name',
+        'one',
+        ...others,
+        IMAGE,
+        'sh',
+        '-c',
+        'test -t 0 && test -t 1 && echo terminal',
+      ),
+    )
+    assert.is(docker('wait', 'one').stdout, '0\n')
+    assert.is(docker('logs', 'one').stdout, 'terminal\r\n')
+    ok(docker('rm', 'one'))
+  })
+})
+
 test('docker runs a container in the background, stops it, and starts it again', () => {
   withDocker((docker, flags) => {
     const script = 'trap "echo bye; exit 5" TERM; echo up; while :; do sleep 0.1; done'

@@ -9,13 +9,13 @@ export const READ_COUNT = first + 15
 /** In the host executor and the init: for hooks. */
 export const HookSlot = {
   /** File with the state, for stdin. */
-  STATE: first + 40,
+  STATE: first + 60,
   /** Where stdout goes. */
-  STDOUT: first + 41,
+  STDOUT: first + 61,
   /** File in which a child says why it could not execute the hook. */
-  VERDICT: first + 42,
+  VERDICT: first + 62,
   /** Result of the child's last system call. */
-  RESULT: first + 43,
+  RESULT: first + 63,
 } as const
 
 /** In the host executor. */
