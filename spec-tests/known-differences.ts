@@ -14,9 +14,6 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'pause --help exits with 0 and does nothing': 'not yet: pause',
       'resume --help exits with 0 and does nothing': 'not yet: resume',
     },
-    'config/mounts': {
-      'tmpcopyup puts what the directory held into the tmpfs': 'not yet: tmpcopyup',
-    },
     'config-linux/cgroups': {
       'pause stops the container and resume lets it go on': 'not yet: pause',
       'delete --force ends a paused container': 'not yet: pause',
@@ -52,6 +49,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'the domainname of the configuration is set': 'domainname (runtime-spec 1.1) is not known',
     },
     'config/mounts': {
+      'tmpcopyup copies folders, links, modes and owners, before the mount becomes read-only':
+        'it gives the tmpfs the mode of the folder even if the options have one',
       'no mounts at all is a valid configuration': 'needs /proc in the container',
     },
     'config/process': {
@@ -125,6 +124,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   crun: {
+    'engines/docker': {
+      'docker run shows output and exit status':
+        "dockerd looks for runc's words to tell a missing program from other errors: 125, not 127",
+    },
     'cli/exec': {
       'exec has the environment, directory and capabilities of the configuration':
         'exec starts in / where --cwd is not given',
@@ -173,6 +176,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'an unknown capability is a warning, not an error': 'passes it over without a warning',
     },
     'config/mounts': {
+      'tmpcopyup copies folders, links, modes and owners, before the mount becomes read-only':
+        'it does not give the tmpfs the mode of the folder',
       'a dangling symbolic link into a mount is created there': 'does not make what the link leads to',
       'the flag nosymfollow is set on a bind mount': 'nosymfollow is not known',
       'the flag nosymfollow is set on a tmpfs': 'nosymfollow is not known',

@@ -1,5 +1,7 @@
 /** runtime-spec, config.md: "Mounts"; mount(8). */
 import {
+  chmodSync,
+  chownSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -283,6 +285,27 @@ test('tmpcopyup puts what the directory held into the tmpfs', () => {
   made.file('data/file', 'content')
   assert.is(inside('cat /data/file && echo changed > /data/file', made), 'content')
   assert.is(readFileSync(join(made.rootfs, 'data/file'), 'utf8'), 'content')
+})
+
+test('tmpcopyup copies folders, links, modes and owners, before the mount becomes read-only', () => {
+  const options = ['tmpcopyup', 'ro', 'nosuid']
+  const made = bundle((config) => {
+    config.mounts.push({ destination: '/data', type: 'tmpfs', source: 'tmpfs', options })
+    config.mounts.push({ destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['tmpcopyup', 'mode=1777'] })
+    config.mounts.push({ destination: '/new', type: 'tmpfs', source: 'tmpfs', options: ['tmpcopyup'] })
+  })
+  for (let number = 0; number < 100; number++) made.file(`data/many/file-${number}`, `${number}`)
+  made.file('data/a/b/c', 'x'.repeat(3_000_000), 0o4710)
+  chownSync(join(made.rootfs, 'data/a/b/c'), 12, 34)
+  chmodSync(join(made.rootfs, 'data/a/b/c'), 0o4710)
+  chmodSync(join(made.rootfs, 'data'), 0o751)
+  symlinkSync('/etc/long/passwd', join(made.rootfs, 'data/link'))
+  symlinkSync('a/b', join(made.rootfs, 'data/short'))
+  const script =
+    'cd /data; stat -c "%a %u %g %s" a/b/c; readlink link; readlink short; ls many | wc -l; stat -c %a . /tmp; touch x 2>/dev/null || echo ro; ls /new; cat many/file-99'
+  assert.equal(inside(script, made).split('\n'), [
+    ...['4710 12 34 3000000', '/etc/long/passwd', 'a/b', '100', '751', '1777', 'ro', '99'],
+  ])
 })
 
 test('rro makes the mounts below read-only too', () => {

@@ -19,6 +19,7 @@ import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.t
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
+import { stoppedAt } from './copy-up.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
@@ -347,8 +348,8 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
 }
 
 /**
- * Waits for the init, and calls hooks on the way. Where a mount's destination is a symbolic link to what isn't there, that is made, and the plan goes on from
- * that mount: seldom enough for the usual way to know nothing of it.
+ * Waits for the init, and calls hooks on the way. Where a mount's destination is a symbolic link to what isn't there, that is made,
+ * and the plan goes on from that mount: seldom enough for the usual way to know nothing of it. So with mounts that begin with a copy.
  */
 function finishInside(
   runtime: Runtime,
@@ -367,6 +368,13 @@ function finishInside(
       }
       return { ...looking, answer: init.wait(looking.batch) }
     } catch (error) {
+      const stopped = stoppedAt(error)
+      if (stopped !== null) {
+        rootfs.mountWithCopy(init, runtime.platform.machine, inside.mounts[stopped]!, stopped)
+        train.drop()
+        looking = planInside(train, inside, stopped + 1)
+        continue
+      }
       const dangling = danglingTarget(error)
       if (dangling === null) throw error
       const { index, kind } = dangling

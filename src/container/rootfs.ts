@@ -1,12 +1,15 @@
 /** Plans the container's file system: root, mounts, devices, masks, and the change of root. Runs in the init. */
 import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
 import type { CgroupMountPlan } from '../cgroup/manager.ts'
 import type { Config, Mount } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { type Batch, load, slot } from '../session/batch.ts'
+import { Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import type { Session } from '../session/session.ts'
 import { planPrepared } from '../session/templates.ts'
 import type { Train } from '../session/train.ts'
+import { copyUp, planStop } from './copy-up.ts'
 import { type MountOptions, propagationFlag, readMountOptions } from './mount-options.ts'
 import { absolutePath, basename, cleanPath, coverFolder, dirname, makeFile, makeFolder, tentatively } from './paths.ts'
 import { InitSlot } from './slots.ts'
@@ -51,6 +54,11 @@ export function planMount(train: Train, mount: Mount, index: number, bundle: str
     c.close(b, TARGET)
     return
   }
+  if (mount.options?.includes('tmpcopyup')) {
+    makeFolder(b, readMount(about, mount).destination, InitSlot.TARGET)
+    planStop(b, about)
+    return
+  }
   planPrepared(b, keyOfMount(mount, index), () => planPlainMount(b, mount, index))
   coverFolder(b, cleanPath(mount.destination))
 }
@@ -69,11 +77,30 @@ export function planPlainMount(b: Batch, mount: Mount, index: number): void {
   c.close(b, TARGET)
 }
 
+/** The mount at which a plan has stopped, of `tmpcopyup`. The session has failed and is recovered. */
+export function mountWithCopy(init: Session, machine: Machine, mount: Mount, index: number): void {
+  const about = `mounts[${index}] (${mount.destination})`
+  const { destination, options } = readMount(about, mount)
+  const made = new Batch(machine).about(about)
+  // Read-only only when all is there.
+  planNewMount(made, 'tmpfs', mount.source ?? '', { ...options, set: options.set & ~k.MOUNT_ATTR_RDONLY })
+  init.recover(made)
+  copyUp(init, machine, about, options)
+  const b = new Batch(machine).about(about)
+  if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, MOUNT, 0, { set: k.MOUNT_ATTR_RDONLY })
+  planRecursiveAttributes(b, options)
+  planAttach(b, destination, options)
+  c.close(b, MOUNT)
+  c.close(b, TARGET)
+  init.run(b)
+}
+
 /** Reads an entry, and refuses what cannot be done. */
 function readMount(about: string, mount: Mount): { destination: string; options: MountOptions } {
   const destination = cleanPath(mount.destination)
   const options = readMountOptions(mount.options ?? [])
-  if (options.tmpcopyup) throw new RuntError(`${about}: the option "tmpcopyup" is not supported yet`)
+  if (options.tmpcopyup && mount.type !== 'tmpfs')
+    throw new RuntError(`${about}: the option "tmpcopyup" is for mounts of type tmpfs`)
   if (options.idmap || mount.uidMappings || mount.gidMappings)
     throw new RuntError(`${about}: id-mapped mounts are not supported yet`)
   if (options.remount) throw new RuntError(`${about}: the option "remount" has no meaning for a new mount`)

@@ -26,7 +26,6 @@ test('what is asked for and not done is named', () => {
     'hooks.startContainer[0]: args and env of 40036 bytes',
   )
   assert.is(unsupported(mount(['ro', 'ridmap'])), 'mounts[0] (/a): the option "ridmap"')
-  assert.is(unsupported(mount(['tmpcopyup'])), 'mounts[0] (/a): the option "tmpcopyup"')
 })
 
 test('empty values ask for nothing', () => {

@@ -40,8 +40,8 @@ export function unsupported(config: Config): string | undefined {
   for (const [index, mount] of (config.mounts ?? []).entries()) {
     const field = `mounts[${index}] (${mount.destination})`
     if (mount.uidMappings?.length || mount.gidMappings?.length) return `${field}: id mappings`
-    const { idmap, tmpcopyup, remount } = readMountOptions(mount.options ?? [])
-    const option = idmap ?? (tmpcopyup ? 'tmpcopyup' : remount ? 'remount' : undefined)
+    const { idmap, remount } = readMountOptions(mount.options ?? [])
+    const option = idmap ?? (remount ? 'remount' : undefined)
     if (option !== undefined) return `${field}: the option "${option}"`
   }
   return undefined

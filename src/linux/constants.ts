@@ -50,6 +50,7 @@ export const S_IFCHR = 0o020000
 export const S_IFBLK = 0o060000
 export const S_IFREG = 0o100000
 export const S_IFIFO = 0o010000
+export const S_IFLNK = 0o120000
 
 export const W_OK = 2
 export const R_OK = 4

@@ -1,7 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Machine } from '../base/platform.ts'
+import { engineSamples } from '../config/testing/samples.ts'
 import type { Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompSyscall, Uint64 } from '../config/types.ts'
+import { readConfig } from '../config/validate.ts'
 import { ABIS, INDEX } from './abis.ts'
 import { type CompileOptions, compile } from './compile.ts'
 import { AUDIT_ARCH, RET } from './kernel.ts'
@@ -276,5 +278,21 @@ test('a filter that is too large for the kernel is refused', () => {
   )
   verify(compile({ defaultAction: 'SCMP_ACT_ERRNO', syscalls: syscalls.slice(0, 1000) }, 'x86_64').program)
 })
+
+for (const [name, text] of engineSamples) {
+  if (!text.includes('"seccomp"')) continue
+  test(`the filter of ${name} allows what programs need and refuses the rest`, () => {
+    const { config } = readConfig(text, name)
+    const { program, warnings } = compile(config.linux!.seccomp!, 'x86_64')
+    assert.equal(warnings, [])
+    verify(program)
+    const verdict = runner(program)
+    const ask = (nr: number, args: (number | bigint)[] = []) => verdict({ nr, arch: x86_64, args })
+    for (const nr of [0, 1, 59, 231, 257]) assert.is(ask(nr), ALLOW)
+    // personality(2) by its argument; kexec_load(2), open_by_handle_at(2).
+    assert.is(ask(135, [0]), ALLOW)
+    for (const [nr, ...args] of [[135, 5], [246], [304]] as const) assert.ok([EPERM, ENOSYS].includes(ask(nr, args)))
+  })
+}
 
 test.run()

@@ -2,7 +2,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Machine } from '../base/platform.ts'
+import { engineSamples } from '../config/testing/samples.ts'
 import type { Seccomp, SeccompArch, SeccompSyscall } from '../config/types.ts'
+import { readConfig } from '../config/validate.ts'
 import { ABIS, INDEX } from './abis.ts'
 import { compile } from './compile.ts'
 import { runner } from './testing/bpf.ts'
@@ -153,5 +155,16 @@ interface EngineProfile extends Omit<Seccomp, 'syscalls'> {
     assert.ok(compare(only(profile), 'x86_64', 'podman', true))
   },
 )
+
+const profiles = new Map(
+  [...engineSamples]
+    .filter(([, text]) => text.includes('"seccomp"'))
+    .map(([name, text]) => [JSON.stringify(readConfig(text, name).config.linux!.seccomp!), name]),
+)
+for (const [profile, name] of profiles) {
+  maybe(`so does what ${name} says`, () => {
+    assert.ok(compare(only(JSON.parse(profile)), 'x86_64', name, true))
+  })
+}
 
 test.run()

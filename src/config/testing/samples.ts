@@ -25,3 +25,12 @@ export function patch(config: unknown, path: string, value: unknown): void {
   if (value === undefined) delete parent[last]
   else parent[last] = value
 }
+
+const written = join(dirname(fileURLToPath(import.meta.url)), 'engines')
+
+/** The files of testing/engines by name: what engines wrote; see the README there. `*-process` are for `exec --process`. */
+export const engineSamples: ReadonlyMap<string, string> = new Map(
+  readdirSync(written)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => [name.replace('.json', ''), readFileSync(join(written, name), 'utf8')]),
+)
