@@ -28,6 +28,10 @@ const needs: readonly Need[] = [
   },
   { package: 'runc', proof: ['runc'], optional: true },
   { package: 'crun', proof: ['crun'], optional: true },
+  { package: 'python3', proof: ['python3'], optional: true },
+  { package: 'podman', proof: ['podman'], optional: true },
+  // With containerd and ctr.
+  { package: 'docker.io', proof: ['dockerd'], optional: true },
 ]
 
 /** Folders of programs; the PATH of cron and of some CI services lacks those of root. */
