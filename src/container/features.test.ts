@@ -12,7 +12,7 @@ for (const machine of ['x86_64', 'aarch64'] as const)
 test('nothing is announced that is refused', () => {
   const { linux, mountOptions } = features('x86_64')
   assert.not(linux!.namespaces!.includes('user'))
-  assert.not(mountOptions!.includes('tmpcopyup'))
+  assert.not(mountOptions!.includes('idmap'))
   assert.not(linux!.seccomp!.actions!.includes('SCMP_ACT_NOTIFY'))
 })
 

@@ -89,6 +89,7 @@ export function knownMountOptions(): string[] {
     'bind',
     'rbind',
     'defaults',
+    'tmpcopyup',
   ].sort()
 }
 
