@@ -112,6 +112,8 @@ export function startDaemons(
   }
   try {
     started.push(daemon(['unshare', '--mount', '--propagation', 'private', 'sleep', '120']))
+    // Until unshare(1) has become sleep, the namespace may still be the host's.
+    if (!waitFor(() => commandLine(started[0]!).startsWith('sleep'))) throw new Error('unshare does not begin')
     for (const { words, ready } of daemons) {
       started.push(daemon(['nsenter', `--mount=/proc/${started[0]}/ns/mnt`, ...words]))
       if (waitFor(() => run(ready).status === 0, PATIENCE)) continue
