@@ -124,6 +124,15 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   crun: {
+    'config/terminal': {
+      'run in the foreground gives the terminal the size of that of the caller':
+        'the terminal has no size where consoleSize is not given',
+      'run in the foreground passes a change of the size on': 'the program does not see the new size',
+      'a program that cannot be executed leaves the terminal of the caller as it was':
+        'what it says does not name the program',
+      'run in the foreground needs no terminal of its own': 'gives no output without a terminal of its own',
+      'input through a pipe reaches the program': 'gives no output without a terminal of its own',
+    },
     'engines/docker': {
       'docker run shows output and exit status':
         "dockerd looks for runc's words to tell a missing program from other errors: 125, not 127",
