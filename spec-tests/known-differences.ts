@@ -115,6 +115,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'a race: sometimes a create that fails removes the state of the one that succeeded',
       'create with an id in use fails, names the id, and does not harm the container':
         'the message says "container with given ID already exists" without the id',
+      'the program starts once, however often start is called at the same time':
+        'a race: a start that loses can wait for the FIFO of the init without end',
     },
     'runtime/run': {
       'run with an id in use fails and does not harm the other container':
