@@ -20,9 +20,12 @@ import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { stoppedAt } from './copy-up.ts'
+import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
+import { planMasks, planReadonlyPaths } from './masked-paths.ts'
+import { mountWithCopy, planMount } from './mounts.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
@@ -192,7 +195,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const firstCgroup = mounts.findIndex((mount) => mount.type === 'cgroup' || mount.type === 'cgroup2')
   const early = firstCgroup < 0 ? mounts.length : firstCgroup
   const cgroupMounts = cgroups.mountPlan(cgroup ?? { mode: 'none', folders: [] }, createsNamespace(config, 'cgroup'))
-  for (let index = 0; index < early; index++) rootfs.planMount(train, mounts[index]!, index, bundle, cgroupMounts)
+  for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, bundle, cgroupMounts)
   train.dispatch()
 
   // 6. The rest of the file system and the change of root.
@@ -312,7 +315,7 @@ interface Looking {
 function planInside(train: Train, inside: Inside, from: number): Looking {
   const { config, options, mounts, bundle, early, cgroupMounts, joins } = inside
   const planMounts = (first: number, end: number): void => {
-    for (let index = first; index < end; index++) rootfs.planMount(train, mounts[index]!, index, bundle, cgroupMounts)
+    for (let index = first; index < end; index++) planMount(train, mounts[index]!, index, bundle, cgroupMounts)
   }
   planMounts(from, early)
   if (from <= early) {
@@ -320,14 +323,14 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
     if (createsNamespace(config, 'cgroup')) c.unshare(train.next('new namespaces (cgroup)'), k.CLONE_NEWCGROUP)
   }
   planMounts(Math.max(from, early), mounts.length)
-  rootfs.planDevices(train, config)
+  planDevices(train, config)
   if (config.process.terminal) {
     const b = train.next('process.terminal')
     terminals.planPty(b, slot(InitSlot.ROOT), config.process)
     terminals.planConsole(b)
   }
-  rootfs.planMasks(train, config.linux?.maskedPaths ?? [])
-  rootfs.planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
+  planMasks(train, config.linux?.maskedPaths ?? [])
+  planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
   processes.planNames(train.next('hostname'), config)
   rootfs.planSysctls(train, config.linux?.sysctl ?? {})
@@ -370,7 +373,7 @@ function finishInside(
     } catch (error) {
       const stopped = stoppedAt(error)
       if (stopped !== null) {
-        rootfs.mountWithCopy(init, runtime.platform.machine, inside.mounts[stopped]!, stopped)
+        mountWithCopy(init, runtime.platform.machine, inside.mounts[stopped]!, stopped)
         train.drop()
         looking = planInside(train, inside, stopped + 1)
         continue

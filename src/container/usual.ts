@@ -3,17 +3,10 @@ import { joinKey, planJoining } from '../cgroup/manager.ts'
 import type { Mount } from '../config/types.ts'
 import type { Machine } from '../session/batch.ts'
 import { prepare } from '../session/templates.ts'
+import { DEFAULT_DEVICES, planDefaultDevices } from './devices.ts'
+import { planMask, planReadonlyPath } from './masked-paths.ts'
 import { readMountOptions } from './mount-options.ts'
-import {
-  DEFAULT_DEVICES,
-  keyOfCgroupFolder,
-  keyOfMount,
-  planCgroupFolder,
-  planDefaultDevices,
-  planMask,
-  planPlainMount,
-  planReadonlyPath,
-} from './rootfs.ts'
+import { keyOfCgroupFolder, keyOfMount, planCgroupFolder, planPlainMount } from './mounts.ts'
 import { InitSlot } from './slots.ts'
 
 const proc: Mount = { destination: '/proc', type: 'proc', source: 'proc' }
