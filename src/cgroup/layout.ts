@@ -58,6 +58,22 @@ const USUAL = '/sys/fs/cgroup'
 /** Absolute path of a container's folder. */
 export const folderPath = (folder: CgroupFolder): string => folder.mountpoint + folder.path
 
+/** The folder whose hierarchy has a controller (by its v1 name); the cgroup2 one for what no v1 hierarchy has. */
+export function folderOf(paths: CgroupPaths, controller: string): CgroupFolder | undefined {
+  return (
+    paths.folders.find(({ controllers }) => controllers.includes(controller)) ??
+    paths.folders.find(({ version }) => version === 2)
+  )
+}
+
+/** The folders above a path: for `/a/b/c` those of `/a` and `/a/b`. */
+export function ancestors(path: string): string[] {
+  const found: string[] = []
+  for (let slash = path.indexOf('/', 1); slash > 0; slash = path.indexOf('/', slash + 1))
+    found.push(path.slice(0, slash))
+  return found
+}
+
 /**
  * Reads /proc/self/mountinfo (proc_pid_mountinfo(5)) and /proc/self/cgroup (cgroups(7)). A mount may show a part of its hierarchy only
  * (in a container without a cgroup namespace); its root is taken into account. A cgroup2 on /sys/fs/cgroup, or one without

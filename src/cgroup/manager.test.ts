@@ -17,20 +17,23 @@ import * as assert from 'uvu/assert'
 import type { Resources } from '../config/types.ts'
 import { type NodePlatform, openPlatform } from '../engine-node/platform.ts'
 import { Batch } from '../session/batch.ts'
-import { CallError, Session } from '../session/session.ts'
+import { Session } from '../session/session.ts'
+import { Train } from '../session/train.ts'
 import {
+  begin,
+  CgroupInUse,
   type CgroupPaths,
   detectLayout,
+  finish,
   folderPath,
   join,
   joinSelf,
   killAll,
   locate,
-  make,
   planRemove,
   processes,
   remove,
-  setLimits,
+  update,
 } from './manager.ts'
 
 const layout = detectLayout(readFileSync('/proc/self/mountinfo', 'utf8'), readFileSync('/proc/self/cgroup', 'utf8'))
@@ -56,11 +59,17 @@ function sleeper(context: Context): number {
 
 const batch = () => new Batch(process.arch === 'arm64' ? 'aarch64' : 'x86_64')
 
-function makeIt({ host, paths }: Context, resources: Resources = {}): string[] {
-  const b = batch()
-  const { warnings } = make(b, paths, resources, true)
-  host.run(b)
-  return warnings
+function makeIt({ host, paths, platform }: Context, resources: Resources = {}): readonly string[] {
+  host.recover(batch())
+  const train = new Train(host, platform.machine)
+  const making = begin(train, paths, resources)
+  finish(host, making, train.depart(), process.pid)
+  return making.ignored
+}
+
+function updateIt({ host, paths, platform }: Context, resources: Resources): readonly string[] {
+  host.recover(batch())
+  return update(host, platform.machine, paths, resources, resources)
 }
 
 function joinIt({ host, paths }: Context, pid: number): void {
@@ -147,11 +156,8 @@ if (hasV1 && canWrite) {
   })
 
   test('limits can be raised and lowered in any order of the kernel’s', (context) => {
-    const { host, paths } = context
     const set = (memory: number, quota: number, period: number) => {
-      const b = batch()
-      setLimits(b, paths, { memory: { limit: memory, swap: memory }, cpu: { quota, period } })
-      host.run(b)
+      updateIt(context, { memory: { limit: memory, swap: memory }, cpu: { quota, period } })
       assert.is(text(context, 'memory', 'memory.limit_in_bytes'), String(memory))
       assert.is(text(context, 'memory', 'memory.memsw.limit_in_bytes'), String(memory))
       assert.is(text(context, 'cpu', 'cpu.cfs_period_us'), String(period))
@@ -197,27 +203,22 @@ if (hasV1 && canWrite) {
   test('a file that the kernel lacks is an error unless nothing is asked', (context) => {
     makeIt(context, { blockIO: {}, hugepageLimits: layout.mode === 'v1' ? [] : [{ pageSize: '7MB', limit: 0 }] })
     if (layout.mode === 'v1') return
-    const b = batch()
-    assert.throws(() => {
-      setLimits(b, context.paths, { hugepageLimits: [{ pageSize: '7MB', limit: 5 }] })
-      context.host.run(b)
-    }, /linux\.resources\.hugepageLimits\[0\]: 5 written to .*: (the hugetlb controller has no such file there: ENOENT|no cgroup hierarchy)/)
+    assert.throws(
+      () => updateIt(context, { hugepageLimits: [{ pageSize: '7MB', limit: 5 }] }),
+      /linux\.resources\.hugepageLimits\[0\]: 5 written to .*: (the hugetlb controller has no such file there: ENOENT|no cgroup hierarchy)/,
+    )
   })
 
   test('a cgroup with processes is refused and left alone; an empty one is taken', (context) => {
     const { host, paths, platform } = context
     makeIt(context)
     joinIt(context, sleeper(context))
-    const b = batch()
-    const { refusals } = make(b, paths, {}, true)
-    try {
-      host.run(b)
-      assert.unreachable()
-    } catch (error) {
-      assert.instance(error, CallError)
-      assert.ok(refusals.some((step) => (error as CallError).isOf(step)))
-      assert.match((error as Error).message, /^linux\.cgroupsPath: the cgroup \S+ has processes in it: EBUSY/)
-    }
+    assert.throws(
+      () => makeIt(context),
+      (error: Error) =>
+        error instanceof CgroupInUse &&
+        /^linux\.cgroupsPath: the cgroup \S+ has processes in it: EBUSY/.test(error.message),
+    )
     killAll(host, platform.machine, paths)
     makeIt(context, { pids: { limit: 5 } })
     assert.is(text(context, 'pids', 'pids.max'), '5')
@@ -360,9 +361,14 @@ test('without any hierarchy there is nothing to do, and a limit is an error', (c
   )
 })
 
-test('unified is refused where the controllers are on v1', () => {
+test('unified is refused where the controllers are on v1', (context) => {
   assert.throws(
-    () => make(batch(), { mode: 'v1', folders: [] }, { unified: { 'memory.high': '1' } }),
+    () =>
+      begin(
+        new Train(context.host, context.platform.machine),
+        { mode: 'v1', folders: [] },
+        { unified: { 'memory.high': '1' } },
+      ),
     /linux\.resources\.unified/,
   )
 })

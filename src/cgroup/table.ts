@@ -301,11 +301,13 @@ function unifiedWrites(unified: Record<string, string>): Write[] {
 /**
  * All writes that the resources ask for, in the order in which a new cgroup takes them; devices excepted.
  * `version` says whether a controller (by its v1 name) is on a v1 hierarchy. `warnings` gets what has no counterpart there.
+ * `whole`: what a file that takes several fields at once gets its other fields from.
  */
 export function planWrites(
   resources: Resources,
   version: (controller: string) => 1 | 2,
   warnings: string[] = [],
+  whole = resources,
 ): Write[] {
   const writes: Write[] = []
   for (const { field, controller, value: get, v1, v2, optional, partner } of scalars) {
@@ -317,7 +319,7 @@ export function planWrites(
       continue
     }
     const [name, encode] = target
-    const content = encode(value, resources)
+    const content = encode(value, whole)
     if (content === null) continue
     writes.push({
       field,

@@ -10,7 +10,7 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
-import type { Config, Mount, Resources } from '../config/types.ts'
+import type { Config, Mount } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
@@ -178,10 +178,9 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   planSaving(state, runtime, saved)
   planWriting(state, 'state (config.json)', `${folder}/config.json`, configText.text, 0o600)
   if (config.process.terminal) terminals.planMeeting(state.next('process.terminal'), folder, START_SOCKET)
-  const resources = config.linux?.resources
-  const made = cgroup && cgroups.make(state.next('cgroup'), cgroup, resources)
+  const making = cgroup && cgroups.begin(state, cgroup, config.linux?.resources)
   const control = state.depart()
-  const ready = (): void => finishCgroup(runtime, control, cgroup, made, resources, progress)
+  const ready = (): void => finishCgroup(runtime, control, making, progress)
   if (unified) {
     ready()
     startStage()
@@ -397,32 +396,18 @@ function planJoin(b: Batch, cgroup: cgroups.CgroupPaths): void {
   b.place(joined)
 }
 
-/** Waits for the batch that makes the cgroup; where that was not simply made, a longer plan makes or refuses it. */
-function finishCgroup(
-  runtime: Runtime,
-  control: Batch,
-  cgroup: cgroups.CgroupPaths | null,
-  made: cgroups.Made | null,
-  resources: Resources | undefined,
-  progress: Progress,
-): void {
-  const { host, platform } = runtime
-  let refusals: Step[] = []
+/** Waits until the cgroup can be joined. */
+function finishCgroup(runtime: Runtime, control: Batch, making: cgroups.Making | null, progress: Progress): void {
+  const { host } = runtime
+  if (!making) {
+    host.wait(control)
+    return
+  }
+  for (const sentence of making.ignored) runtime.debug(sentence)
   try {
-    try {
-      host.wait(control)
-    } catch (error) {
-      const parted = error instanceof CallError && made?.attempts.some((step) => error.isOf(step))
-      if (!cgroup || !parted || (error.errno !== 'ENOENT' && error.errno !== 'EEXIST')) throw error
-      const again = new Batch(platform.machine)
-      refusals = cgroups.make(again, cgroup, resources, true).refusals
-      host.recover(again)
-    }
-    progress.cgroup = cgroup
-    for (const warning of made?.warnings ?? []) runtime.warn(warning)
+    progress.cgroup = cgroups.finish(host, making, control, progress.stage)
   } catch (error) {
-    // A cgroup that is in use belongs to somebody else.
-    if (!(error instanceof CallError && refusals.some((step) => error.isOf(step)))) progress.cgroup = cgroup
+    if (!(error instanceof cgroups.CgroupInUse)) progress.cgroup = making.cgroup
     throw error
   }
 }

@@ -1,0 +1,235 @@
+/** The driver that makes the folders of a cgroup itself, in cgroupfs. */
+import type { Resources } from '../config/types.ts'
+import { AT_FDCWD, AT_REMOVEDIR, O_RDONLY, O_RDWR, O_WRONLY } from '../linux/constants.ts'
+import { Errno } from '../linux/errno.ts'
+import { ANY, Batch, type Label, load, type Step } from '../session/batch.ts'
+import { close, mkdirat, openat, read, unlinkat, write } from '../session/calls.ts'
+import { type Answer, CallError, type Session } from '../session/session.ts'
+import { Train } from '../session/train.ts'
+import { type Aside, placeAside } from './aside.ts'
+import { CgroupInUse, type Driver, type Making } from './driver.ts'
+import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
+import { planDeviceRules, planLimits, updateLimits, writesFor } from './limits.ts'
+import { remove } from './remove.ts'
+import type { Write } from './table.ts'
+
+export const cgroupfs: Driver = {
+  begin(train, cgroup, resources) {
+    const ignored: string[] = []
+    const { attempts, unenforced } = planCgroup(train, cgroup, resources, null, ignored)
+    return { cgroup, resources, ignored: unenforced ? [...ignored, unenforced] : ignored, attempts }
+  },
+
+  finish(host, making, control) {
+    try {
+      host.wait(control)
+    } catch (error) {
+      if (!(error instanceof CallError) || !making.attempts.some((step) => error.isOf(step))) throw error
+      if (error.errno !== 'ENOENT' && error.errno !== 'EEXIST') throw error
+      makeThoroughly(host, making, error.answer)
+    }
+    return making.cgroup
+  },
+
+  update: updateLimits,
+  remove,
+}
+
+/** Makes a cgroup that was not simply made: parents are missing, or it exists. `answer`: to the first attempt. */
+function makeThoroughly(host: Session, { cgroup, resources, attempts }: Making, answer: Answer): void {
+  const { machine } = attempts[0]!.batch
+  const ours = cgroup.folders.filter((_, index) => answer.value(attempts[index]!) === 0).map(folderPath)
+  host.recover(new Batch(machine))
+  const train = new Train(host, machine)
+  const refusals: Step[] = []
+  planCgroup(train, cgroup, resources, refusals, [])
+  try {
+    host.wait(train.depart())
+  } catch (error) {
+    if (!(error instanceof CallError) || !refusals.some((step) => error.isOf(step))) throw error
+    removeAgain(host, machine, ours)
+    throw new CgroupInUse(error.message, error.errno)
+  }
+}
+
+/** Takes folders back that are in the hierarchies where the cgroup was not there yet. */
+function removeAgain(host: Session, machine: Batch['machine'], folders: readonly string[]): void {
+  const b = new Batch(machine)
+  for (const path of folders) {
+    const next = b.label()
+    unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(ANY, next)
+    b.place(next)
+  }
+  host.recover(b)
+}
+
+/**
+ * Plans the container's cgroup with its limits; it can be joined then. Without `refusals` a folder whose parents are missing (ENOENT) or
+ * that exists (EEXIST) is a failure of one of `attempts`. With it, which costs more, parents are made, and a cgroup that exists is
+ * taken over if no process is in it and it is not frozen; the operations that refuse it then go to `refusals`.
+ */
+function planCgroup(
+  train: Train,
+  paths: CgroupPaths,
+  resources: Resources,
+  refusals: Step[] | null,
+  ignored: string[],
+): { attempts: Step[]; unenforced: string | null } {
+  const attempts: Step[] = []
+  const writes = writesFor(paths, resources, ignored)
+  const b = train.next('cgroup')
+  const aside: Aside = []
+  for (const folder of paths.folders) {
+    const filled = b.label()
+    const fill = folder.controllers.includes('cpuset') ? b.label() : null
+    if (refusals) makeFolder(b, aside, folder, fill ?? filled, refusals)
+    else {
+      b.about('linux.cgroupsPath')
+      attempts.push(mkdirat(b, AT_FDCWD, folderPath(folder), 0o755))
+    }
+    if (fill) inheritCpuset(b, aside, folder, fill)
+    b.place(filled)
+    if (folder.version === 2) enable(b, aside, folder, wantedControllers(paths, writes))
+  }
+  placeAside(b, aside)
+  planLimits(train, paths, writes)
+  const planned = planDeviceRules(train, paths, resources.devices ?? [], refusals ? 'leftovers' : 'none')
+  const unenforced =
+    !planned && resources.devices?.length
+      ? 'linux.resources.devices: no devices hierarchy is mounted; the rules are not enforced'
+      : null
+  return { attempts, unenforced }
+}
+
+/** mkdir of the leaf, and only if that fails of its parents. Goes on at `other` when it was not simply made. */
+function makeFolder(b: Batch, aside: Aside, folder: CgroupFolder, other: Label, refusals: Step[]): void {
+  const leaf = folderPath(folder)
+  const failed = b.label()
+  b.about('linux.cgroupsPath')
+  const made = mkdirat(b, AT_FDCWD, leaf, 0o755).on(['ENOENT', 'EEXIST'], failed)
+  aside.push(() => {
+    const exists = b.label()
+    b.place(failed)
+    b.about('linux.cgroupsPath')
+    b.branch(made, 'EQUAL', -Errno.EEXIST!, exists)
+    for (const parent of ancestors(folder.path)) {
+      const next = b.label()
+      mkdirat(b, AT_FDCWD, folder.mountpoint + parent, 0o755).on(['EEXIST'], next)
+      b.place(next)
+    }
+    mkdirat(b, AT_FDCWD, leaf, 0o755)
+    b.jump(other)
+
+    b.place(exists)
+    const buffer = b.out(8)
+    const empty = b.label()
+    const procs = openat(b, AT_FDCWD, `${leaf}/cgroup.procs`, O_RDONLY)
+    const count = read(b, procs, buffer)
+    close(b, procs)
+    b.branch(count, 'EQUAL', 0, empty)
+    b.about(`linux.cgroupsPath: the cgroup ${leaf} has processes in it`)
+    refusals.push(b.fail('EBUSY'))
+    b.place(empty)
+    if (folder.version === 2 || folder.controllers.includes('freezer')) {
+      const [name, length, word, test] =
+        folder.version === 2
+          ? (['cgroup.freeze', 1, asciiWord('1'), 'NOT_EQUAL'] as const)
+          : (['freezer.state', 4, asciiWord('THAW'), 'EQUAL'] as const)
+      b.about('linux.cgroupsPath')
+      b.store(64, buffer, 0)
+      const state = openat(b, AT_FDCWD, `${leaf}/${name}`, O_RDONLY).on(['ENOENT'], other)
+      b.call('read', state, buffer, length)
+      close(b, state)
+      b.branch(load(buffer, 32), test, word, other)
+      b.about(`linux.cgroupsPath: the cgroup ${leaf} is frozen`)
+      refusals.push(b.fail('EBUSY'))
+    } else b.jump(other)
+  })
+}
+
+/** Up to four characters as the little-endian word that reading them gives. */
+function asciiWord(text: string): number {
+  return [...text].reduce((word, character, index) => word | (character.charCodeAt(0) << (8 * index)), 0)
+}
+
+/** A list of CPUs or nodes is at most a page long. */
+const CPUSET_LIST = 4096
+const CPUSET_FILES = ['cpuset.cpus', 'cpuset.mems']
+
+/**
+ * A new v1 cpuset has neither CPUs nor memory nodes and takes no process (cpuset(7)): it gets those of its parent. Operations
+ * at `fill` do the same for every level that has none.
+ */
+function inheritCpuset(b: Batch, aside: Aside, folder: CgroupFolder, fill: Label): void {
+  const { mountpoint, path } = folder
+  const levels = ['', ...ancestors(path), path].map((level) => mountpoint + level)
+  const buffer = b.out(CPUSET_LIST)
+  const done = b.label()
+  b.about('linux.cgroupsPath')
+  for (const file of CPUSET_FILES) {
+    const parent = openat(b, AT_FDCWD, `${levels.at(-2)}/${file}`, O_RDONLY)
+    const count = read(b, parent, buffer)
+    close(b, parent)
+    // An empty list is a line feed.
+    b.branch(count, 'LESS', 2, fill)
+    const own = openat(b, AT_FDCWD, `${levels.at(-1)}/${file}`, O_WRONLY)
+    b.call('write', own, buffer, count)
+    close(b, own)
+  }
+  b.place(done)
+  aside.push(() => {
+    b.place(fill)
+    b.about('linux.cgroupsPath')
+    for (let i = 1; i < levels.length; i++)
+      for (const file of CPUSET_FILES) {
+        const next = b.label()
+        const own = openat(b, AT_FDCWD, `${levels[i]}/${file}`, O_RDWR)
+        b.branch(1, 'LESS', read(b, own, buffer), next)
+        const parent = openat(b, AT_FDCWD, `${levels[i - 1]}/${file}`, O_RDONLY)
+        const count = read(b, parent, buffer)
+        close(b, parent)
+        b.call('pwrite64', own, buffer, count, 0)
+        b.place(next)
+        close(b, own)
+      }
+    b.jump(done)
+  })
+}
+
+/** The controllers that a v2 container has without asking. */
+const USUAL_CONTROLLERS = ['cpuset', 'cpu', 'io', 'memory', 'pids']
+
+/** Controllers to enable above the container's cgroup2. On a hybrid host only those that a limit needs. */
+function wantedControllers(paths: CgroupPaths, writes: readonly Write[]): string[] {
+  const wanted = new Set(paths.mode === 'v2' ? USUAL_CONTROLLERS : [])
+  for (const { controller } of writes)
+    if (controller !== 'cgroup' && folderOf(paths, controller)?.version === 2) wanted.add(controller)
+  return [...wanted]
+}
+
+/**
+ * Hands controllers on from the mount point to the container's parent. What cannot be had is left out: the limit that needs it
+ * finds its file missing.
+ */
+function enable(b: Batch, aside: Aside, { mountpoint, path }: CgroupFolder, controllers: readonly string[]): void {
+  if (controllers.length === 0) return
+  for (const level of ['', ...ancestors(path)]) {
+    const next = b.label()
+    const singly = b.label()
+    const written = b.label()
+    const fd = openat(b, AT_FDCWD, `${mountpoint}${level}/cgroup.subtree_control`, O_WRONLY).on(ANY, next)
+    write(b, fd, controllers.map((name) => `+${name}`).join(' ')).on(ANY, singly)
+    b.place(written)
+    close(b, fd)
+    b.place(next)
+    aside.push(() => {
+      b.place(singly)
+      for (const name of controllers) {
+        const tried = b.label()
+        write(b, fd, `+${name}`).on(ANY, tried)
+        b.place(tried)
+      }
+      b.jump(written)
+    })
+  }
+}

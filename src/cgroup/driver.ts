@@ -1,0 +1,51 @@
+/**
+ * What a manager of control groups is. The files in a cgroup are the same whoever made it, so most verbs are plain functions on them
+ * (limits.ts, freezer.ts, processes.ts, join.ts). A driver is asked for what differs: who makes the folders, who else has to know the
+ * limits, who takes both back. `cgroupfs.ts` makes folders itself; a driver for systemd has them made.
+ */
+import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
+import type { Resources } from '../config/types.ts'
+import type { Batch, Step } from '../session/batch.ts'
+import type { Session } from '../session/session.ts'
+import type { Train } from '../session/train.ts'
+import type { CgroupPaths } from './layout.ts'
+
+/** A cgroup that `begin` has begun to make. */
+export interface Making {
+  readonly cgroup: CgroupPaths
+  readonly resources: Resources
+  /** Sentences about fields that this host cannot honour and that ask for nothing vital. */
+  readonly ignored: readonly string[]
+  /** cgroupfs: the operations that make the folders, in the order of `cgroup.folders`. */
+  readonly attempts: readonly Step[]
+}
+
+export interface Driver {
+  /**
+   * Plans what needs no answer into the host's train, which saves the state too: it costs no round trip. Nothing was made if planning
+   * throws (RuntError: a limit that this host cannot have).
+   */
+  begin(train: Train, cgroup: CgroupPaths, resources: Resources): Making
+  /**
+   * Waits for `control`, the last batch of that train, and does what is left. Afterwards the cgroup has its limits and can be joined.
+   * `pid`: the stage, which has not forked yet if the cgroup comes first (cgroup2, systemd); a driver may move it. Gives the cgroup as
+   * it is: a rootless caller may have less than was asked for, null if there is none. On a failure the caller removes the cgroup, but
+   * not on a `CgroupInUse`: that one is somebody else's, and nothing of ours is left.
+   */
+  finish(host: Session, making: Making, control: Batch, pid: number): CgroupPaths | null
+  /**
+   * New limits for a cgroup that exists. `change` is what is asked for; `whole` is that laid over what the container had, for
+   * controllers whose files take several fields at once. All or nothing: after a failure the old limits are back. Gives sentences as
+   * in `Making.ignored`.
+   */
+  update(host: Session, machine: Machine, cgroup: CgroupPaths, change: Resources, whole: Resources): readonly string[]
+  /**
+   * Removes the cgroup and all below it, and nothing above or beside. What is gone already is fine. Waits for processes that are about
+   * to end; throws a RuntError when some stay.
+   */
+  remove(host: Session, machine: Machine, cgroup: CgroupPaths): void
+}
+
+/** The cgroup that a container is to have exists, and somebody uses it. */
+export class CgroupInUse extends RuntError {}

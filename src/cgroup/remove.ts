@@ -1,0 +1,97 @@
+/** How a cgroup is taken back. */
+import { Struct } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
+import { AT_FDCWD, AT_REMOVEDIR } from '../linux/constants.ts'
+import { describeErrno, Errno } from '../linux/errno.ts'
+import { ANY, at, Batch, load } from '../session/batch.ts'
+import { sleep, unlinkat } from '../session/calls.ts'
+import type { Session } from '../session/session.ts'
+import { type CgroupPaths, folderPath } from './layout.ts'
+import { processesBelow } from './processes.ts'
+import { descendants } from './tree.ts'
+
+/** First and longest wait for a cgroup whose processes have just ended, in nanoseconds; the waits double. */
+const FIRST_WAIT = 100_000
+const LAST_WAIT = FIRST_WAIT * 2 ** 13
+
+/**
+ * rmdir of the container's folders, for when nobody is left to look at the results. Waits for processes that are about to
+ * be gone, 1.7 s at most for all; ignores errors. Sub-cgroups are not removed and keep their parent.
+ */
+export function planRemove(b: Batch, paths: CgroupPaths): void {
+  const time = b.data(new Struct(16).u64(8, FIRST_WAIT).bytes, '{the wait so far, doubled}')
+  const nanoseconds = load(time, 64, 8)
+  b.patience += (2 * LAST_WAIT) / 1_000_000
+  for (const folder of paths.folders) {
+    const path = folderPath(folder)
+    const again = b.label()
+    const failed = b.label()
+    const slept = b.label()
+    const next = b.label()
+    b.about(`removing the cgroup ${path}`)
+    b.place(again)
+    const removed = unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(ANY, failed)
+    b.jump(next)
+    b.place(failed)
+    b.branch(removed, 'NOT_EQUAL', -Errno.EBUSY!, next)
+    b.branch(LAST_WAIT, 'LESS', nanoseconds, next)
+    b.call('nanosleep', time, 0).on(ANY, slept)
+    b.place(slept)
+    b.store(64, at(time, 8), b.add(nanoseconds, nanoseconds))
+    b.jump(again)
+    b.place(next)
+  }
+  b.about('')
+}
+
+/** Milliseconds that `remove` waits for a busy cgroup, and its longest pause. */
+const REMOVE_PATIENCE = 5_000
+const LONGEST_WAIT = 100
+
+/**
+ * Removes the container's cgroup and the cgroups that the container made below it; never anything above or beside it.
+ * Folders that are gone already are fine. Throws a RuntError when one is still in use after some seconds.
+ */
+export function remove(host: Session, machine: Machine, paths: CgroupPaths): void {
+  let busy = removeFolders(host, machine, paths.folders.map(folderPath), 0)
+  let wait = 0
+  for (let waited = 0; busy.length > 0; waited += wait) {
+    const below = busy.flatMap((path) => descendants(host, machine, path))
+    const left = removeFolders(host, machine, [...below, ...busy], wait)
+    busy = busy.filter((path) => left.includes(path))
+    if (waited > REMOVE_PATIENCE && busy.length > 0) {
+      const inside = busy.flatMap((path) => processesBelow(host, machine, path))
+      throw new RuntError(
+        `removing the cgroup ${busy[0]}: ${describeErrno(Errno.EBUSY!)}${inside.length > 0 ? `; still in it: ${[...new Set(inside)].join(', ')}` : ''}`,
+        'EBUSY',
+      )
+    }
+    wait = Math.min(Math.max(1, 2 * wait), LONGEST_WAIT)
+  }
+}
+
+/** Folders of one batch, to keep messages small. */
+const CHUNK = 200
+
+/** rmdir of each; gives those that are busy. Throws a RuntError for any other failure. */
+function removeFolders(host: Session, machine: Machine, folders: readonly string[], wait: number): string[] {
+  const busy: string[] = []
+  for (let start = 0; start < folders.length; start += CHUNK) {
+    const b = new Batch(machine)
+    if (wait > 0 && start === 0) sleep(b, wait)
+    const steps = folders.slice(start, start + CHUNK).map((path) => {
+      const next = b.label()
+      b.about(`removing the cgroup ${path}`)
+      const step = unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(['ENOENT', 'EBUSY', 'ENOTEMPTY'], next)
+      b.place(next)
+      return { path, step }
+    })
+    const answer = host.recover(b)
+    for (const { path, step } of steps) {
+      const value = answer.value(step)!
+      if (value < 0 && value !== -Errno.ENOENT!) busy.push(path)
+    }
+  }
+  return busy
+}
