@@ -1,0 +1,168 @@
+/**
+ * The id mappings of a new user namespace, user_namespaces(7). The host executor writes them from outside, for the process that was born
+ * in it: with the right to (CAP_SETUID and CAP_SETGID) any; without it the caller's own ids, or by newuidmap(1) and newgidmap(1)
+ * what /etc/subuid and /etc/subgid give to the caller.
+ */
+import { decodeUtf8 } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
+import type { IdMapping } from '../config/types.ts'
+import * as k from '../linux/constants.ts'
+import { ANY, Batch } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
+import type { Runtime } from './runtime.ts'
+
+export interface IdMaps {
+  /** Field of the config that has them: `linux`, `mounts[3]`. */
+  field: string
+  uid: readonly IdMapping[]
+  gid: readonly IdMapping[]
+}
+
+/** Effective ids of the caller. */
+export interface Caller {
+  uid: number
+  gid: number
+}
+
+/** Bytes of a helper's stderr that an error shows. */
+const SHOWN = 1024
+/** Exit status of a helper's process that could not execute it. */
+const NOT_EXECUTED = 127
+/** Where PATH is not set: as in process.ts. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/** The lines of uid_map and gid_map. */
+const lines = (mappings: readonly IdMapping[]): string =>
+  mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`).join('')
+
+const isOnly = ([first, second]: readonly IdMapping[], id: number): boolean =>
+  second === undefined && first?.hostID === id && first.size === 1
+
+/** Whether a caller without rights can map these without a helper: its own ids. The namespace has no right to setgroups(2) then. */
+export const mapsSelf = ({ uid, gid }: IdMaps, caller: Caller): boolean =>
+  caller.uid !== 0 && isOnly(uid, caller.uid) && isOnly(gid, caller.gid)
+
+/** Maps the ids of a process that was born in a new user namespace, once and for all. `pid` as the host sees it. */
+export function writeIdMaps(runtime: Runtime, pid: number, maps: IdMaps, caller: Caller): void {
+  const { host, platform } = runtime
+  if (caller.uid !== 0 && !mapsSelf(maps, caller)) {
+    callHelper(runtime, 'newuidmap', pid, `${maps.field}.uidMappings`, maps.uid)
+    callHelper(runtime, 'newgidmap', pid, `${maps.field}.gidMappings`, maps.gid)
+    return
+  }
+  const b = new Batch(platform.machine)
+  if (caller.uid !== 0) {
+    // Whoever may leave a group could reach files that are closed to that group.
+    b.about(`${maps.field}.gidMappings`)
+    c.writeFile(b, k.AT_FDCWD, `/proc/${pid}/setgroups`, 'deny')
+  }
+  b.about(`${maps.field}.uidMappings`)
+  c.writeFile(b, k.AT_FDCWD, `/proc/${pid}/uid_map`, lines(maps.uid))
+  b.about(`${maps.field}.gidMappings`)
+  c.writeFile(b, k.AT_FDCWD, `/proc/${pid}/gid_map`, lines(maps.gid))
+  host.run(b)
+}
+
+/** Runs newuidmap or newgidmap, which have the rights of root to do it for others. */
+function callHelper(
+  { host, platform }: Runtime,
+  name: 'newuidmap' | 'newgidmap',
+  pid: number,
+  field: string,
+  mappings: readonly IdMapping[],
+): void {
+  const numbers = mappings.flatMap(({ containerID, hostID, size }) => [containerID, hostID, size])
+  const b = new Batch(platform.machine).about(`${field}: ${name}`)
+  const child = b.label()
+  const parent = b.label()
+  const stderr = c.memfdCreate(b, 'runt:stderr', k.MFD_CLOEXEC)
+  const forked = c.clone(b, k.SIGCHLD, child)
+  b.jump(parent)
+
+  b.place(child)
+  const failed = b.label()
+  b.call('dup3', stderr, 2, 0).on(ANY, failed)
+  b.call('close_range', 3, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC).on(ANY, failed)
+  c.sigprocmask(b, k.SIG_SETMASK, 0n).on(ANY, failed)
+  const args = b.strings([name, String(pid), ...numbers.map(String)])
+  const env = b.strings([])
+  for (const folder of (platform.env.PATH || DEFAULT_PATH).split(':')) {
+    const next = b.label()
+    if (folder.startsWith('/')) b.call('execve', `${folder}/${name}`, args, env).on(ANY, next)
+    b.place(next)
+  }
+  b.place(failed)
+  c.exitGroup(b, NOT_EXECUTED)
+
+  b.place(parent)
+  const info = b.out(128)
+  const text = b.out(SHOWN)
+  const wait = b.label()
+  b.patience = Infinity
+  b.place(wait)
+  c.waitid(b, k.P_PID, forked, info, k.WEXITED).on(['EINTR'], wait)
+  const shown = b.call('pread64', stderr, text, text.length, 0)
+  c.close(b, stderr)
+  const answer = host.run(b)
+  const status = answer.word(info, 24)
+  if (answer.word(info, 8) === k.CLD_EXITED && status === 0) return
+  if (status === NOT_EXECUTED)
+    throw new RuntError(
+      `${field}: only root may map other ids than the caller's own; for others ${name}(1) does it, and that is not installed (Debian's package uidmap)`,
+    )
+  const said = decodeUtf8(answer.bytes(text, answer.value(shown)!))
+    .replace(/[\s\x00-\x1f\x7f]+/g, ' ')
+    .trim()
+  throw new RuntError(
+    `${field}: ${said || `${name}: exit status ${status}`}; /etc/sub${name.slice(3, 6)} says which ids a user has`,
+  )
+}
+
+/** A user namespace that a sleeping child of the host's keeps. */
+export interface Held {
+  pid: number
+  /** To be opened by whoever needs it (setns(2), MOUNT_ATTR_IDMAP), while it is held. */
+  path: string
+}
+
+/**
+ * Makes a user namespace with these mappings that no container runs in. It goes with `planRelease`, or when its descriptors are closed if
+ * that is later; at the latest with the host executor.
+ */
+export function holdUserNamespace(runtime: Runtime, maps: IdMaps, caller: Caller): Held {
+  const { host, platform } = runtime
+  const b = new Batch(platform.machine).about(`${maps.field}: user namespace`)
+  const child = b.label()
+  const end = b.label()
+  const forked = c.clone(b, k.CLONE_NEWUSER | k.SIGCHLD, child)
+  b.jump(end)
+  b.place(child)
+  const dead = b.label()
+  c.prctl(b, k.PR_SET_PDEATHSIG, k.SIGKILL).on(ANY, dead)
+  // It has copies of the host's descriptors; the session, for one, is to end with the host.
+  b.call('close_range', 0, 0xffff_ffff, 0).on(ANY, dead)
+  b.call('ppoll', 0, 0, 0, 0, 8).on(ANY, dead)
+  b.place(dead)
+  c.exitGroup(b, 0)
+  b.place(end)
+  const pid = host.run(b).value(forked)!
+  const held = { pid, path: `/proc/${pid}/ns/user` }
+  try {
+    writeIdMaps(runtime, pid, maps, caller)
+  } catch (error) {
+    const undo = new Batch(platform.machine)
+    planRelease(undo, held)
+    host.recover(undo)
+    throw error
+  }
+  return held
+}
+
+/** Plans, in the host, the end of the child that holds a user namespace. */
+export function planRelease(b: Batch, { pid }: Held): void {
+  const gone = b.label()
+  b.about('user namespace')
+  c.kill(b, pid, k.SIGKILL).on(['ESRCH'], gone)
+  c.waitid(b, k.P_PID, pid, 0, k.WEXITED).on(['ECHILD'], gone)
+  b.place(gone)
+}
