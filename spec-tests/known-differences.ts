@@ -32,6 +32,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   runc: {
+    'cli/exec-terminal': {
+      'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':
+        'a race: the program may be faster than its size',
+    },
     'cli/exec': {
       'exec has the limits, the umask and the OOM score of the configuration': 'passes over the umask',
     },
@@ -134,6 +138,15 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'what it says does not name the program',
       'run in the foreground needs no terminal of its own': 'gives no output without a terminal of its own',
       'input through a pipe reaches the program': 'gives no output without a terminal of its own',
+    },
+    'cli/exec-terminal': {
+      'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':
+        'the terminal has no size where consoleSize is not given',
+      'a change of the size is passed on': 'the program does not see the new size',
+      'exec --tty works in a created container': 'shows the output as lines of its log, with the time',
+      'the terminal belongs to the user of the process, group tty, mode 620': 'it stays with root',
+      'a program that does not read keeps nobody waiting': 'waits for the program to read',
+      'execs with terminals at a time all run': 'shows the output as lines of its log, with the time',
     },
     'engines/docker': {
       'docker run shows output and exit status':

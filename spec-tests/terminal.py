@@ -93,11 +93,25 @@ class Stage:
                 count -= os.write(self.master, b"y" * min(count, 1024))
         os.set_blocking(self.master, True)
 
+    def stuff(self, count):
+        """Writes until nothing more is taken for a while, and reads nothing."""
+        os.set_blocking(self.master, False)
+        while count > 0 and select.select([], [self.master], [], 0.3)[1]:
+            try:
+                count -= os.write(self.master, b"y" * min(count, 1024))
+            except BlockingIOError:
+                break
+        os.set_blocking(self.master, True)
+
     def resize(self, rows, columns):
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def run(self, *command):
         self.result["statuses"].append(subprocess.run(command, timeout=PATIENCE).returncode)
+
+    def play(self, text):
+        """Another play, with a terminal of its own."""
+        self.result.setdefault("scenes", []).append(perform(json.loads(text)))
 
     def kill(self, name):
         self.child.send_signal(getattr(signal, name))
@@ -145,12 +159,15 @@ class Stage:
         self.result["restored"] = termios.tcgetattr(self.slave) == self.before
 
 
-play = json.load(sys.stdin)
-stage = Stage(play)
-try:
-    for name, *arguments in play["steps"]:
-        getattr(stage, name)(*arguments)
-finally:
-    if stage.child.poll() is None:
-        stage.child.kill()
-print(json.dumps({**stage.result, "output": stage.output.decode("utf-8", "replace")}))
+def perform(play):
+    stage = Stage(play)
+    try:
+        for name, *arguments in play["steps"]:
+            getattr(stage, name)(*arguments)
+    finally:
+        if stage.child.poll() is None:
+            stage.child.kill()
+    return {**stage.result, "output": stage.output.decode("utf-8", "replace")}
+
+
+print(json.dumps(perform(json.load(sys.stdin))))

@@ -28,6 +28,8 @@ export interface Scene {
   /** What the console socket received. */
   text?: string
   descriptors?: number
+  /** Plays within the play. */
+  scenes?: Scene[]
 }
 
 /** Acts a play, and gives what happened. */

@@ -376,10 +376,6 @@ only('runt', 'exec has the session keyring of the container', () => {
   assert.is(lines().length, 1)
 })
 
-only('runt', 'exec with a terminal is refused', () => {
-  fails(exec(started(), ['--tty'], ['true']), /process\.terminal: not supported yet/)
-})
-
 only('runt', 'exec has the CPUs of execCPUAffinity', () => {
   const c = started((config) => {
     config.process.execCPUAffinity = { initial: '0', final: '0' }

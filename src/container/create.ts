@@ -339,7 +339,9 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
 
   if (isLarge(config.process)) planBlock(train, config.process)
   const last = train.next('process')
-  const terminal = config.process.terminal ? terminals.planHandOver(last, inside.listener) : null
+  const terminal = config.process.terminal
+    ? terminals.planHandOver(last, terminals.planAccept(last, inside.listener))
+    : null
   if (terminal) terminals.planControl(last)
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
   processes.planIdentity(last, config.process, inside.filter)

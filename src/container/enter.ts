@@ -20,6 +20,8 @@ export interface Entry {
   /** Descriptors of the stage that have come through its execve: the process's end of its session, and the container's init. */
   initSession: number
   pidfd: number
+  /** Descriptor of the socket on which the process will send its terminal, if it is to have one. */
+  meeting: number | null
 }
 
 /**
@@ -30,12 +32,13 @@ export interface Entry {
  * descriptor stands for the process, so no other can take its place (setns(2) with a pidfd, Linux 5.8). The cgroup namespace is left
  * to the process: from inside it the stage could not fork into a cgroup2 (cgroups(7), "nsdelegate").
  */
-export function planEntry(b: Batch, { id, config, cgroup, affinity, initSession, pidfd }: Entry): void {
+export function planEntry(b: Batch, { id, config, cgroup, affinity, initSession, pidfd, meeting }: Entry): void {
   b.about('stage')
   // Nobody in the container may look into our processes (/proc/PID/exe, ptrace) before the user's program runs.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
   c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)
   c.fcntl(b, pidfd, k.F_SETFD, k.FD_CLOEXEC)
+  if (meeting !== null) c.fcntl(b, meeting, k.F_SETFD, k.FD_CLOEXEC)
   if (affinity) planAffinity(b, 'initial', affinity)
   if (cgroup) cgroups.joinSelf(b, cgroup, 1, InitSlot.CGROUP)
   const plain = b.label()

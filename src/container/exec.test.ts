@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ARENA, SLOTS } from '../executor/protocol.ts'
+import * as k from '../linux/constants.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
 import { type ExecOptions, exec } from './exec.ts'
 import { fakeHost } from './testing/fake-host.ts'
@@ -70,6 +71,7 @@ function tell(fails: [RegExp, string][] = [], changes: Partial<ExecOptions> = {}
   const fake = fakeHost(files, (executor, call) => {
     const line = `${executor}: ${show(call)}`
     story.push(line)
+    if (call.name === 'recvmsg') return receive(call)
     // The session of a process ends when it executes its program.
     if (/^init: execve /.test(line)) fake.init.gone = true
     return fails.find(([pattern]) => pattern.test(line))?.[1]
@@ -81,6 +83,13 @@ function tell(fails: [RegExp, string][] = [], changes: Partial<ExecOptions> = {}
     message = (error as Error).message
   }
   return { ...fake, story, message }
+}
+
+/** A message with a descriptor: struct msghdr points to its control data at 32. */
+function receive({ args, memory }: Call): number {
+  const control = new DataView(memory(args[1]! + 32, 8).slice().buffer).getUint32(0, true)
+  memory(control, 24)[12] = k.SCM_RIGHTS
+  return 3
 }
 
 const at = (story: string[], pattern: RegExp): number => {
@@ -149,9 +158,28 @@ for (const [call, errno, says] of [
     assert.not(story.some((line) => /init: execve/.test(line)))
   })
 
-test('terminals and labels are refused before a process is started', () => {
+test('a terminal is the container’s, and on its way to the console socket before the program runs', () => {
+  const { story, message } = tell([], { terminal: true, consoleSocket: '/run/console' })
+  assert.is(message, '')
+  inOrder(
+    story,
+    /host: connect /,
+    /host: socketpair /,
+    /host: execveat|host: clone /,
+    /stage: setns/,
+    /init: openat2 .*"\/dev\/ptmx"/,
+    /init: sendmsg/,
+    /init: dup3 \d+ 2 /,
+    /init: setresuid/,
+    /host: recvmsg/,
+    /host: sendmsg/,
+    /init: execve/,
+  )
+})
+
+test('what cannot be had is refused before a process is started', () => {
   for (const [changes, says] of [
-    [{ terminal: true }, /process.terminal: not supported yet/],
+    [{ terminal: true }, /process.terminal: cannot allocate tty/],
     [{ apparmorProfile: 'p' }, /process.apparmorProfile: not supported yet/],
     [{ consoleSocket: '/s' }, /--console-socket/],
     [{ cwd: 'relative' }, /process.cwd.*"relative"/],

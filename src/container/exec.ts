@@ -3,7 +3,7 @@
  *
  *   host    reads state and config ── opens the init, starts the stage ─────────────────────── writes the pid file, waits
  *   stage                             joins cgroup and namespaces, forks the process
- *   init                                                              (the process) user, rights, program
+ *   init                                                              (the process) terminal, user, rights, program
  *
  * Nothing of the host's reaches the container before the user's program runs: stage and process are not dumpable, are executed from
  * a sealed file, and hold no descriptor of a folder of the host's once they are in the container's mount namespace.
@@ -32,9 +32,11 @@ import { cannotExec } from './phrases.ts'
 import * as processes from './process.ts'
 import { checkProgram, explainExecution } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
+import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, loadState, readStat, type Saved } from './state.ts'
+import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -78,8 +80,9 @@ export function exec(runtime: Runtime, options: ExecOptions): number | Promise<n
     host.send(b, Flag.SILENT)
   }
   const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, saved: null, pidFile: null }
+  let told: Told
   try {
-    tell(runtime, options, progress)
+    told = tell(runtime, options, progress)
   } catch (error) {
     undo(runtime, options.id, progress)
     throw explain(error)
@@ -87,14 +90,22 @@ export function exec(runtime: Runtime, options: ExecOptions): number | Promise<n
   if (options.detach) return 0
   const b = new Batch(platform.machine)
   planReapBrain(b)
-  planWait(b, options.id, progress.init)
+  if (told.terminal) planRelay(b, progress.init, told.settings)
+  else planWait(b, options.id, progress.init)
   c.exitGroup(b, slot(HostSlot.STATUS))
   runtime.lastWords()
   host.send(b, Flag.SILENT)
   return platform.handOver()
 }
 
-function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void {
+/** What is left to do in the foreground. */
+interface Told {
+  terminal: boolean
+  /** The caller's terminal, as relay.ts wants it. */
+  settings: Settings
+}
+
+function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told {
   const { host, stage, init, platform } = runtime
   const { machine } = platform
   const { saved, status } = loadState(runtime, options.id)
@@ -134,7 +145,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void 
 
   // 2. The stage starts.
   const plan = interpret(runtime, options, saved, configText.text, processText?.text ?? null)
-  const { started, spawned } = startStage(runtime, folderOf(runtime, options.id))
+  const meeting = plan.wanted.terminal ? meet(runtime, options.consoleSocket) : null
+  const { started, spawned } = startStage(runtime, folderOf(runtime, options.id), meeting !== null)
   progress.stage = started.value(spawned.pid)!
 
   // 3. It joins the container, forks the process and ends.
@@ -147,6 +159,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void 
     affinity: wanted.execCPUAffinity?.initial,
     initSession: started.value(spawned.initSession)!,
     pidfd: known.value(pidfd)!,
+    meeting,
   })
   stage.send(entry, Flag.SILENT)
   init.inherit(entry, stage.sequence)
@@ -173,6 +186,9 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void 
   const last = train.next('process')
   if (wanted.execCPUAffinity?.final) processes.planAffinity(last, 'final', wanted.execCPUAffinity.final)
   planRoot(last, wanted)
+  if (meeting !== null) terminals.planPty(last, slot(InitSlot.ROOT), wanted)
+  const number = meeting === null ? null : terminals.planHandOver(last, meeting)
+  if (number) terminals.planControl(last)
   const passwd = processes.hasHome(wanted) ? null : processes.planPasswd(last)
   processes.planIdentity(last, wanted, filter)
   processes.planPersonality(last, plan.config.linux?.personality)
@@ -194,7 +210,13 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void 
   const path = checkProgram(init, machine, { ...plan.config, process: wanted }, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), wanted.user.uid)}`
 
-  // 5. All is well: the program is executed.
+  // 5. All is well: the caller gets what it asks for, and the program is executed.
+  if (number) {
+    const b = new Batch(machine)
+    terminals.planTaking(b)
+    if (options.consoleSocket !== null) terminals.planGiving(b, options.consoleSocket, answer.word(number))
+    host.run(b)
+  }
   if (options.pidFile !== null) {
     const cwdText = decodeUtf8(known.bytes(cwd))
     const file = absolutePath(cwdText.slice(0, cwdText.indexOf('\0')), options.pidFile)
@@ -204,6 +226,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void 
     c.writeFile(writing, k.AT_FDCWD, file, String(progress.init), k.O_WRONLY | k.O_CREAT | k.O_TRUNC, 0o644)
     host.run(writing)
   }
+  const settings = number && !options.detach ? prepareRelay(runtime, wanted) : null
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(machine)
   processes.planProgram(program, wanted, path, home, filter)
@@ -213,14 +236,28 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): void 
   } catch (error) {
     throw explainExecution(error, wanted.args[0]!, path)
   }
+  return { terminal: number !== null, settings }
+}
+
+/** Prepares for the terminal of the process. Gives the descriptor of the socket on which that is to send it. */
+function meet({ host, platform }: Runtime, consoleSocket: string | null): number {
+  const b = new Batch(platform.machine)
+  if (consoleSocket !== null) terminals.planConsoleSocket(b, consoleSocket)
+  terminals.planSocketPair(b)
+  const own = b.add(slot(HostSlot.MEETING), 0)
+  return host.run(b).value(own)!
 }
 
 /** Another exec may have the file that stands in for a memfd at this moment. */
-function startStage({ host, stage, platform }: Runtime, folder: string): { started: Answer; spawned: Spawn } {
+function startStage(
+  { host, stage, platform }: Runtime,
+  folder: string,
+  meets: boolean,
+): { started: Answer; spawned: Spawn } {
   for (let tries = 0; ; tries++) {
     const b = new Batch(platform.machine)
     if (tries > 0) c.sleep(b, PAUSE)
-    const spawned = planSpawn(b, platform.engine, folder, HostSlot.PIDFD)
+    const spawned = planSpawn(b, platform.engine, folder, meets ? [HostSlot.PIDFD, HostSlot.MEETING] : [HostSlot.PIDFD])
     try {
       const started = tries === 0 ? host.run(b) : host.recover(b)
       stage.inherit(b, host.sequence)
@@ -248,15 +285,16 @@ function interpret(
 ): Plan {
   const { config } = readConfig(configText, `container ${options.id}: config.json`)
   const base = processText === null ? null : readProcess(processText, `--process (${options.process})`)
-  const combined = combine(base?.process ?? { ...config.process, args: [], terminal: false }, options)
+  // The container's terminal has a size of its own.
+  const { terminal: _, consoleSize: __, ...own } = config.process
+  const combined = combine(base?.process ?? { ...own, args: [] }, options)
   if (combined.args.length === 0) throw new RuntError('no program: name one after the id, or a file with --process')
   const { process: wanted, warnings } = readProcess(stringifyJson(combined), 'command line')
   for (const warning of base || options.capabilities.length > 0 ? warnings : []) runtime.warn(warning)
-  if (wanted.terminal) throw new RuntError('process.terminal: not supported yet in exec; leave --tty out')
+  const { consoleSocket, detach } = options
+  terminals.checkTerminal({ terminal: wanted.terminal, consoleSocket, foreground: !detach })
   const asked = unsupported({ ...config, process: wanted })
   if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
-  if (options.consoleSocket !== null)
-    throw new RuntError('--console-socket: the process has no terminal (process.terminal is not true)')
   const seccomp = config.linux?.seccomp
   const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
   return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups), filter }

@@ -20,13 +20,13 @@ export interface Spawn {
 /**
  * The file that stage and init are executed from cannot be written by anyone: a container that gets at /proc/PID/exe of the
  * init finds a sealed copy, never the host's runt (CVE-2019-5736).
- * `folder` is the container's state folder. `handed`: slot of one more descriptor that the stage gets; the host's own is closed.
+ * `folder` is the container's state folder. `handed`: slots of more descriptors that the stage gets; the host's own are closed.
  */
 export function planSpawn(
   b: Batch,
   engine: 'node' | 'quickjs',
   folder: string,
-  handed: number = HostSlot.LISTENER,
+  handed: readonly number[] = [HostSlot.LISTENER],
 ): Spawn {
   b.about('executor')
   const memfd = slot(HostSlot.MEMFD)
@@ -65,6 +65,7 @@ export function planSpawn(
   b.place(ready)
   b.about('executor')
 
+  const passed = [Slot.STAGE_SESSION, Slot.INIT_SESSION, ...handed]
   const child = b.label()
   const parent = b.label()
   const end = b.label()
@@ -73,10 +74,10 @@ export function planSpawn(
   b.jump(parent)
   b.place(child)
   b.session(slot(Slot.STAGE_SESSION))
-  for (const fd of [Slot.STAGE_SESSION, Slot.INIT_SESSION, handed]) c.fcntl(b, slot(fd), k.F_SETFD, 0)
+  for (const fd of passed) c.fcntl(b, slot(fd), k.F_SETFD, 0)
   b.call('execveat', memfd, '', b.strings(['runt:stage']), b.strings([]), k.AT_EMPTY_PATH)
   b.place(parent)
-  for (const fd of [Slot.STAGE_SESSION, Slot.INIT_SESSION, handed]) c.close(b, slot(fd))
+  for (const fd of passed) c.close(b, slot(fd))
   c.close(b, memfd)
   b.place(end)
   return { pid, initSession }

@@ -12,7 +12,12 @@ const [MASTER, OUTPUT, SIGNALS, PID] = [20, 1, 21, 4711]
 const EXITED = 0x1_0000
 
 /** What happens, in order: bytes from one side, a signal, the end of the init with a status. */
-type Event = { program: string } | { user: string | null } | { signal: number } | { exit: number } | { hangUp: true }
+type Event =
+  | { program: string }
+  | { user: string | null }
+  | { signal: number }
+  | { exit: number; others?: string }
+  | { hangUp: true }
 
 interface Outcome {
   /** What was written to stdout, to the master, and as signals to the init. */
@@ -56,6 +61,7 @@ function relay(events: Event[], settings: Settings = null, most = Infinity, brok
     } else if ('signal' in event) signals.push(event.signal)
     else if ('hangUp' in event) hungUp = true
     else {
+      fromProgram += event.others ?? ''
       exit = event.exit
       signals.push(k.SIGCHLD)
     }
@@ -146,6 +152,11 @@ test('what the program wrote before its end is passed on after it', () => {
   assert.is(relay([{ exit: EXITED }], null).stdout, '')
   const late = relay([{ program: text }, { exit: EXITED }], null, 100)
   assert.is(late.stdout, text)
+})
+
+test('what others write after the end of the program is passed on for a while only', () => {
+  const { stdout } = relay([{ exit: EXITED, others: 'y'.repeat(1_000_000) }])
+  assert.ok(stdout.length >= 0x1_0000 && stdout.length < 0x2_0000, String(stdout.length))
 })
 
 test('signals are forwarded, but those of the terminal itself', () => {

@@ -19,6 +19,11 @@ const MASTER = slot(HostSlot.TERMINAL)
 
 /** Bytes in flight in each direction. What poll(2) promises room for in a pipe (PIPE_BUF). */
 const BUFFER = 4096
+/**
+ * Bytes read from a terminal after the program's end: more than it can have written before (the kernel keeps 12 KiB for the reader), so
+ * that others who write to it for ever keep nobody waiting.
+ */
+const DRAIN = 0x1_0000
 /** Nanoseconds between looks at a terminal that no process has open; one may open it again. */
 const PAUSE = 100_000_000
 
@@ -148,7 +153,14 @@ export function planRelay(b: Batch, pid: number, settings: Settings): void {
   const done = b.label()
 
   if (settings) planMode(b, makeRaw(settings))
-  for (const zero of [HostSlot.ENDED, HostSlot.EOF, HostSlot.HUNG_UP, HostSlot.INPUT_LEFT, HostSlot.OUTPUT_LEFT])
+  for (const zero of [
+    HostSlot.ENDED,
+    HostSlot.EOF,
+    HostSlot.HUNG_UP,
+    HostSlot.INPUT_LEFT,
+    HostSlot.OUTPUT_LEFT,
+    HostSlot.DRAINED,
+  ])
     b.set(zero, 0)
   planLook(b, pid)
 
@@ -253,10 +265,13 @@ export function planRelay(b: Batch, pid: number, settings: Settings): void {
     b.jump(end)
     b.place(empty)
     const blocked = b.label()
+    b.branch(DRAIN, 'LESS', slot(HostSlot.DRAINED), done)
     const count = c.read(b, MASTER, pending.output).on(ANY, closed)
     b.branch(count, 'EQUAL', 0, closed)
     b.set(HostSlot.OUTPUT_AT, pending.output)
     b.set(left, count)
+    b.branch(slot(HostSlot.ENDED), 'EQUAL', 0, end)
+    b.add(slot(HostSlot.DRAINED), count).keep(HostSlot.DRAINED)
     b.jump(end)
     b.place(closed)
     b.branch(count, 'EQUAL', -Errno.EAGAIN!, blocked)

@@ -52,6 +52,10 @@ export const HostSlot = {
   INPUT_LEFT: first + 47,
   OUTPUT_AT: first + 48,
   OUTPUT_LEFT: first + 49,
+  /** Bytes that were read from the terminal after the end of the program. */
+  DRAINED: first + 50,
+  /** The end of a socket pair that the process of an exec gets, to send its terminal on. */
+  MEETING: first + 51,
 } as const
 
 /** In the stage and, inherited, in the init. */

@@ -3,13 +3,14 @@
  *
  * A process that is to have one makes it itself, in the container's own devpts: `planPty`, `planConsole`, `planControl`. It
  * sends the master's descriptor to the host (`planHandOver`, `planTaking`), and the host gives it to whoever listens on
- * --console-socket (`planGiving`) or relays it to the caller's own streams (relay.ts).
+ * --console-socket (`planGiving`) or relays it to the caller's own streams (relay.ts). An init and the host meet on the socket that
+ * the init can park on (`planMeeting`), the process of an exec is born with its end of a socket pair (`planSocketPair`).
  */
 import { encodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Process } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { at, type Batch, type DataPointer, load, type OutPointer, slot } from '../session/batch.ts'
+import { at, type Batch, type DataPointer, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { basename, dirname, makeFolder } from './paths.ts'
 import { HostSlot, InitSlot } from './slots.ts'
@@ -68,7 +69,8 @@ function planConnection(b: Batch, path: string, type: number, keep: number): voi
  */
 export function planPty(b: Batch, root: c.Fd, { user, consoleSize }: Process): void {
   b.about('process.terminal: a new pseudo-terminal (it needs a devpts on /dev/pts)')
-  c.openInRoot(b, root, '/dev/ptmx', k.O_RDWR | k.O_NOCTTY).keep(InitSlot.MASTER)
+  // O_NONBLOCK: in a container that runs it may by now be a serial line, whose open(2) waits for somebody to call.
+  c.openInRoot(b, root, '/dev/ptmx', k.O_RDWR | k.O_NOCTTY | k.O_NONBLOCK).keep(InitSlot.MASTER)
   b.call('ioctl', MASTER, k.TIOCSPTLCK, b.data(new Uint8Array(8), '[0]'))
   b.call('ioctl', MASTER, k.TIOCGPTPEER, k.O_RDWR | k.O_NOCTTY | k.O_CLOEXEC).keep(InitSlot.SLAVE)
   if (consoleSize) {
@@ -77,6 +79,7 @@ export function planPty(b: Batch, root: c.Fd, { user, consoleSize }: Process): v
     const size = new Struct(8).u16(0, height).u16(2, width)
     b.call('ioctl', MASTER, k.TIOCSWINSZ, b.data(size.bytes, `{ws_row=${height}, ws_col=${width}}`))
   }
+  c.fcntl(b, MASTER, k.F_SETFL, k.O_RDWR)
   b.about('process.terminal: owner and mode')
   // The group is what the mount of devpts says: tty, as a rule. One that is read-only stays as it is.
   const fixed = b.label()
@@ -152,12 +155,26 @@ export function planMeeting(b: Batch, folder: string, name: string): void {
   planConnection(b, `${folder}/${name}`, k.SOCK_SEQPACKET, HostSlot.CONNECTION)
 }
 
-/** Sends the master to the host, which has connected to `listener`, and closes it. The number of the terminal is in the buffer. */
-export function planHandOver(b: Batch, listener: number): OutPointer {
+/** Plans, in the host, the two ends on which the process of an exec will send its master: slots CONNECTION and MEETING. */
+export function planSocketPair(b: Batch): void {
+  b.about('process.terminal: socket pair')
+  const pair = b.out(8)
+  b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
+  b.set(HostSlot.CONNECTION, load(pair, 32, 0))
+  b.set(HostSlot.MEETING, load(pair, 32, 4))
+}
+
+/** In an init: takes the connection that the host has made to `listener`. */
+export function planAccept(b: Batch, listener: number): Step {
+  b.about('process.terminal: hand over')
+  return b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC)
+}
+
+/** Sends the master to the host and closes it, and the connection. The number of the terminal is in the buffer. */
+export function planHandOver(b: Batch, connection: c.Fd): OutPointer {
   b.about('process.terminal: hand over')
   const number = b.out(8)
   b.call('ioctl', MASTER, k.TIOCGPTN, number)
-  const connection = b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC)
   planSendDescriptor(b, connection, MASTER, 'tty')
   c.close(b, connection)
   c.close(b, MASTER)
