@@ -128,8 +128,36 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'the descriptors of the program of run are the very files of the caller':
         'in the foreground runc copies between pipes of its own and the descriptors of the caller',
     },
+    'config-linux/seccomp': {
+      'a filter need not allow what the runtime does, with noNewPrivileges':
+        'what it does itself after loading the filter has to be allowed',
+      'a filter need not allow what the runtime does, without noNewPrivileges':
+        'what it does itself after loading the filter has to be allowed',
+    },
+    'config-linux/seccomp-notify': {
+      'the connection to the agent is closed behind the state': 'a copy of the socket stays open until the end of runc',
+      'an agent may be asked about every call that a runtime makes itself':
+        'SCMP_ACT_NOTIFY cannot be used for the write syscall',
+      'the flags of a filter are taken, with an agent too': 'knows no flags',
+    },
   },
   crun: {
+    'config-linux/seccomp': {
+      'a filter need not allow what the runtime does, without noNewPrivileges':
+        'what it does itself after loading the filter has to be allowed',
+    },
+    'config-linux/seccomp-notify': {
+      'run hands the listener to the agent, with the container process state, once': 'ociVersion is 0.2.0',
+      'the connection to the agent is closed behind the state': 'it stays open as long as the container is there',
+      'a process of exec has a listener of its own': 'tells the agent the pid of the init',
+      'an agent may be asked about every call that a runtime makes itself': 'waits for the agent for ever',
+      'where the agent is gone by the time of start, the program does not run':
+        'the process of create waits for the agent by itself',
+      'listenerPath is ignored where no rule notifies': 'connects to the socket in any case',
+      'SCMP_ACT_NOTIFY as the default action, or without listenerPath, is refused':
+        'refuses it with a message that does not name it',
+      'the flags of a filter are taken, with an agent too': 'TSYNC and a listener exclude each other',
+    },
     'config/terminal': {
       'run in the foreground gives the terminal the size of that of the caller':
         'the terminal has no size where consoleSize is not given',

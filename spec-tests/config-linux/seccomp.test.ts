@@ -77,4 +77,24 @@ test('a filter that allows nothing but what it lists starts the program', () => 
   assert.is(c.run().stdout, 'ran\n')
 })
 
+for (const noNewPrivileges of [true, false])
+  test(`a filter need not allow what the runtime does, ${noNewPrivileges ? 'with' : 'without'} noNewPrivileges`, () => {
+    const text = inside('echo ran', (config) => {
+      config.process.noNewPrivileges = noNewPrivileges
+      config.linux.seccomp = {
+        defaultAction: 'SCMP_ACT_KILL_PROCESS',
+        syscalls: [
+          {
+            names:
+              'execve exit_group brk mprotect write arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat prctl getrandom getuid getpid getppid rt_sigaction newfstatat uname getcwd ioctl'.split(
+                ' ',
+              ),
+            action: 'SCMP_ACT_ALLOW',
+          },
+        ],
+      }
+    })
+    assert.is(text, 'ran\n')
+  })
+
 run()

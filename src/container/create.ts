@@ -36,6 +36,7 @@ import { checkProgram } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import * as rootfs from './rootfs.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
+import { agentOf, planCheck } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { danglingTarget, makeTarget } from './targets.ts'
@@ -173,6 +174,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     keyring: !options.noNewKeyring,
     program: '',
     hooks: laterHooks(config),
+    seccompAgent: agentOf(config.linux?.seccomp, filter),
   }
   const state = new Train(host, machine)
   planSaving(state, runtime, saved)
@@ -239,6 +241,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     joining.about('process.oomScoreAdj')
     c.writeFile(joining, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(config.process.oomScoreAdj))
   }
+  if (saved.seccompAgent) planCheck(joining, saved.seccompAgent)
   const joined = host.run(joining)
   const statText = finishReading(host, machine, joined, stat)
   if ('errno' in statText)

@@ -34,6 +34,7 @@ import { checkProgram, explainExecution } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { Runtime } from './runtime.ts'
+import { agentOf, connectAgent, handOver } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, loadState, readStat, type Saved } from './state.ts'
 import * as terminals from './terminal.ts'
@@ -230,8 +231,11 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(machine)
   processes.planProgram(program, wanted, path, home, filter)
+  const agent = agentOf(plan.config.linux?.seccomp, filter)
+  if (agent) connectAgent(runtime, agent)
   init.send(program, Flag.SILENT)
   try {
+    if (agent) handOver(runtime, agent, progress.init, saved, 'running')
     init.waitForEnd()
   } catch (error) {
     throw explainExecution(error, wanted.args[0]!, path)

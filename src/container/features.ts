@@ -27,10 +27,7 @@ export function features(machine: Machine): Features {
       cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
       seccomp: {
         enabled: true,
-        // A listener is refused.
-        actions: Object.keys(RET)
-          .filter((action) => action !== 'SCMP_ACT_NOTIFY')
-          .sort(),
+        actions: Object.keys(RET).sort(),
         operators: [
           'SCMP_CMP_EQ',
           'SCMP_CMP_GE',

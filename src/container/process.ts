@@ -4,12 +4,12 @@ import { Struct } from '../base/bytes.ts'
 import type { Config, Personality, Process, Scheduler } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
-import { planSeccomp } from '../seccomp/load.ts'
-import { ANY, at, type Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
+import { ANY, type Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planReading, type Reading } from './files.ts'
 import { makeFolder } from './paths.ts'
 import { planExecve } from './program-vectors.ts'
+import { planFilter } from './seccomp-agent.ts'
 import { InitSlot } from './slots.ts'
 
 /** PATH where process.env has none: what execvp(3) falls back on, with the administrator's folders. */
@@ -112,6 +112,9 @@ export function planPasswd(b: Batch): Reading {
   return planReading(b, '/etc/passwd', PASSWD_SIZE, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY)
 }
 
+/** What seccomp(2) takes of a process without no_new_privs. */
+const FOR_FILTER = ['CAP_SYS_ADMIN']
+
 /** Limits, working folder, user and rights, in the order in which each still has the rights it needs. */
 export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): void {
   for (const limit of wanted.rlimits ?? []) {
@@ -149,10 +152,12 @@ export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): 
   c.prctl(b, k.PR_SET_KEEPCAPS, 0)
   // Changing the user made us dumpable for that user; see planStage.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
-  if (filter && !wanted.noNewPrivileges) planEarlyFilter(b, filter)
   b.about('process.capabilities')
   const inheritable = capabilityMask(capabilities.inheritable)
-  c.capset(b, capabilityMask(capabilities.effective), capabilityMask(capabilities.permitted), inheritable)
+  // What the filter takes is kept until execve(2), which computes the sets anew: from inheritable, bounding, ambient (capabilities(7)).
+  const more = filter && !wanted.noNewPrivileges ? FOR_FILTER : []
+  const effective = capabilityMask([...(capabilities.effective ?? []), ...more])
+  c.capset(b, effective, capabilityMask([...(capabilities.permitted ?? []), ...more]), inheritable)
   planAmbient(b, capabilityMask(capabilities.ambient))
 
   b.about(`process.cwd (${wanted.cwd})`)
@@ -301,7 +306,7 @@ export function planDescriptors(b: Batch, preserve: number): void {
   b.call('close_range', 3 + preserve, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
 }
 
-/** The last act. With noNewPrivileges the filter is loaded just before: nothing but execve, and the telling of its failure, passes through it. */
+/** The last act. The filter is loaded just before: nothing but execve, and the telling of its failure, passes through it. */
 export function planProgram(
   b: Batch,
   wanted: Process,
@@ -311,23 +316,7 @@ export function planProgram(
 ): void {
   b.about('signal mask')
   c.sigprocmask(b, k.SIG_SETMASK, 0n)
-  if (filter && wanted.noNewPrivileges) planSeccomp(b, filter)
+  if (filter) planFilter(b, filter)
   b.about(`process.args[0] (${wanted.args[0]})`)
   planExecve(b, wanted, program, home)
-}
-
-/**
- * Without noNewPrivileges a filter takes CAP_SYS_ADMIN (seccomp(2)), so it is loaded before the capabilities go. What is left to do
- * passes through it, as with runc. A user other than root has lost the effective set by now, not the permitted one: it is raised again.
- */
-function planEarlyFilter(b: Batch, filter: Filter): void {
-  b.about('linux.seccomp: capabilities to load it')
-  const header = c.capabilityHeader(b)
-  const sets = b.data(new Uint8Array(24), () => '{…}')
-  b.call('capget', header, sets)
-  // struct __user_cap_data_struct: effective, permitted, inheritable; twice.
-  b.store(32, at(sets, 0), load(sets, 32, 4))
-  b.store(32, at(sets, 12), load(sets, 32, 16))
-  b.call('capset', header, sets)
-  planSeccomp(b, filter)
 }

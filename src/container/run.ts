@@ -14,6 +14,7 @@ import { planProgram } from './process.ts'
 import { explainExecution } from './program.ts'
 import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { RunOptions, Runtime } from './runtime.ts'
+import { connectAgent, handOver } from './seccomp-agent.ts'
 import { HostSlot } from './slots.ts'
 import { folderOf, planRemoveFolder, START_SOCKET } from './state.ts'
 
@@ -36,8 +37,11 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   let settings: Settings = null
   orUndo(runtime, options.id, launched.progress, () => {
     if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
+    const { seccompAgent, pid } = launched.saved
+    if (seccompAgent) connectAgent(runtime, seccompAgent)
     try {
       init.send(program, Flag.SILENT)
+      if (seccompAgent) handOver(runtime, seccompAgent, pid, launched.saved, 'creating')
       init.waitForEnd()
     } catch (error) {
       throw explainExecution(explainHook(error, hooks), launched.config.process.args[0]!, launched.saved.program)

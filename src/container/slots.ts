@@ -56,6 +56,9 @@ export const HostSlot = {
   DRAINED: first + 50,
   /** The end of a socket pair that the process of an exec gets, to send its terminal on. */
   MEETING: first + 51,
+  /** Connection to the seccomp agent; memory of the process whose filter it is to have. */
+  AGENT: first + 70,
+  MEMORY: first + 71,
 } as const
 
 /** In the stage and, inherited, in the init. */
@@ -101,4 +104,8 @@ export const InitSlot = {
   /** The two ends of the process's terminal. */
   MASTER: first + 40,
   SLAVE: first + 41,
+  /** The listener of the seccomp filter; non-zero, written by the host, when the agent has it; how long that has been waited for. */
+  LISTENER: first + 70,
+  TAKEN: first + 71,
+  TURNS: first + 72,
 } as const

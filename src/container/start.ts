@@ -14,6 +14,7 @@ import { PARK_SEQUENCE, type Parked, planPark } from './park.ts'
 import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
 import type { Runtime } from './runtime.ts'
+import { connectAgent, handOver } from './seccomp-agent.ts'
 import { HostSlot } from './slots.ts'
 import { folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
 
@@ -30,6 +31,8 @@ export function start(runtime: Runtime, id: string): void {
   if (status !== 'created') throw new RuntError(cannotStart(status))
   const { host, platform } = runtime
   const folder = folderOf(runtime, id)
+  const { seccompAgent } = saved
+  if (seccompAgent) connectAgent(runtime, seccompAgent)
 
   const b = new Batch(platform.machine)
   b.about(`container ${id}: ${folder}/${START_SOCKET}`)
@@ -44,10 +47,16 @@ export function start(runtime: Runtime, id: string): void {
   host.run(b)
 
   const parked = parkedInit(runtime)
+  if (seccompAgent) orKill(runtime, saved, () => handOver(runtime, seccompAgent, saved.pid, saved, 'created'))
   const first = parked.receive(Infinity)
   if (first !== null && first !== 'timeout') fail(runtime, saved, first)
+  orKill(runtime, saved, () => callPoststart(runtime, saved))
+}
+
+/** Does a part of the start; if it fails, the container is stopped. */
+function orKill(runtime: Runtime, saved: Saved, part: () => void): void {
   try {
-    callPoststart(runtime, saved)
+    part()
   } catch (error) {
     if (signalInit(runtime, saved, k.SIGKILL)) waitForInit(runtime, PATIENCE)
     throw error

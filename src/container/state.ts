@@ -10,6 +10,7 @@ import { EXECUTOR_FILE } from './executors.ts'
 import { finishReading, planReading, planWriting } from './files.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
+import type { Agent } from './seccomp-agent.ts'
 
 /** What state.json holds. Version 1 of its format. */
 export interface Saved {
@@ -33,6 +34,8 @@ export interface Saved {
   program: string
   /** Those that later commands call, if there are any. */
   hooks?: { poststart: Hook[]; poststop: Hook[] } | undefined
+  /** Who gets the listener of the program's seccomp filter, if it has one. */
+  seccompAgent?: Agent | undefined
 }
 
 export interface Loaded {

@@ -44,13 +44,20 @@ export function planConsoleSocket(b: Batch, path: string): void {
   planConnection(b, path, k.SOCK_STREAM, HostSlot.CONSOLE)
 }
 
-/** Connects to a socket of any path: where that does not fit into an address, from inside the folder. */
-function planConnection(b: Batch, path: string, type: number, keep: number): void {
+/** Connects to a socket of any path: where that does not fit into an address, from inside the folder. `prepare`: plans what comes before. */
+export function planConnection(
+  b: Batch,
+  path: string,
+  type: number,
+  keep: number,
+  prepare?: (socket: Step) => void,
+): void {
   const long = encodeUtf8(path).length > ADDRESS_MAX
   const name = long ? basename(path) : path
   if (encodeUtf8(name).length > ADDRESS_MAX)
     throw new RuntError(`${path}: the name of a socket has at most ${ADDRESS_MAX} bytes`)
   const connection = c.socket(b, k.AF_UNIX, type).keep(keep)
+  prepare?.(connection)
   if (long) {
     c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
     c.chdir(b, path.includes('/') ? dirname(path) : '.')

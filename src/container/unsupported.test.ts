@@ -13,10 +13,6 @@ const config = (linux: Config['linux'] = {}, more: Partial<Config> = {}): Config
 const mount = (options: string[]) => config({}, { mounts: [{ destination: '/a', type: 'tmpfs', options }] })
 
 test('what is asked for and not done is named', () => {
-  assert.is(
-    unsupported(config({ seccomp: { defaultAction: 'SCMP_ACT_ALLOW', listenerPath: '/run/agent' } })),
-    'linux.seccomp.listenerPath',
-  )
   assert.is(unsupported(config({ netDevices: { eth0: {} } })), 'linux.netDevices')
   assert.is(unsupported(config({ namespaces: [{ type: 'pid' }, { type: 'user' }] })), 'linux.namespaces[1] (user)')
   const long = { path: '/x', env: [`A=${'x'.repeat(40_000)}`] }

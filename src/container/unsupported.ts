@@ -10,7 +10,6 @@ const fields: readonly [string, (config: Config) => unknown][] = [
   ['process.apparmorProfile', (config) => config.process.apparmorProfile],
   ['process.selinuxLabel', (config) => config.process.selinuxLabel],
   ['linux.mountLabel', ({ linux }) => linux?.mountLabel],
-  ['linux.seccomp.listenerPath', ({ linux }) => linux?.seccomp?.listenerPath],
   ['linux.intelRdt', ({ linux }) => linux?.intelRdt],
   ['linux.memoryPolicy', ({ linux }) => linux?.memoryPolicy],
   ['linux.netDevices', ({ linux }) => linux?.netDevices && Object.keys(linux.netDevices).length],

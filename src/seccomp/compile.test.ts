@@ -237,14 +237,6 @@ test('flags become those of seccomp(2); without any, SPEC_ALLOW is asked for and
   assert.equal(flags({ flags: ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV'], syscalls }), [40, 0, true, 0])
 })
 
-test('the call that runt answers with cannot wait for an agent', () => {
-  const syscalls: SeccompSyscall[] = [{ names: ['mkdir', 'sendto'], action: 'SCMP_ACT_NOTIFY' }]
-  assert.throws(
-    () => compile({ defaultAction: 'SCMP_ACT_ALLOW', syscalls }, 'x86_64'),
-    /^linux\.seccomp\.syscalls\[0\]: SCMP_ACT_NOTIFY cannot be the action of sendto/,
-  )
-})
-
 test('a usual profile is a few hundred instructions', () => {
   const { program } = compile(usualProfile(['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32']), 'x86_64')
   assert.ok(program.length / 8 < 800, `${program.length / 8} instructions`)

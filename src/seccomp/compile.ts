@@ -18,7 +18,6 @@
  * default action is SCMP_ACT_ALLOW, SCMP_ACT_LOG or SCMP_ACT_TRACE, or `defaultErrnoRet` is ENOSYS anyway, or the rules name no
  * call of that ABI above 0. (Unlike runc, arm's private calls, 0xf0000 and above, do not count as the highest.)
  */
-import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import type { Seccomp, SeccompAction, SeccompArg, Uint64 } from '../config/types.ts'
 import { Errno } from '../linux/errno.ts'
@@ -90,8 +89,7 @@ const ALL = 0xffff_ffff
 const functionConditions = new Map<number, readonly Condition[]>()
 
 /**
- * Makes the filter. Throws a RuntError when it would be larger than the kernel takes, and for rules that would stop runt
- * itself. The config has been validated.
+ * Makes the filter. Throws a RuntError when it would be larger than the kernel takes. The config has been validated.
  */
 export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: CompileOptions = {}): Filter {
   const warnings: string[] = []
@@ -105,10 +103,7 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
   for (let at = 0; at < rules.length; at++) {
     const { names, action, errnoRet, args } = rules[at]!
     const value = returnValue(action, errnoRet)
-    if (action === 'SCMP_ACT_NOTIFY') {
-      listener = true
-      refuseOwn(names, at)
-    }
+    if (action === 'SCMP_ACT_NOTIFY') listener = true
     const indices: number[] = []
     for (const name of names) {
       const index = INDEX.get(name)
@@ -160,14 +155,6 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
     }
   }
   return { program, flags, optionalFlags, listener, warnings }
-}
-
-/** The init answers with sendto(2) after the filter is in place, before any agent could have the listener. */
-function refuseOwn(names: readonly string[], at: number): void {
-  if (!names.includes('sendto')) return
-  throw new RuntError(
-    `linux.seccomp.syscalls[${at}]: SCMP_ACT_NOTIFY cannot be the action of sendto: runt itself would wait for the agent`,
-  )
 }
 
 function participants(seccomp: Seccomp, machine: Machine, warnings: string[]): Part[] {

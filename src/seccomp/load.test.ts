@@ -1,9 +1,6 @@
-import { mkdtempSync, readlinkSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { ContainerProcessState, Seccomp } from '../config/types.ts'
+import type { Seccomp } from '../config/types.ts'
 import { openPlatform } from '../engine-node/platform.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch, type Step } from '../session/batch.ts'
@@ -11,7 +8,7 @@ import * as c from '../session/calls.ts'
 import { Session } from '../session/session.ts'
 import { FakeKernel, type Kernel } from '../session/testing/fake-kernel.ts'
 import { compile } from './compile.ts'
-import { LISTENER_NAME, listenerOf, planListener, planSeccomp } from './load.ts'
+import { planSeccomp } from './load.ts'
 import { usualProfile } from './testing/profiles.ts'
 
 const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
@@ -45,13 +42,11 @@ function tried(b: Batch, step: Step): Step {
 }
 
 /** Loads a filter for an executor without rights of its own. */
-function filtered(host: Session, seccomp: Seccomp): number {
+function filtered(host: Session, seccomp: Seccomp): void {
   const b = new Batch(machine)
   c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
-  const filter = compile(seccomp, machine)
-  const loading = planSeccomp(b, filter)
-  const answer = host.run(b)
-  return filter.listener ? listenerOf(answer, loading) : -1
+  planSeccomp(b, compile(seccomp, machine))
+  host.run(b)
 }
 
 test('the kernel takes a usual profile and keeps to it', () => {
@@ -136,61 +131,6 @@ test('a filter that may not be loaded says so', () => {
     () => new Session('test', new FakeKernel(refusing)).run(b),
     /^linux\.seccomp: seccomp\(1, 4, .*\): EACCES/,
   )
-})
-
-test('the agent gets the listener and the container process state', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'runt-seccomp-'))
-  const path = join(folder, 'agent')
-  try {
-    withExecutor((agent, agentPid) => {
-      withExecutor((host) => {
-        withExecutor((init, pid) => {
-          const serve = new Batch(machine)
-          const listener = c.socket(serve, k.AF_UNIX, k.SOCK_STREAM)
-          const address = c.unixAddress(serve, path)
-          serve.call('bind', listener, address.pointer, address.length)
-          serve.call('listen', listener, 1)
-          const socket = agent.run(serve).value(listener)!
-
-          const fd = filtered(init, {
-            defaultAction: 'SCMP_ACT_ALLOW',
-            listenerPath: path,
-            syscalls: [{ names: ['mkdirat'], action: 'SCMP_ACT_NOTIFY' }],
-          })
-          assert.ok(fd > 2)
-          const state: ContainerProcessState = {
-            ociVersion: '1.3.0',
-            fds: [LISTENER_NAME],
-            pid,
-            metadata: 'é',
-            state: { ociVersion: '1.3.0', id: 'x', status: 'creating', pid, bundle: '/' },
-          }
-          const b = new Batch(machine)
-          planListener(b, pid, fd, path, state)
-          host.run(b)
-
-          const take = new Batch(machine)
-          const text = take.out(4096)
-          const control = take.out(24)
-          const connection = take.call('accept4', socket, 0, 0, 0)
-          const header = new Uint8Array(56)
-          header[24] = 1
-          header[40] = 24
-          const lengths = new Uint8Array(16)
-          new DataView(lengths.buffer).setUint32(8, 4096, true)
-          const iovec = take.structure(lengths, { 0: text })
-          const length = take.call('recvmsg', connection, take.structure(header, { 16: iovec, 32: control }), 0)
-          const answer = agent.run(take)
-          const bytes = answer.bytes(text, answer.value(length))
-          assert.equal(JSON.parse(new TextDecoder().decode(bytes)), state)
-          const received = answer.word(control, 16)
-          assert.match(readlinkSync(`/proc/${agentPid}/fd/${received}`), /seccomp notify/)
-        })
-      })
-    })
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
 })
 
 test.run()
