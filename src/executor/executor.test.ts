@@ -7,6 +7,7 @@ import { type SyscallName, syscallNumber } from '../linux/syscalls.ts'
 import { launcherImage, SESSION_WORD, STAGE_IMAGE, STAGE_IMAGE_SIZE, stageImage } from './elf.ts'
 import {
   EXIT_BRAIN_LOST,
+  EXIT_BROKEN_PIPE,
   EXIT_ORPHANED,
   Flag,
   HEADER_SIZE,
@@ -26,6 +27,7 @@ import { canRun, pair, type Running, type Session, start } from './testing/execu
 
 const SIGCHLD = 17
 const SIGKILL = 9
+const SIGPIPE = 13
 const O_RDONLY = 0
 const AT_FDCWD = -100
 const slotAt = (slot: number) => SLOTS + slot * 8
@@ -549,6 +551,12 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
     const { status, stderr } = await launch(brain(0, suicide), () => {})
     assert.is(status, EXIT_BRAIN_LOST)
     assert.is(stderr, 'runt: the brain was killed by a signal before it was done\n')
+  })
+
+  maybe('the launcher is silent when nobody reads the output of its brain any more', async () => {
+    const suicide = [call('getpid', [], { dst: 20 }), call('kill', [slotAt(20), SIGPIPE], { modes: [Mode.LOAD64] })]
+    const { status, stderr } = await launch(brain(0, suicide), () => {})
+    assert.equal({ status, stderr }, { status: EXIT_BROKEN_PIPE, stderr: '' })
   })
 
   maybe('the last batch can end the host with a status of its own', async () => {

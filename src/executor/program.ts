@@ -3,7 +3,7 @@
  * stack, so that a child made by FORK may have any. It trusts its brain; the checks are in the batch builder.
  */
 import type { Machine } from '../base/platform.ts'
-import { CLD_EXITED, MSG_NOSIGNAL, P_PID, WEXITED } from '../linux/constants.ts'
+import { CLD_EXITED, MSG_NOSIGNAL, P_PID, SIGPIPE, WEXITED } from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { type SyscallName, syscallNumber } from '../linux/syscalls.ts'
 import {
@@ -30,6 +30,7 @@ import {
   ARENA,
   ARENA_SIZE,
   EXIT_BRAIN_LOST,
+  EXIT_BROKEN_PIPE,
   EXIT_ORPHANED,
   Flag,
   HEADER_SIZE,
@@ -333,6 +334,10 @@ export function program(machine: Machine, start: Role): Instruction[] {
     load(32, 't0', 'base', SI_CODE),
     load(32, 'a0', 'base', SI_STATUS),
     branch('t0', 'equal', CLD_EXITED, 'exit'),
+    // Who reads our output has enough of it: that is how a pipe ends, and needs no words.
+    move('t0', 'a0'),
+    set('a0', EXIT_BROKEN_PIPE),
+    branch('t0', 'equal', SIGPIPE, 'exit'),
     label('brain lost'),
     set('a0', STDERR),
     address('a1', 'message'),

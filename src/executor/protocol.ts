@@ -143,3 +143,5 @@ export const NOT_RUN = -0x8000_0000_0000_0000n
 export const EXIT_ORPHANED = 1
 /** Exit status of the host executor when the brain was killed by a signal. */
 export const EXIT_BRAIN_LOST = 255
+/** The same when that signal was SIGPIPE: what a shell gives for it. */
+export const EXIT_BROKEN_PIPE = 141
