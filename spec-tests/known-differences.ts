@@ -19,7 +19,6 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'delete --force ends a paused container': 'not yet: pause',
       'update changes the limits of a running container': 'not yet: update',
       'update takes resources from standard input': 'not yet: update',
-      'events --stats prints one JSON object with the usage': 'not yet: events',
     },
     'config-linux/namespaces': {
       'a user namespace has the mappings of the configuration': 'not yet: user namespaces',

@@ -208,6 +208,20 @@ const table = [
     ],
   },
   {
+    name: 'events',
+    summary: 'print what a container uses, at intervals, and when it runs out of memory, as lines of JSON',
+    arguments: [id],
+    options: [
+      {
+        name: 'interval',
+        value: 'duration',
+        default: '5s',
+        summary: 'time between two lines of statistics: 5s, 1m30s, 100ms',
+      },
+      { name: 'stats', summary: 'print one line of statistics and end' },
+    ],
+  },
+  {
     name: 'list',
     summary: 'list containers',
     arguments: [],

@@ -5,6 +5,7 @@ import type { Platform } from '../base/platform.ts'
 import { COMMIT, SPEC_VERSION, VERSION } from '../base/version.ts'
 import { create } from '../container/create.ts'
 import { remove } from '../container/delete.ts'
+import { type Event, measure, statsEvent, watch } from '../container/events.ts'
 import { type ExecOptions, exec } from '../container/exec.ts'
 import { features } from '../container/features.ts'
 import { checkId } from '../container/id.ts'
@@ -19,6 +20,7 @@ import { state } from '../container/state.ts'
 import { signalNumber } from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import type { CommandName } from './commands.ts'
+import { parseDuration } from './duration.ts'
 import { Log } from './log.ts'
 import { quote, UsageError } from './normalise.ts'
 import { type Invocation, type Options, parseCommand, parseGlobals, programHelp } from './parse.ts'
@@ -166,6 +168,14 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
     )
     return 0
   },
+  events(runtime, options, [id]) {
+    checkId(id!)
+    const interval = intervalOf(options)
+    const tell = (event: Event): void => runtime.platform.stdout(`${stringifyJson(event)}\n`)
+    if (options.flag('stats')) tell(statsEvent(id!, measure(runtime, id!)))
+    else watch(runtime, id!, interval, tell)
+    return 0
+  },
   list(runtime, options) {
     const views = list(runtime)
     runtime.platform.stdout(
@@ -220,6 +230,16 @@ function execOptions(id: string, command: readonly string[], options: Options): 
     cgroups: options.list('cgroup'),
     ignorePaused: options.flag('ignore-paused'),
   }
+}
+
+/** Nanoseconds. */
+function intervalOf(options: Options): number {
+  const text = options.text('interval')!
+  const interval = parseDuration(text)
+  if (interval === null)
+    throw new UsageError('events', `flag --interval: ${quote(text)} is no duration such as 5s, 1m30s or 100ms`)
+  if (interval <= 0) throw new UsageError('events', `flag --interval: ${quote(text)} is not greater than 0`)
+  return interval
 }
 
 /** How many descriptors systemd has opened for us, sd_listen_fds(3): $LISTEN_FDS, if $LISTEN_PID is us. */

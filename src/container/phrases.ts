@@ -33,6 +33,9 @@ export function cannotExec(status: Status): string {
   return `cannot exec in a container in the ${status} state`
 }
 
+/** For `events` of a container whose process has ended. The text of runc. */
+export const cannotWatch = (id: string): string => `container with id ${id} is not running`
+
 /** For `delete` without --force. Test suites of engines look for `is not stopped`. */
 export const cannotDelete = (id: string, status: Status): string =>
   `cannot delete container ${id} that is not stopped: ${status}`

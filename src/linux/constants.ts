@@ -212,6 +212,16 @@ export const VMIN = 6
 export const POLLIN = 1
 export const POLLOUT = 4
 
+// time.h, timerfd.h, eventfd.h, inotify.h; the flags of all three are those of open(2), the same on x86-64 and arm64
+export const CLOCK_MONOTONIC = 1
+export const TFD_NONBLOCK = O_NONBLOCK
+export const TFD_CLOEXEC = O_CLOEXEC
+export const EFD_NONBLOCK = O_NONBLOCK
+export const EFD_CLOEXEC = O_CLOEXEC
+export const IN_NONBLOCK = O_NONBLOCK
+export const IN_CLOEXEC = O_CLOEXEC
+export const IN_MODIFY = 2
+
 // keyctl.h
 export const KEYCTL_JOIN_SESSION_KEYRING = 1
 export const KEYCTL_SETPERM = 5

@@ -93,6 +93,8 @@ const numbers = {
   rt_sigtimedwait: [128, 137],
   signalfd4: [289, 74],
   nanosleep: [35, 101],
+  timerfd_create: [283, 85],
+  timerfd_settime: [286, 86],
   clock_gettime: [228, 113],
   socket: [41, 198],
   socketpair: [53, 199],
