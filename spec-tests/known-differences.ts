@@ -10,13 +10,7 @@ export const NOT_YET = 'not yet: '
 
 export const differences: Record<string, Record<string, Record<string, string>>> = {
   runt: {
-    'cli/flags': {
-      'pause --help exits with 0 and does nothing': 'not yet: pause',
-      'resume --help exits with 0 and does nothing': 'not yet: resume',
-    },
     'config-linux/cgroups': {
-      'pause stops the container and resume lets it go on': 'not yet: pause',
-      'delete --force ends a paused container': 'not yet: pause',
       'update changes the limits of a running container': 'not yet: update',
       'update takes resources from standard input': 'not yet: update',
     },
@@ -34,6 +28,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'cli/exec-terminal': {
       'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':
         'a race: the program may be faster than its size',
+    },
+    'runtime/pause': {
+      'a container whose parent control group is frozen cannot be resumed by itself, and the error says why':
+        'succeeds, though the container does not go on',
     },
     'cli/exec': {
       'exec has the limits, the umask and the OOM score of the configuration': 'passes over the umask',
@@ -156,6 +154,17 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'SCMP_ACT_NOTIFY as the default action, or without listenerPath, is refused':
         'refuses it with a message that does not name it',
       'the flags of a filter are taken, with an agent too': 'TSYNC and a listener exclude each other',
+    },
+    'runtime/pause': {
+      'a paused container cannot be paused': 'does it again',
+      'a running container cannot be resumed': 'does nothing, and succeeds',
+      'a stopped container cannot be resumed': 'says that the control group is missing',
+      'pause and resume of a container that does not exist fail': 'other words',
+      'a created container can be paused, and started once it is resumed': 'the status is created all the while',
+      'a paused container cannot be deleted without --force': 'says that it is running',
+      'kill KILL ends a paused container': 'does not thaw it',
+      'a container whose parent control group is frozen cannot be resumed by itself, and the error says why':
+        'succeeds, though the container does not go on',
     },
     'config/terminal': {
       'run in the foreground gives the terminal the size of that of the caller':

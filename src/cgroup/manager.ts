@@ -14,6 +14,7 @@ import type { Driver, Making } from './driver.ts'
 import type { CgroupPaths } from './layout.ts'
 
 export { CgroupInUse, type Making } from './driver.ts'
+export { freeze, freezerFile, saysFrozen, thaw, thawAnyhow } from './freezer.ts'
 export { join, joinKey, joinSelf, planJoining } from './join.ts'
 export {
   type CgroupFolder,
@@ -28,7 +29,7 @@ export {
   locate,
   mountPlan,
 } from './layout.ts'
-export { killAll, processes } from './processes.ts'
+export { killAll, processes, signalAll } from './processes.ts'
 export { planRemove } from './remove.ts'
 
 function driverOf(_cgroup: CgroupPaths): Driver {

@@ -200,6 +200,13 @@ const table = [
     ],
   },
   {
+    name: 'pause',
+    summary: 'stop all processes of a container; resume lets them go on',
+    arguments: [id],
+    options: [],
+  },
+  { name: 'resume', summary: 'let a paused container go on', arguments: [id], options: [] },
+  {
     name: 'ps',
     summary: 'list the processes of a container',
     arguments: [id],

@@ -11,6 +11,7 @@ import { features } from '../container/features.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
 import { list } from '../container/list.ts'
+import { pause, resume } from '../container/pause.ts'
 import { ps } from '../container/ps.ts'
 import { run } from '../container/run.ts'
 import type { CreateOptions, Runtime } from '../container/runtime.ts'
@@ -159,6 +160,16 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
   exec(runtime, options, [id, ...words]) {
     checkId(id!)
     return exec(runtime, execOptions(id!, words, options))
+  },
+  pause(runtime, _options, [id]) {
+    checkId(id!)
+    pause(runtime, id!)
+    return 0
+  },
+  resume(runtime, _options, [id]) {
+    checkId(id!)
+    resume(runtime, id!)
+    return 0
   },
   ps(runtime, options, [id]) {
     checkId(id!)

@@ -28,7 +28,7 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
   } else {
     const { saved, status } = loaded
     if (!force && status !== 'stopped' && status !== 'created') throw new RuntError(cannotDelete(id, status))
-    if (status !== 'stopped' && status !== 'creating') endInit(runtime, saved)
+    if (status !== 'stopped' && status !== 'creating') endInit(runtime, saved, status === 'paused')
     if (saved.cgroup) {
       cgroups.killAll(host, platform.machine, saved.cgroup)
       cgroups.remove(host, platform.machine, saved.cgroup)
@@ -40,8 +40,11 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
   if (typeof loaded === 'object') callPoststop(runtime, loaded.saved)
 }
 
-function endInit(runtime: Runtime, saved: Saved): void {
-  if (signalInit(runtime, saved, k.SIGKILL) && !waitForInit(runtime, PATIENCE))
+function endInit(runtime: Runtime, saved: Saved, paused: boolean): void {
+  if (!signalInit(runtime, saved, k.SIGKILL)) return
+  // A frozen process of cgroup v1 dies only when it is thawed.
+  if (paused) cgroups.thawAnyhow(runtime.host, runtime.platform.machine, saved.cgroup!)
+  if (!waitForInit(runtime, PATIENCE))
     throw new RuntError(
       `container ${saved.id}: process ${saved.pid} did not end within ${PATIENCE / 1000} s of SIGKILL`,
     )

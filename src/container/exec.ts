@@ -123,15 +123,11 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   // Read after the pidfd was opened: it belongs to the process that the descriptor is for.
   const stat = planReading(facts, `/proc/${saved.pid}/stat`, 1024)
   const config = planReading(facts, `${folderOf(runtime, options.id)}/config.json`, 0x4000)
-  const frozen = saved.cgroup && planFrozen(facts, saved.cgroup)
   const given = options.process !== null && options.process !== '-' ? planReading(facts, options.process, 0x4000) : null
   const known = host.run(facts)
   const statText = finishReading(host, machine, known, stat)
   if ('errno' in statText || readStat(statText.text).startTime !== saved.startTime)
     throw new RuntError(cannotExec('stopped'))
-  const frozenText = frozen && finishReading(host, machine, known, frozen)
-  if (frozenText && 'text' in frozenText && /^(1|FROZEN|FREEZING)\b/.test(frozenText.text) && !options.ignorePaused)
-    throw new RuntError(cannotExec('paused'))
   const configText = finishReading(host, machine, known, config)
   if ('errno' in configText)
     throw new RuntError(`${config.path}: cannot be read: ${configText.errno}`, configText.errno)
@@ -335,19 +331,6 @@ function combine(base: Process, options: ExecOptions): Process {
     wanted.env = [...(wanted.env ?? []).filter((other) => !other.startsWith(key)), entry]
   }
   return wanted
-}
-
-/** The file that says whether a cgroup is frozen. */
-function planFrozen(b: Batch, cgroup: cgroups.CgroupPaths): ReturnType<typeof planReading> | null {
-  const freezer =
-    cgroup.folders.find(({ controllers }) => controllers.includes('freezer')) ??
-    cgroup.folders.find(({ version }) => version === 2)
-  if (!freezer) return null
-  return planReading(
-    b,
-    `${cgroups.folderPath(freezer)}/${freezer.version === 1 ? 'freezer.state' : 'cgroup.freeze'}`,
-    64,
-  )
 }
 
 /**

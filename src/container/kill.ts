@@ -1,6 +1,7 @@
 /** The `kill` command. */
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
+import * as k from '../linux/constants.ts'
 import { ANY, Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { finishReading, planReading } from './files.ts'
@@ -14,17 +15,14 @@ export function kill(runtime: Runtime, id: string, signal: number, all: boolean)
   const { saved, status } = loadState(runtime, id)
   if (status === 'creating') throw new RuntError(`cannot kill container ${id}: it is being created`)
   const { host, platform } = runtime
+  const paused = status === 'paused'
   if (all && saved.cgroup) {
-    const b = new Batch(platform.machine)
-    for (const pid of cgroups.processes(host, platform.machine, saved.cgroup)) {
-      const gone = b.label()
-      c.kill(b, pid, signal).on(['ESRCH'], gone)
-      b.place(gone)
-    }
-    host.run(b)
+    cgroups.signalAll(host, platform.machine, saved.cgroup, signal, paused)
     return
   }
   if (status === 'stopped' || !signalInit(runtime, saved, signal)) throw new RuntError(notRunning(id))
+  // A frozen process of cgroup v1 dies only when it is thawed; what is left of the container goes on then, as with runc.
+  if (paused && signal === k.SIGKILL) cgroups.thawAnyhow(host, platform.machine, saved.cgroup!)
 }
 
 /** Signals the init through a pidfd, so that a later process with its pid is never hit. False when it is gone. */

@@ -16,6 +16,12 @@ export const existingId = (id: string): string => `container with given ID alrea
  */
 export const notRunning = (id: string): string => `container not running: ${id}`
 
+/** For `pause`: runc's words, `container not running`, with what is the matter behind them. */
+export const cannotPause = (id: string, status: Status): string => `${notRunning(id)}: it is ${status}`
+
+/** For `resume`: runc's words, `container not paused`. */
+export const notPaused = (id: string, status: Status): string => `container not paused: ${id}: it is ${status}`
+
 /** For a process that ended between the look at its state and the signal. containerd, as above. */
 export const alreadyFinished = (id: string): string => `os: process already finished: ${id}`
 

@@ -1,6 +1,6 @@
 /** The state of a container: a folder below the root folder, with state.json in it. */
 import { RuntError } from '../base/errors.ts'
-import type { CgroupPaths } from '../cgroup/manager.ts'
+import { type CgroupPaths, freezerFile, saysFrozen } from '../cgroup/manager.ts'
 import type { Hook } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch } from '../session/batch.ts'
@@ -119,6 +119,8 @@ function statusOf(runtime: Runtime, saved: Saved): Status {
   const done = b.label()
   const parked = c.faccessat(b, k.AT_FDCWD, `${folderOf(runtime, saved.id)}/${START_SOCKET}`, 0).on(ANY, done)
   b.place(done)
+  const freezer = saved.cgroup && freezerFile(saved.cgroup)
+  const freezing = freezer ? planReading(b, freezer, 8) : null
   const answer = host.run(b)
   const result = finishReading(host, platform.machine, answer, stat)
   if ('errno' in result) {
@@ -127,6 +129,8 @@ function statusOf(runtime: Runtime, saved: Saved): Status {
   }
   const { state, startTime } = readStat(result.text)
   if (startTime !== saved.startTime || state === 'Z' || state === 'X') return 'stopped'
+  const frozen = freezing && finishReading(host, platform.machine, answer, freezing)
+  if (frozen && 'text' in frozen && saysFrozen(frozen.text)) return 'paused'
   return answer.ok(parked) ? 'created' : 'running'
 }
 
