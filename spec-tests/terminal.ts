@@ -28,6 +28,8 @@ export interface Scene {
   /** What the console socket received. */
   text?: string
   descriptors?: number
+  /** The process of a pidfd that it received. */
+  pid?: number
   /** Plays within the play. */
   scenes?: Scene[]
 }

@@ -76,6 +76,12 @@ export const globalOptions: readonly OptionEntry[] = [
 
 const id: ArgumentEntry = { name: 'id', summary: 'the container: letters, digits, "_", "+", "-" and "."' }
 
+const pidfdSocket: OptionEntry = {
+  name: 'pidfd-socket',
+  value: 'path',
+  summary: 'AF_UNIX socket that receives a pidfd of the process',
+}
+
 const createOptions: readonly OptionEntry[] = [
   { name: 'bundle', short: 'b', value: 'folder', default: '.', summary: 'folder that holds config.json' },
   {
@@ -83,6 +89,7 @@ const createOptions: readonly OptionEntry[] = [
     value: 'path',
     summary: "AF_UNIX socket that receives the master end of the container's terminal",
   },
+  pidfdSocket,
   { name: 'pid-file', value: 'path', summary: "write the process id of the container's init to a file" },
   { name: 'no-pivot', summary: 'do not use pivot_root; for a root file system on an initramfs' },
   { name: 'no-new-keyring', summary: "keep the caller's session keyring" },
@@ -147,6 +154,7 @@ const table = [
     literalAfter: 2,
     options: [
       { name: 'console-socket', value: 'path', summary: 'AF_UNIX socket that receives the master end of the terminal' },
+      pidfdSocket,
       { name: 'cwd', value: 'folder', summary: "working folder in the container (default: the container's)" },
       { name: 'env', short: 'e', value: 'key=value', repeatable: true, summary: 'set an environment variable' },
       { name: 'tty', short: 't', summary: 'give the program a terminal' },

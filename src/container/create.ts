@@ -31,6 +31,7 @@ import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
 import { existingId } from './phrases.ts'
+import { planPidfdSocket, planSendPidfd } from './pidfd-socket.ts'
 import * as processes from './process.ts'
 import { checkProgram } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
@@ -98,6 +99,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const facts = new Batch(machine)
   const { consoleSocket } = options
   if (consoleSocket !== null && !foreground) terminals.planConsoleSocket(facts, consoleSocket)
+  if (options.pidfdSocket !== null) planPidfdSocket(facts, options.pidfdSocket)
   const cwd = facts.out(4096)
   facts.about('working folder')
   facts.call('getcwd', cwd, cwd.length)
@@ -261,6 +263,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
   }
   planSaving(finish, runtime, saved)
+  if (options.pidfdSocket !== null)
+    planSendPidfd(finish.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
   if (options.pidFile !== null) {
     const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
     progress.pidFile = path

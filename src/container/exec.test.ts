@@ -46,6 +46,7 @@ const options: ExecOptions = {
   selinuxLabel: null,
   terminal: false,
   consoleSocket: null,
+  pidfdSocket: null,
   detach: true,
   pidFile: '/run/exec.pid',
   preserveFds: 0,

@@ -29,6 +29,7 @@ import { planReapBrain, planSignals, planWait } from './foreground.ts'
 import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
 import { cannotExec } from './phrases.ts'
+import { planPidfdSocket, planSendPidfd } from './pidfd-socket.ts'
 import * as processes from './process.ts'
 import { checkProgram, explainExecution } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
@@ -64,6 +65,7 @@ export interface ExecOptions {
   selinuxLabel: string | null
   terminal: boolean
   consoleSocket: string | null
+  pidfdSocket: string | null
   detach: boolean
   pidFile: string | null
   preserveFds: number
@@ -142,6 +144,12 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
 
   // 2. The stage starts.
   const plan = interpret(runtime, options, saved, configText.text, processText?.text ?? null)
+  const { pidfdSocket } = options
+  if (pidfdSocket !== null) {
+    const b = new Batch(machine)
+    planPidfdSocket(b, pidfdSocket)
+    host.run(b)
+  }
   const meeting = plan.wanted.terminal ? meet(runtime, options.consoleSocket) : null
   const { started, spawned } = startStage(runtime, folderOf(runtime, options.id), meeting !== null)
   progress.stage = started.value(spawned.pid)!
@@ -212,6 +220,11 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     const b = new Batch(machine)
     terminals.planTaking(b)
     if (options.consoleSocket !== null) terminals.planGiving(b, options.consoleSocket, answer.word(number))
+    host.run(b)
+  }
+  if (pidfdSocket !== null) {
+    const b = new Batch(machine)
+    planSendPidfd(b, pidfdSocket, progress.init, 'setns')
     host.run(b)
   }
   if (options.pidFile !== null) {

@@ -31,6 +31,7 @@ export interface CreateOptions {
   bundle: string
   pidFile: string | null
   consoleSocket: string | null
+  pidfdSocket: string | null
   preserveFds: number
   /** Descriptors from 3 on that systemd hands to the program (sd_listen_fds(3)), before the preserved ones; 0 for none. */
   listenFds: number

@@ -56,6 +56,8 @@ export const HostSlot = {
   DRAINED: first + 50,
   /** The end of a socket pair that the process of an exec gets, to send its terminal on. */
   MEETING: first + 51,
+  /** Connection to the socket of --pidfd-socket. */
+  PIDFD_SOCKET: first + 52,
   /** Connection to the seccomp agent; memory of the process whose filter it is to have. */
   AGENT: first + 70,
   MEMORY: first + 71,

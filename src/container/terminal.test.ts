@@ -65,6 +65,7 @@ function told(consoleSocket: string, terminal = true): { fake: FakeHost; story: 
       bundle: '/bundle',
       pidFile: null,
       consoleSocket,
+      pidfdSocket: null,
       preserveFds: 0,
       listenFds: 0,
       noPivot: false,
