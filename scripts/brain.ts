@@ -91,6 +91,7 @@ export async function buildBrain(entry: string, output: string, machine: Machine
   const compile = ['-O2', '-fno-pie', '-ffunction-sections', '-fdata-sections', `-DMESSAGE_MAX=${MESSAGE_MAX}`]
   compile.push('-nostdinc', '-isystem', muslInclude, '-isystem', quickjsInclude)
   const link = ['-nostdlib', '-static', '-no-pie', '-Wl,--gc-sections', '-Wl,-z,norelro', '-Wl,-z,noexecstack']
+  link.push('-Wl,--build-id=none')
   link.push(`-Wl,--section-start=.image=${IMAGE}`, join(musl, 'crt1.o'), join(musl, 'crti.o'))
   const libraries = [
     quickjs,
