@@ -43,6 +43,8 @@ export async function bundleBrain(entry: string): Promise<string> {
   const result = await build({
     entryPoints: [entry],
     absWorkingDir: root,
+    // Names in the bundle are paths from here, wherever node_modules really lies.
+    preserveSymlinks: true,
     bundle: true,
     write: false,
     format: 'iife',

@@ -14,7 +14,7 @@ Stages, all by default:
   build      npm run build, npm run build:native
   types      tsc with both configurations
   lint       biome
-  unit       the *.test.ts in src and bench
+  unit       the *.test.ts in src, bench and scripts
   spec       the black-box tests on dist/runt
   spec-node  the black-box tests on node dist/node/runt.js
   spec-runc  the black-box tests on runc: tests the tests
@@ -107,7 +107,7 @@ function unitFile(path: string): Promise<Counts> {
 }
 
 async function unit(): Promise<Counts> {
-  const files = [...testFiles('src'), ...testFiles('bench')]
+  const files = [...testFiles('src'), ...testFiles('bench'), ...testFiles('scripts')]
   const all: Counts = { passed: 0, failed: 0, skipped: 0 }
   let next = 0
   const worker = async (): Promise<void> => {

@@ -1,0 +1,115 @@
+/** Makes the packages, in this tree and in a copy of it elsewhere. */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { VERSION } from '../src/base/version.ts'
+import { isThere } from './machine.ts'
+import { root } from './tools.ts'
+
+const test = suite('package')
+const work = mkdtempSync(join(tmpdir(), 'runt-package-'))
+test.after(() => rmSync(work, { recursive: true }))
+const own = process.arch === 'arm64' ? 'arm64' : 'amd64'
+const cross = own === 'amd64' && isThere('aarch64-linux-gnu-gcc') && isThere('qemu-aarch64-static')
+if (!cross) console.log('skipped: the arm64 package needs gcc-aarch64-linux-gnu and qemu-user-static, on x86-64')
+
+function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env, cwd = root): string {
+  const done = spawnSync(program, args, { encoding: 'utf8', env, cwd, timeout: 120_000 })
+  assert.is(done.status, 0, `${program} ${args.join(' ')}: ${done.error ?? done.stderr}`)
+  return done.stdout
+}
+
+const machines = cross ? ['--machine', 'x86_64', '--machine', 'aarch64'] : []
+const SOURCE_DATE_EPOCH = '1700000000'
+
+function makePackages(tree: string): Map<string, string> {
+  const env = { ...process.env, SOURCE_DATE_EPOCH }
+  const made = run(process.execPath, ['--import', 'tsx', 'scripts/package.ts', ...machines], env, tree)
+  return new Map(
+    made
+      .trim()
+      .split('\n')
+      .map((path) => [
+        path,
+        createHash('sha256')
+          .update(readFileSync(join(tree, path)))
+          .digest('hex'),
+      ]),
+  )
+}
+
+let packages: Map<string, string>
+test.before(() => {
+  packages = makePackages(root)
+})
+
+const path = (pattern: RegExp): string => join(root, [...packages.keys()].find((name) => pattern.test(name))!)
+
+test('a copy of the tree elsewhere makes packages of the same bytes', () => {
+  const copy = join(work, 'a', 'copy')
+  mkdirSync(copy, { recursive: true })
+  for (const name of ['src', 'scripts', 'schema', 'docs', 'package.json', 'tsconfig.json', 'tsconfig.core.json'])
+    cpSync(join(root, name), join(copy, name), { recursive: true })
+  for (const name of ['README.md', 'SECURITY.md', 'CHANGELOG.md', 'NOTICE', 'LICENSE'])
+    cpSync(join(root, name), join(copy, name))
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+  mkdirSync(join(copy, 'build'))
+  for (const name of readdirSync(join(root, 'build')))
+    if (/^(libquickjs|musl-dev)_/.test(name)) symlinkSync(join(root, 'build', name), join(copy, 'build', name))
+  const before = process.umask(0o077)
+  try {
+    assert.equal([...makePackages(copy)], [...packages])
+  } finally {
+    process.umask(before)
+  }
+})
+
+test('the .deb installs a command that works from /usr/bin, manual, completions and licences', () => {
+  const target = join(work, 'installed')
+  run('dpkg-deb', ['-x', path(new RegExp(`_${own}\\.deb$`)), target])
+  assert.match(run(join(target, 'usr/bin/runt'), ['--version'], {}), new RegExp(`^runt version ${VERSION}\n`))
+  const at = (name: string): string => join(target, 'usr/share', name)
+  assert.match(gunzipSync(readFileSync(at('man/man8/runt-create.8.gz'))).toString(), /^\.TH RUNT/)
+  for (const name of [
+    'bash-completion/completions/runt',
+    'zsh/vendor-completions/_runt',
+    'fish/vendor_completions.d/runt.fish',
+  ])
+    assert.ok(existsSync(at(name)), name)
+  const licences = readFileSync(at('doc/runt/copyright'), 'utf8')
+  for (const who of ['Fabrice Bellard', 'Rich Felker', 'TJ Holowaychuk', 'Apache License']) assert.match(licences, who)
+})
+
+test('the fields of the .deb are those of its machine, and it depends on nothing', () => {
+  const fields = run('dpkg-deb', ['-f', path(new RegExp(`_${own}\\.deb$`))])
+  assert.match(fields, new RegExp(`^Architecture: ${own}$`, 'm'))
+  assert.match(fields, new RegExp(`^Version: ${VERSION}$`, 'm'))
+  assert.not.match(fields, /^(Pre-)?Depends:/m)
+})
+
+test('the archive is one folder for a prefix; its command works there', () => {
+  run('tar', ['-xzf', path(new RegExp(`linux-${own}\\.tar\\.gz$`)), '-C', work])
+  assert.match(run(join(work, `runt-${VERSION}-linux-${own}`, 'bin/runt'), ['--version'], {}), /^runt version /)
+})
+
+if (cross)
+  test('the arm64 programs run, as far as qemu-user goes', () => {
+    const target = join(work, 'arm64')
+    run('dpkg-deb', ['-x', path(/_arm64\.deb$/), target])
+    const programs = join(target, 'usr/libexec/runt')
+    const qemu = (...args: string[]) => spawnSync('qemu-aarch64-static', args, { encoding: 'utf8', timeout: 60_000 })
+    // Without an executor at hand the brain can do what needs no system calls of others.
+    const brain = qemu(join(programs, 'runt-brain'), '--version')
+    assert.match(brain.stdout, /^runt version /, brain.stderr)
+    // Nobody tells the kernel to run its brain under qemu, so the launcher comes as far as that.
+    const launcher = qemu(join(programs, 'runt'), '--version')
+    assert.is(launcher.stderr, `runt: cannot execute its brain: ${dirname(join(programs, 'x'))}/runt-brain\n`)
+    assert.is(launcher.status, 255)
+  })
+
+test.run()
