@@ -165,6 +165,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'kill KILL ends a paused container': 'does not thaw it',
       'a container whose parent control group is frozen cannot be resumed by itself, and the error says why':
         'succeeds, though the container does not go on',
+    },
     'cli/environment': {
       'an argument with any byte is told in one line that a terminal can show': 'prints the argument as it is',
     },
