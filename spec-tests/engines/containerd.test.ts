@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { cgroupRoot, heading, ok, type Result } from '../harness.ts'
@@ -27,7 +27,9 @@ function withContainerd(body: (ctr: (...words: string[]) => Result, flags: strin
     configuration,
     `version = 2\nroot = "${place}/root"\nstate = "${place}/state"\ndisabled_plugins = ${disabled}\n[grpc]\naddress = "${socket}"\n`,
   )
-  const client = ['ctr', '--address', socket]
+  // The shim keeps the runtime's state outside of our folder, by namespace and id: others may test at the same time.
+  const namespace = `spec-${process.pid}`
+  const client = ['ctr', '--address', socket, '--namespace', namespace]
   const daemon = startDaemons(place, [
     { words: ['containerd', '--config', configuration], ready: [...client, 'version'] },
   ])
@@ -37,6 +39,7 @@ function withContainerd(body: (ctr: (...words: string[]) => Result, flags: strin
     body(ctr, ['--runc-binary', runtimeScript(place, false), '--cgroup', `${cgroupRoot}/ctr`])
   } finally {
     daemon.stop()
+    rmSync(join('/run/containerd/runc', namespace), { recursive: true, force: true })
   }
 }
 
@@ -56,7 +59,10 @@ test('ctr runs a task in the background, and kills and removes it', () => {
     ok(ctr('run', '--detach', '--seccomp', '--read-only', ...flags, IMAGE, 'one', 'sh', '-c', script))
     const shows = (status: string) => () => new RegExp(`^one .*${status}`, 'm').test(ctr('tasks', 'list').stdout)
     assert.ok(waitFor(shows('RUNNING')))
-    ok(ctr('tasks', 'metrics', 'one'))
+    const metrics = ok(ctr('tasks', 'metrics', 'one')).stdout
+    assert.match(metrics, /^memory\.(usage_in_bytes|current|usage) +[1-9]\d*\s*$/m)
+    assert.match(metrics, /^pids\.current +[12]\s*$/m)
+    assert.match(ctr('tasks', 'ps', 'one').stdout, /^\d+ +/m)
     ok(ctr('tasks', 'kill', '--signal', 'TERM', 'one'))
     assert.ok(waitFor(shows('STOPPED')))
     assert.match(ctr('tasks', 'delete', 'one').stderr, 'exit code 5')

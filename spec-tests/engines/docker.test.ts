@@ -114,4 +114,14 @@ test('docker runs a container in the background, stops it, and starts it again',
   })
 })
 
+test('docker stats and top show what a container uses and runs', () => {
+  withDocker((docker, flags) => {
+    ok(docker('run', '--detach', '--name', 'one', '--memory', '64m', ...flags, IMAGE, 'sleep', '60'))
+    const stats = ok(docker('stats', '--no-stream', '--format', '{{.PIDs}} {{.MemUsage}}', 'one')).stdout
+    assert.match(stats, /^1 \d+(\.\d+)?[KM]iB \/ 64MiB\n$/)
+    assert.match(docker('top', 'one').stdout, /sleep 60/)
+    ok(docker('rm', '--force', 'one'))
+  })
+})
+
 run()

@@ -93,4 +93,14 @@ test('podman runs a container in the background, stops it, and starts it again',
   })
 })
 
+test('podman stats and top show what a container uses and runs', () => {
+  withPodman((podman) => {
+    ok(podman('run', '--detach', '--name', 'one', '--memory', '64m', ...MADE, IMAGE, 'sleep', '60'))
+    const stats = ok(podman('stats', '--no-stream', '--format', '{{.PIDs}} {{.MemUsage}}', 'one')).stdout
+    assert.match(stats, /^1 \d+(\.\d+)?kB \/ 67\.11MB\n$/)
+    assert.match(podman('top', 'one', 'args').stdout, /sleep 60/)
+    ok(podman('rm', '--force', '--time', '0', 'one'))
+  })
+})
+
 run()
