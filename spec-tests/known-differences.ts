@@ -222,9 +222,11 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'the id "a%b" is refused': 'takes it',
       'the id "a\\\\b" is refused': 'takes it',
     },
-    'cli/list': {
+    'cli/ps': {
       'ps lists all processes of the container with their commands': 'prints pids only',
       'ps of a stopped container is empty': 'crashes (SIGSEGV)',
+    },
+    'cli/list': {
       'list without containers prints the header only': 'other columns',
       'list of a root that is missing is empty': 'other columns',
       'spec --rootless writes a configuration with a user namespace and no network namespace':

@@ -1,4 +1,4 @@
-/** runc-list(8), runc-spec(8), runc-features(8), runc-ps(8). */
+/** runc-list(8), runc-spec(8), runc-features(8). */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -14,7 +14,6 @@ import {
   run as runtime,
   started,
 } from '../harness.ts'
-import { waitFor } from '../host.ts'
 
 const { test, run } = heading('cli/list')
 
@@ -162,43 +161,6 @@ test('features prints one JSON object with versions, hooks, namespaces and capab
   assert.ok(features.mountOptions.includes('nosuid'))
   assert.ok(features.linux.namespaces.includes('pid'))
   assert.ok(features.linux.capabilities.includes('CAP_KILL'))
-})
-
-test('ps --format json prints the pids of the container as the host sees them', () => {
-  const c = started()
-  assert.equal(JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout), [c.state().pid])
-})
-
-test('ps prints a table', () => {
-  const c = started()
-  assert.match(ok(runtime(['ps', c.id])).stdout, new RegExp(`PID[\\s\\S]*\\b${c.state().pid}\\b`))
-})
-
-test('ps lists all processes of the container with their commands', () => {
-  const c = started((config) => {
-    config.process.args = ['sh', '-c', 'sleep 61 & sleep 62 & wait']
-  })
-  const pattern = /^UID +PID +PPID +C +STIME +TTY +TIME +CMD\n/
-  assert.ok(
-    waitFor(
-      () =>
-        ok(runtime(['ps', c.id]))
-          .stdout.trim()
-          .split('\n').length === 4,
-    ),
-  )
-  const { stdout } = ok(runtime(['ps', c.id]))
-  assert.match(stdout, pattern)
-  assert.match(stdout, /\d\d:\d\d:\d\d sleep 61\n/)
-  assert.match(stdout, /\d\d:\d\d:\d\d sleep 62\n/)
-})
-
-test('ps of a stopped container is empty', () => {
-  const c = started((config) => {
-    config.process.args = ['true']
-  })
-  c.until('stopped')
-  assert.equal(JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout) ?? [], [])
 })
 
 run()

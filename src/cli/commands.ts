@@ -217,7 +217,11 @@ const table = [
   {
     name: 'ps',
     summary: 'list the processes of a container',
-    arguments: [id],
+    arguments: [
+      id,
+      { name: 'ps-option', optional: true, variadic: true, summary: "options for the host's ps (default: -ef)" },
+    ],
+    literalAfter: 1,
     options: [
       { name: 'format', short: 'f', value: 'format', choices: ['table', 'json'], default: 'table', summary: 'how' },
     ],

@@ -12,7 +12,7 @@ import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
 import { list } from '../container/list.ts'
 import { pause, resume } from '../container/pause.ts'
-import { ps } from '../container/ps.ts'
+import { hostTable, look, pidsOf } from '../container/ps.ts'
 import { run } from '../container/run.ts'
 import type { CreateOptions, Runtime } from '../container/runtime.ts'
 import { openSessions, type Sessions } from '../container/sessions.ts'
@@ -171,12 +171,17 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
     resume(runtime, id!)
     return 0
   },
-  ps(runtime, options, [id]) {
+  ps(runtime, options, [id, ...words]) {
     checkId(id!)
-    const found = ps(runtime, id!)
-    runtime.platform.stdout(
-      options.text('format') === 'json' ? `${stringifyJson(found.map(({ pid }) => pid))}\n` : processTable(found),
-    )
+    const { format, rest } = psFormat(options.text('format')!, words)
+    const pids = pidsOf(runtime, id!)
+    if (format === 'json') {
+      runtime.platform.stdout(`${stringifyJson(pids)}\n`)
+      return 0
+    }
+    const table = hostTable(runtime, pids, rest)
+    if (table === null && rest.length > 0) throw new RuntError('no program ps in $PATH, to which the options would go')
+    runtime.platform.stdout(table ?? processTable(look(runtime, pids)))
     return 0
   },
   events(runtime, options, [id]) {
@@ -243,6 +248,12 @@ function execOptions(id: string, command: readonly string[], options: Options): 
     cgroups: options.list('cgroup'),
     ignorePaused: options.flag('ignore-paused'),
   }
+}
+
+/** What stands behind the id goes to ps(1), which takes neither of these formats: it is ours there, too. */
+function psFormat(format: string, words: readonly string[]): { format: string; rest: readonly string[] } {
+  const found = /^(?:-f|--format)([ =])(table|json)(?: |$)/.exec(words.join(' '))
+  return found ? { format: found[2]!, rest: words.slice(found[1] === ' ' ? 2 : 1) } : { format, rest: words }
 }
 
 /** Nanoseconds. */

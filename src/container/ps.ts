@@ -3,6 +3,7 @@ import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import { Batch } from '../session/batch.ts'
 import { finishReading, planReading, readText } from './files.ts'
+import { ask } from './host-program.ts'
 import type { Runtime } from './runtime.ts'
 import { loadState } from './state.ts'
 
@@ -26,12 +27,41 @@ const TICKS = 100
 /** Processes that are looked at with one batch. */
 const CHUNK = 16
 
-/** By pid. Processes that end meanwhile are left out. */
-export function ps(runtime: Runtime, id: string): ProcessView[] {
+/** Pids in the runtime's pid namespace, in order; those in sub-cgroups too, and those that a stopped container has left. */
+export function pidsOf(runtime: Runtime, id: string): number[] {
   const { host, platform } = runtime
   const { saved } = loadState(runtime, id)
   if (!saved.cgroup) throw new RuntError(`container ${id} has no cgroup that would list its processes`)
-  const pids = [...new Set(cgroups.processes(host, platform.machine, saved.cgroup))].sort((a, b) => a - b)
+  return [...new Set(cgroups.processes(host, platform.machine, saved.cgroup))].sort((a, b) => a - b)
+}
+
+/**
+ * What the host's ps(1) says of the container's processes: its title line, and of the others those with their pids. As with runc any
+ * options may be given that leave a column PID, and none with blanks before it. Null where the host has no ps.
+ */
+export function hostTable(runtime: Runtime, pids: readonly number[], options: readonly string[]): string | null {
+  const words = options.length > 0 ? options : ['-ef']
+  const output = ask(runtime, 'ps', words)
+  if (!output) return null
+  const [title = '', ...lines] = output.text.split('\n')
+  const column = title.trim().split(/\s+/).indexOf('PID')
+  const command = `ps ${words.join(' ')}`
+  if (column < 0) {
+    const said = output.text.split('\n').find((line) => line.trim() !== '')
+    throw new RuntError(
+      output.status === 0
+        ? `${command}: prints no column PID, by which the container's processes are found`
+        : `${command}: exit status ${output.status}${said === undefined ? '' : `: ${said.trim()}`}`,
+    )
+  }
+  const wanted = new Set(pids.map(String))
+  const own = lines.filter((line) => wanted.has(line.trim().split(/\s+/)[column]!))
+  return [title, ...own].map((line) => `${line}\n`).join('')
+}
+
+/** What /proc says of processes, for hosts without ps(1). Those that end meanwhile are left out. */
+export function look(runtime: Runtime, pids: readonly number[]): ProcessView[] {
+  const { host, platform } = runtime
   const uptime = Number.parseFloat(readText(host, platform.machine, '/proc/uptime') ?? '0')
   const boot = platform.now() - uptime * 1000
   const found: ProcessView[] = []
