@@ -8,11 +8,10 @@ import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
 import { Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { type Answer, CallError, type Session } from '../session/session.ts'
+import type { Answer, Session } from '../session/session.ts'
 import type { MountOptions } from './mount-options.ts'
 import { InitSlot } from './slots.ts'
 
-const STOP = 'ECANCELED'
 const ABOUT = ': the copy for tmpcopyup'
 
 /** Entries looked at, and made, by one batch. */
@@ -21,18 +20,6 @@ const CHUNK = 16
 const SENDFILE_MAX = 0x7fff_f000
 /** Bytes of a millisecond's copying that we wait for, with slow machines in mind. */
 const SLOWEST = 10_000
-
-/** Stops the plan at a mount: TARGET is open. */
-export function planStop(b: Batch, about: string): void {
-  b.about(`${about}${ABOUT}`)
-  b.fail(STOP)
-}
-
-/** Index of the mount at which the plan has stopped; null for any other error. */
-export function stoppedAt(error: unknown): number | null {
-  if (!(error instanceof CallError) || error.errno !== STOP || !error.step.about.endsWith(ABOUT)) return null
-  return Number(/^mounts\[(\d+)\]/.exec(error.step.about)![1])
-}
 
 interface Entry {
   name: string

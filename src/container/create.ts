@@ -19,13 +19,13 @@ import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.t
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
-import { stoppedAt } from './copy-up.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
+import { prepareIdmapped } from './idmapped-mounts.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
-import { mountWithCopy, planMount } from './mounts.ts'
+import { type MountSetting, mountByLooking, planMount } from './mounts.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
@@ -40,6 +40,7 @@ import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
+import { stoppedAt } from './stop.ts'
 import { danglingTarget, makeTarget } from './targets.ts'
 import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
@@ -139,7 +140,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   progress.claimed = true
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
-  const { config, cgroup, root, filter } = parsed.value
+  const { config, cgroup, root, filter, label } = parsed.value
 
   // 3. The namespaces. The stage forks the init into them and ends.
   const namespaces = new Batch(machine)
@@ -149,7 +150,9 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const pid = born.add(slot(InitSlot.CHILD), 0)
   const goodbye = new Batch(machine)
   c.exitGroup(goodbye, 0)
+  let idmapped: MountSetting['idmapped'] = new Map()
   const startStage = (): void => {
+    idmapped = prepareIdmapped(runtime, config, bundle, { uid: known.value(uid)!, gid: 0 })
     planStage(namespaces, config, [initSession, listenerFd], unified && cgroups.folderPath(unified))
     stage.send(namespaces, Flag.SILENT)
     init.inherit(namespaces, stage.sequence)
@@ -197,8 +200,13 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const mounts = config.mounts ?? []
   const firstCgroup = mounts.findIndex((mount) => mount.type === 'cgroup' || mount.type === 'cgroup2')
   const early = firstCgroup < 0 ? mounts.length : firstCgroup
-  const cgroupMounts = cgroups.mountPlan(cgroup ?? { mode: 'none', folders: [] }, createsNamespace(config, 'cgroup'))
-  for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, bundle, cgroupMounts)
+  const setting: MountSetting = {
+    bundle,
+    cgroup: cgroups.mountPlan(cgroup ?? { mode: 'none', folders: [] }, createsNamespace(config, 'cgroup')),
+    label,
+    idmapped,
+  }
+  for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
   train.dispatch()
 
   // 6. The rest of the file system and the change of root.
@@ -211,9 +219,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     config,
     options,
     mounts,
-    bundle,
+    setting,
     early,
-    cgroupMounts,
     joins: joinedMounts ? null : cgroup,
     filter,
     listener: listenerFd,
@@ -295,10 +302,9 @@ interface Inside {
   config: Config
   options: CreateOptions
   mounts: readonly Mount[]
-  bundle: string
+  setting: MountSetting
   /** Index of the first mount that shows the cgroup; those before it are made without waiting for that. */
   early: number
-  cgroupMounts: cgroups.CgroupMountPlan
   /** The cgroup that the init joins by itself. */
   joins: cgroups.CgroupPaths | null
   filter: Filter | null
@@ -319,9 +325,9 @@ interface Looking {
 
 /** All that is left for the init to do before it executes its program, from the mount with index `from` on. */
 function planInside(train: Train, inside: Inside, from: number): Looking {
-  const { config, options, mounts, bundle, early, cgroupMounts, joins } = inside
+  const { config, options, mounts, setting, early, joins } = inside
   const planMounts = (first: number, end: number): void => {
-    for (let index = first; index < end; index++) planMount(train, mounts[index]!, index, bundle, cgroupMounts)
+    for (let index = first; index < end; index++) planMount(train, mounts[index]!, index, setting)
   }
   planMounts(from, early)
   if (from <= early) {
@@ -335,7 +341,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
     terminals.planPty(b, slot(InitSlot.ROOT), config.process)
     terminals.planConsole(b)
   }
-  planMasks(train, config.linux?.maskedPaths ?? [])
+  planMasks(train, config.linux?.maskedPaths ?? [], setting.label)
   planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
   processes.planNames(train.next('hostname'), config)
@@ -381,7 +387,7 @@ function finishInside(
     } catch (error) {
       const stopped = stoppedAt(error)
       if (stopped !== null) {
-        mountWithCopy(init, runtime.platform.machine, inside.mounts[stopped]!, stopped)
+        mountByLooking(init, runtime.platform.machine, inside.mounts[stopped]!, stopped, inside.setting)
         train.drop()
         looking = planInside(train, inside, stopped + 1)
         continue
@@ -431,7 +437,7 @@ function interpret(
   options: CreateOptions,
   foreground: boolean,
   [mountinfo, ownCgroup]: [FileText, FileText],
-): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string; filter: Filter | null } {
+): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string; filter: Filter | null; label: string | null } {
   const { config, warnings } = readConfig(text, `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
   checkSupport(config, runtime.globals)
@@ -447,7 +453,15 @@ function interpret(
   const seccomp = config.linux?.seccomp
   const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
   for (const warning of filter?.warnings ?? []) runtime.debug(warning)
-  return { config, cgroup, root: absolutePath(bundle, config.root.path), filter }
+  // Without SELinux nobody would read the label, and file systems refuse it.
+  const selinux = config.linux?.mountLabel && 'text' in mountinfo && / - selinuxfs /.test(mountinfo.text)
+  return {
+    config,
+    cgroup,
+    root: absolutePath(bundle, config.root.path),
+    filter,
+    label: selinux ? config.linux!.mountLabel! : null,
+  }
 }
 
 /** Keeps an error for later: what runs meanwhile has to be looked after first. */

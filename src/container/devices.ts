@@ -1,11 +1,11 @@
 /** Plans device nodes and the links of /dev (config-linux.md, "Devices"). Runs in the init. */
+import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { type Batch, slot } from '../session/batch.ts'
+import { type Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planPrepared } from '../session/templates.ts'
 import type { Train } from '../session/train.ts'
-import { readMountOptions } from './mount-options.ts'
 import { basename, cleanPath, dirname, makeFolder } from './paths.ts'
 import { InitSlot } from './slots.ts'
 
@@ -34,24 +34,31 @@ const defaultLinks: [string, string][] = [
 
 /** Device nodes and links. Nothing is made in a /dev that is a bind mount: it is the host's. */
 export function planDevices(train: Train, config: Config): void {
-  const bound = config.mounts?.some(
-    (mount) =>
-      cleanPath(mount.destination) === '/dev' && (mount.type === 'bind' || readMountOptions(mount.options ?? []).bind),
-  )
-  if (bound) return
-  for (const device of config.linux?.devices ?? []) {
+  const mounted = config.mounts?.findLast(({ destination }) => cleanPath(destination) === '/dev')
+  if (mounted && (mounted.type === 'bind' || mounted.options?.some((word) => word === 'bind' || word === 'rbind')))
+    return
+  const devices = config.linux?.devices ?? []
+  devices.forEach((device, index) => {
     const path = cleanPath(device.path)
-    const b = train.next(`linux.devices (${path})`)
+    const about = `linux.devices[${index}] (${path})`
+    const name = basename(path)
+    if (name === '') throw new RuntError(`${about}: the root itself cannot be a device`)
+    // As with the peers: a link to the devpts of the container, whatever the config says.
+    if (path === '/dev/ptmx') return
+    const b = train.next(about)
     makeFolder(b, dirname(path), InitSlot.TARGET)
     const mode = deviceTypes[device.type]! | ((device.fileMode ?? 0o666) & 0o7777)
-    planDevice(b, basename(path), mode, device.major ?? 0, device.minor ?? 0, device.uid ?? 0, device.gid ?? 0)
+    const [major, minor] = device.type === 'p' ? [0, 0] : [device.major ?? 0, device.minor ?? 0]
+    planDevice(b, name, mode, major, minor, device.uid ?? 0, device.gid ?? 0, about)
     c.close(b, TARGET)
-  }
+  })
   // Last, so that a device of the config's own takes the place of a default one.
-  planPrepared(train.next(DEFAULT_DEVICES), DEFAULT_DEVICES, planDefaultDevices)
+  const b = train.next(DEFAULT_DEVICES)
+  if (mounted) planPrepared(b, DEFAULT_DEVICES, planDefaultDevices)
+  else planDevicesOfImage(b, new Set(devices.map(({ path }) => cleanPath(path))))
 }
 
-/** A node in the folder TARGET, unless something of that name is there. */
+/** A node in the folder TARGET. Something of that name that is there already is let be; with `about` it has to be this device. */
 function planDevice(
   b: Batch,
   name: string,
@@ -60,24 +67,78 @@ function planDevice(
   minor: number,
   uid: number,
   gid: number,
+  about: string | null,
 ): void {
   const exists = b.label()
+  const done = b.label()
   c.mknodat(b, TARGET, name, mode, c.makedev(major, minor)).on(['EEXIST'], exists)
   if (uid || gid) c.fchownat(b, TARGET, name, uid, gid, k.AT_SYMLINK_NOFOLLOW)
-  b.place(exists)
+  if (about !== null) {
+    b.jump(done)
+    b.place(exists)
+    planDemandDevice(b, name, mode & k.S_IFMT, major, minor, about)
+    b.place(done)
+  } else b.place(exists)
+}
+
+/** Fails where the file of this name in TARGET is another than this device. */
+function planDemandDevice(b: Batch, name: string, type: number, major: number, minor: number, about: string): void {
+  const stat = b.scratch(256)
+  const other = b.label()
+  const same = b.label()
+  const kind = b.label()
+  b.call('statx', TARGET, name, k.AT_SYMLINK_NOFOLLOW, k.STATX_BASIC_STATS, stat)
+  // stx_mode: the type is above the twelve bits of the mode.
+  b.branch(load(stat, 32, 28), 'LESS', type, other)
+  b.branch(load(stat, 32, 28), 'LESS', type + 0o10000, kind)
+  b.jump(other)
+  b.place(kind)
+  b.branch(load(stat, 32, 128), 'NOT_EQUAL', major, other)
+  b.branch(load(stat, 32, 132), 'EQUAL', minor, same)
+  b.place(other)
+  b.about(`${about}: something else than this device is there already`)
+  b.fail('EEXIST')
+  b.place(same)
+  b.about(about)
 }
 
 export const DEFAULT_DEVICES = 'default devices'
 
-/** The nodes and links that every container has. */
+/** The nodes and links that every container has, in a /dev that has just been mounted. */
 export function planDefaultDevices(b: Batch): void {
   b.about(DEFAULT_DEVICES)
   makeFolder(b, '/dev', InitSlot.TARGET)
-  for (const [name, major, minor] of defaultDevices) planDevice(b, name, k.S_IFCHR | 0o666, major, minor, 0, 0)
+  for (const [name, major, minor] of defaultDevices) planDevice(b, name, k.S_IFCHR | 0o666, major, minor, 0, 0, null)
+  planLinks(b)
+  c.close(b, TARGET)
+}
+
+/** The same in the /dev of the image, which may hold anything. `own`: paths of the config's devices. */
+function planDevicesOfImage(b: Batch, own: ReadonlySet<string>): void {
+  makeFolder(b, '/dev', InitSlot.TARGET)
+  for (const [name, major, minor] of defaultDevices) {
+    const about = `${DEFAULT_DEVICES} (/dev/${name})`
+    b.about(about)
+    if (!own.has(`/dev/${name}`)) planDevice(b, name, k.S_IFCHR | 0o666, major, minor, 0, 0, about)
+  }
+  b.about(`${DEFAULT_DEVICES} (/dev/ptmx)`)
+  const missing = b.label()
+  c.unlinkat(b, TARGET, 'ptmx').on(['ENOENT'], missing)
+  b.place(missing)
+  planLinks(b)
+  c.close(b, TARGET)
+}
+
+/** Links of /dev; what is there already is let be. */
+function planLinks(b: Batch): void {
   for (const [name, target] of defaultLinks) {
     const exists = b.label()
     c.symlinkat(b, target, TARGET, name).on(['EEXIST'], exists)
     b.place(exists)
   }
-  c.close(b, TARGET)
+  const none = b.label()
+  // CONFIG_PROC_KCORE; the same in every procfs.
+  c.faccessat(b, k.AT_FDCWD, '/proc/kcore', 0).on(['ENOENT'], none)
+  c.symlinkat(b, '/proc/kcore', TARGET, 'core').on(['EEXIST'], none)
+  b.place(none)
 }

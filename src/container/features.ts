@@ -44,7 +44,7 @@ export function features(machine: Machine): Features {
       apparmor: { enabled: false },
       selinux: { enabled: false },
       intelRdt: { enabled: false },
-      mountExtensions: { idmap: { enabled: false } },
+      mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: false },
     },
     potentiallyUnsafeConfigAnnotations: [],

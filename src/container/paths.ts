@@ -1,7 +1,7 @@
 /** Paths: lexical ones of the host, and folders and files made inside a container's root without leaving it. */
 
 import * as k from '../linux/constants.ts'
-import { type Arg, type Batch, slot } from '../session/batch.ts'
+import { type Arg, type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { InitSlot } from './slots.ts'
 
@@ -56,24 +56,25 @@ export function tentatively(b: Batch, plan: () => void): void {
 }
 
 /**
- * Plans to open the folder `path` below the root, making what is missing (mode 0755), and keeps its descriptor in a slot.
+ * Plans to open the folder `path` below the root, making what is missing (mode 0755), and keeps its descriptor in a slot. `resolve`:
+ * further RESOLVE_ flags. `made`: a slot that becomes 1 where the folder was missing.
  */
-export function makeFolder(b: Batch, path: string, keep: number): void {
+export function makeFolder(b: Batch, path: string, keep: number, resolve = 0, made?: number): void {
   const known = knownIn(b)
   const root = slot(InitSlot.ROOT)
   const clean = cleanPath(path)
+  const open = (part: string): Step => c.openInRoot(b, root, part, k.O_PATH | k.O_DIRECTORY, resolve)
   if (clean === '/' || known.has(clean)) {
-    c.openInRoot(b, root, clean, k.O_PATH | k.O_DIRECTORY).keep(keep)
+    open(clean).keep(keep)
     return
   }
   known.add(clean)
   const done = b.label()
   const walk = b.label()
-  c.openInRoot(b, root, clean, k.O_PATH | k.O_DIRECTORY)
-    .on(['ENOENT'], walk)
-    .keep(keep)
+  open(clean).on(['ENOENT'], walk).keep(keep)
   b.jump(done)
   b.place(walk)
+  if (made !== undefined) b.set(made, 1)
   const parts = clean.split('/').slice(1)
   let prefix = ''
   let above: Arg = root
@@ -84,7 +85,7 @@ export function makeFolder(b: Batch, path: string, keep: number): void {
     prefix = `${prefix}/${part}`
     if (!last && known.has(prefix)) return
     if (parent && !opened) {
-      c.openInRoot(b, root, parent, k.O_PATH | k.O_DIRECTORY).keep(InitSlot.PARENT)
+      open(parent).keep(InitSlot.PARENT)
       above = slot(InitSlot.PARENT)
       opened = true
     }
@@ -92,19 +93,17 @@ export function makeFolder(b: Batch, path: string, keep: number): void {
     if (last) {
       c.mkdirat(b, above, part, 0o755)
       if (opened) c.close(b, above)
-      c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY).keep(keep)
+      open(prefix).keep(keep)
       return
     }
     known.add(prefix)
     const make = b.label()
     const mine = InitSlot.CHILD_FOLDER
-    c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY)
-      .on(['ENOENT'], make)
-      .keep(mine)
+    open(prefix).on(['ENOENT'], make).keep(mine)
     b.jump(next)
     b.place(make)
     c.mkdirat(b, above, part, 0o755)
-    c.openInRoot(b, root, prefix, k.O_PATH | k.O_DIRECTORY).keep(mine)
+    open(prefix).keep(mine)
     b.place(next)
     if (opened) c.close(b, above)
     b.set(InitSlot.PARENT, slot(mine))
@@ -114,11 +113,12 @@ export function makeFolder(b: Batch, path: string, keep: number): void {
   b.place(done)
 }
 
-/** As makeFolder, for a file: an empty one is made (mode 0644) where nothing is. */
-export function makeFile(b: Batch, path: string, keep: number): void {
+/** As makeFolder, for a file: an empty one is made (mode 0644) where nothing is. `nofollow`: a link at the end stands for itself. */
+export function makeFile(b: Batch, path: string, keep: number, nofollow = false): void {
   const done = b.label()
   const make = b.label()
-  c.openInRoot(b, slot(InitSlot.ROOT), path, k.O_PATH).on(['ENOENT'], make).keep(keep)
+  const flags = k.O_PATH | (nofollow ? k.O_NOFOLLOW : 0)
+  c.openInRoot(b, slot(InitSlot.ROOT), path, flags).on(['ENOENT'], make).keep(keep)
   b.jump(done)
   b.place(make)
   tentatively(b, () => makeFolder(b, dirname(cleanPath(path)), keep))
@@ -131,6 +131,6 @@ export function makeFile(b: Batch, path: string, keep: number): void {
   )
   c.close(b, made)
   c.close(b, slot(keep))
-  c.openInRoot(b, slot(InitSlot.ROOT), path, k.O_PATH).keep(keep)
+  c.openInRoot(b, slot(InitSlot.ROOT), path, flags).keep(keep)
   b.place(done)
 }

@@ -9,20 +9,47 @@ import { InitSlot } from './slots.ts'
 
 const ROOT = slot(InitSlot.ROOT)
 
-/** Makes the mount namespace ours: nothing mounted here reaches the host, and the root is a mount of its own. */
+/**
+ * Makes the mount namespace ours: nothing mounted here reaches the host, and the root is a mount of its own.
+ *
+ * Where `rootfsPropagation` is shared, the other mounts stay peers of the host's: a bind mount with `rshared` is to carry what is mounted
+ * in it to the host (Kubernetes: Bidirectional). Then the mount that the root lies on becomes private, so that the root does not get
+ * there too.
+ */
 export function planRoot(b: Batch, config: Config, rootfs: string): void {
   const word = config.linux?.rootfsPropagation
   const wanted = word ? propagationFlag(word)! : k.MS_SLAVE | k.MS_REC
   b.about(word ? `linux.rootfsPropagation "${word}"` : 'mount namespace')
-  // A shared root would carry the container's mounts to the host, and pivot_root(2) refuses it: slave first, in any case.
-  c.mount(b, '', '/', 0, wanted & (k.MS_PRIVATE | k.MS_UNBINDABLE) ? k.MS_PRIVATE | k.MS_REC : k.MS_SLAVE | k.MS_REC)
+  // pivot_root(2) refuses a shared root, too.
+  if (!(wanted & k.MS_SHARED))
+    c.mount(b, '', '/', 0, k.MS_REC | (wanted & (k.MS_PRIVATE | k.MS_UNBINDABLE) ? k.MS_PRIVATE : k.MS_SLAVE))
   b.about(`root.path (${rootfs})`)
-  c.openTree(b, k.AT_FDCWD, rootfs, k.OPEN_TREE_CLONE | k.AT_RECURSIVE).keep(InitSlot.ROOT)
   const under = c.openat(b, k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY)
+  if (wanted & k.MS_SHARED) planPrivateBelow(b, rootfs)
+  c.openTree(b, k.AT_FDCWD, rootfs, k.OPEN_TREE_CLONE | k.AT_RECURSIVE).keep(InitSlot.ROOT)
   c.attachMount(b, ROOT, under)
   c.close(b, under)
   b.about('/dev/null of the host')
   c.openat(b, k.AT_FDCWD, '/dev/null', k.O_PATH).keep(InitSlot.NULL)
+}
+
+/** Makes the mount that a folder lies on private. Only its root is a place to say so: the way there is up. */
+function planPrivateBelow(b: Batch, folder: string): void {
+  const at = slot(InitSlot.PARENT)
+  const up = b.label()
+  const again = b.label()
+  const done = b.label()
+  c.openat(b, k.AT_FDCWD, folder, k.O_PATH | k.O_DIRECTORY).keep(InitSlot.PARENT)
+  b.place(again)
+  c.mountSetattr(b, at, 0, { propagation: k.MS_PRIVATE }).on(['EINVAL'], up)
+  b.jump(done)
+  b.place(up)
+  const above = c.openat(b, at, '..', k.O_PATH | k.O_DIRECTORY)
+  c.close(b, at)
+  b.set(InitSlot.PARENT, above)
+  b.jump(again)
+  b.place(done)
+  c.close(b, at)
 }
 
 /** `linux.sysctl`, through the host's /proc, which shows the namespaces of the process that writes. */
@@ -38,24 +65,46 @@ export function planSysctls(train: Train, sysctl: Record<string, string>): void 
 /** The container's tree becomes the root. */
 export function planChangeOfRoot(b: Batch, config: Config, noPivot: boolean): void {
   const word = config.linux?.rootfsPropagation
-  b.about('root.readonly')
-  if (config.root.readonly) c.mountSetattr(b, ROOT, 0, { set: k.MOUNT_ATTR_RDONLY })
+  const wanted = word ? propagationFlag(word)! : k.MS_PRIVATE
+  b.about(config.root.readonly ? 'root.readonly' : 'root')
+  // Without a word the root is private, while the mounts of the config follow the host's, as they do with runc.
+  const set = config.root.readonly ? k.MOUNT_ATTR_RDONLY : 0
+  const propagation = wanted & k.MS_SLAVE ? 0 : k.MS_PRIVATE
+  if (set || propagation) c.mountSetattr(b, ROOT, 0, { set, propagation })
   b.about(noPivot ? 'change of root without pivot_root' : 'pivot_root')
-  if (noPivot) {
-    c.fchdir(b, ROOT)
-    b.call('move_mount', ROOT, '', k.AT_FDCWD, '/', k.MOVE_MOUNT_F_EMPTY_PATH)
-    c.chroot(b, '.')
-  } else {
+  if (noPivot) planMoveOfRoot(b)
+  else {
     c.openat(b, k.AT_FDCWD, '/', k.O_PATH | k.O_DIRECTORY).keep(InitSlot.OLD_ROOT)
     c.fchdir(b, ROOT)
     c.pivotRoot(b, '.', '.')
     c.fchdir(b, slot(InitSlot.OLD_ROOT))
+    // Its mounts may be peers of the host's, which are not to go with them.
+    if (wanted & k.MS_SHARED) c.mount(b, '', '.', 0, k.MS_SLAVE | k.MS_REC)
     c.umount2(b, '.', k.MNT_DETACH)
     c.close(b, slot(InitSlot.OLD_ROOT))
   }
   c.chdir(b, '/')
-  if (word) {
+  // A private root is private by now, and one that follows the host's has done so from the beginning.
+  if (wanted & (k.MS_SHARED | k.MS_UNBINDABLE) || (word && wanted & k.MS_REC)) {
     b.about(`linux.rootfsPropagation "${word}"`)
-    c.mount(b, '', '/', 0, propagationFlag(word)!)
+    c.mount(b, '', '/', 0, wanted)
   }
+}
+
+/**
+ * For roots that pivot_root(2) does not take. The host's tree stays below the container's; its procfs and sysfs, without masks, must not:
+ * the kernel would take them for a right to mount others (mount_too_revealing).
+ */
+function planMoveOfRoot(b: Batch): void {
+  // What happens to mounts that are peers of the host's happens to those, too.
+  c.mount(b, '', '/', 0, k.MS_SLAVE)
+  for (const path of ['/proc', '/sys']) {
+    const none = b.label()
+    c.mount(b, '', path, 0, k.MS_SLAVE | k.MS_REC).on(['EINVAL', 'ENOENT'], none)
+    c.umount2(b, path, k.MNT_DETACH).on(['EINVAL', 'ENOENT'], none)
+    b.place(none)
+  }
+  c.fchdir(b, ROOT)
+  b.call('move_mount', ROOT, '', k.AT_FDCWD, '/', k.MOVE_MOUNT_F_EMPTY_PATH)
+  c.chroot(b, '.')
 }

@@ -95,6 +95,8 @@ export const InitSlot = {
   CAPABILITY: first + 13,
   /** The folder below PARENT while a path is made. */
   CHILD_FOLDER: first + 14,
+  /** Non-zero once a folder has been made that was missing. */
+  MADE: first + 28,
   /** 1 when the init was born in its cgroup. */
   JOINED: first + 26,
   /** A folder of the container's cgroup. */

@@ -2,14 +2,12 @@
 import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
 import { oversizedHook } from './hooks.ts'
-import { readMountOptions } from './mount-options.ts'
 import type { Globals } from './runtime.ts'
 
 /** Field, and whether it asks for something. Empty values ask for nothing: engines write them for "unset". */
 const fields: readonly [string, (config: Config) => unknown][] = [
   ['process.apparmorProfile', (config) => config.process.apparmorProfile],
   ['process.selinuxLabel', (config) => config.process.selinuxLabel],
-  ['linux.mountLabel', ({ linux }) => linux?.mountLabel],
   ['linux.intelRdt', ({ linux }) => linux?.intelRdt],
   ['linux.memoryPolicy', ({ linux }) => linux?.memoryPolicy],
   ['linux.netDevices', ({ linux }) => linux?.netDevices && Object.keys(linux.netDevices).length],
@@ -36,12 +34,5 @@ export function unsupported(config: Config): string | undefined {
   if (hook !== undefined) return hook
   for (const [index, { type }] of (config.linux?.namespaces ?? []).entries())
     if (type === 'user' || type === 'time') return `linux.namespaces[${index}] (${type})`
-  for (const [index, mount] of (config.mounts ?? []).entries()) {
-    const field = `mounts[${index}] (${mount.destination})`
-    if (mount.uidMappings?.length || mount.gidMappings?.length) return `${field}: id mappings`
-    const { idmap, remount } = readMountOptions(mount.options ?? [])
-    const option = idmap ?? (remount ? 'remount' : undefined)
-    if (option !== undefined) return `${field}: the option "${option}"`
-  }
   return undefined
 }

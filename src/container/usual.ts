@@ -73,7 +73,7 @@ export function prepareUsual(machine: Machine): void {
     mounts.forEach((mount, index) => {
       prepare(machine, keyOfMount(mount, index), (b) => planPlainMount(b, mount, index))
     })
-  for (const path of masked.split(' ')) prepare(machine, `linux.maskedPaths (${path})`, (b) => planMask(b, path))
+  for (const path of masked.split(' ')) prepare(machine, `linux.maskedPaths (${path})`, (b) => planMask(b, path, null))
   for (const path of readonly.split(' '))
     prepare(machine, `linux.readonlyPaths (${path})`, (b) => planReadonlyPath(b, path))
   prepare(machine, DEFAULT_DEVICES, planDefaultDevices)

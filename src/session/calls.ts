@@ -28,9 +28,9 @@ function openHow(b: Batch, flags: number, mode: number, resolve: number): DataPo
   return pointer
 }
 
-/** Opens a path that cannot leave the folder `root`, whatever links the image holds. */
-export function openInRoot(b: Batch, root: Fd, path: string, flags: number): Step {
-  return openat2(b, root, path, flags, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS)
+/** Opens a path that cannot leave the folder `root`, whatever links the image holds. `resolve`: further RESOLVE_ flags. */
+export function openInRoot(b: Batch, root: Fd, path: string, flags: number, resolve = 0): Step {
+  return openat2(b, root, path, flags, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS | resolve)
 }
 
 export const close = (b: Batch, fd: Fd): Step => b.call('close', fd)
@@ -125,6 +125,10 @@ export const fsconfigString = (b: Batch, fs: Fd, key: string, value: string): St
 export const fsconfigFlag = (b: Batch, fs: Fd, key: string): Step =>
   b.call('fsconfig', fs, k.FSCONFIG_SET_FLAG, key, 0, 0)
 export const fsconfigCreate = (b: Batch, fs: Fd): Step => b.call('fsconfig', fs, k.FSCONFIG_CMD_CREATE, 0, 0, 0)
+export const fsconfigReconfigure = (b: Batch, fs: Fd): Step =>
+  b.call('fsconfig', fs, k.FSCONFIG_CMD_RECONFIGURE, 0, 0, 0)
+/** fspick(2) of the mount that the descriptor is open on. */
+export const fspick = (b: Batch, mount: Fd): Step => b.call('fspick', mount, '', k.FSPICK_CLOEXEC | k.FSPICK_EMPTY_PATH)
 export const fsmount = (b: Batch, fs: Fd, attributes: number): Step =>
   b.call('fsmount', fs, k.FSMOUNT_CLOEXEC, attributes)
 
@@ -134,6 +138,8 @@ export interface MountAttr {
   clear?: number
   /** An MS_ propagation flag. */
   propagation?: number
+  /** With MOUNT_ATTR_IDMAP: descriptor of the user namespace that maps the ids. */
+  userns?: Fd
 }
 
 /** mount_setattr(2) on a descriptor. `flags`: AT_RECURSIVE or 0. */
@@ -144,7 +150,9 @@ export function mountSetattr(b: Batch, fd: Fd, flags: number, attr: MountAttr): 
     .u64(16, attr.propagation ?? 0)
   const shown = (): string =>
     `{set=0x${(attr.set ?? 0).toString(16)}, clear=0x${(attr.clear ?? 0).toString(16)}, propagation=0x${(attr.propagation ?? 0).toString(16)}}`
-  return b.call('mount_setattr', fd, '', flags | k.AT_EMPTY_PATH, b.data(struct.bytes, shown), 32)
+  const pointer = b.data(struct.bytes, shown)
+  if (attr.userns !== undefined) b.store(64, at(pointer, 24), attr.userns)
+  return b.call('mount_setattr', fd, '', flags | k.AT_EMPTY_PATH, pointer, 32)
 }
 
 // Processes.

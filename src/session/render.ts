@@ -43,6 +43,7 @@ const shapes: Partial<Record<SyscallName, string>> = {
   open_tree: 'fsx',
   move_mount: 'fsfsx',
   fsopen: 'sx',
+  fspick: 'fsx',
   fsconfig: 'fdssd',
   fsmount: 'fxx',
   mount_setattr: 'fsxsd',

@@ -13,9 +13,14 @@ export function prepare(machine: Machine, key: string, plan: (b: Batch) => void)
   prepared.set(machine + key, b.template())
 }
 
-/** Plans what the key stands for: by the prepared template if there is one, else by `plan`. */
-export function planPrepared(b: Batch, key: string, plan: (b: Batch) => void): void {
+/** Plans what the key stands for if there is a template of it. */
+export function planIfPrepared(b: Batch, key: string): boolean {
   const template = prepared.get(b.machine + key)
   if (template) b.insert(template)
-  else plan(b)
+  return template !== undefined
+}
+
+/** Plans what the key stands for: by the prepared template if there is one, else by `plan`. */
+export function planPrepared(b: Batch, key: string, plan: (b: Batch) => void): void {
+  if (!planIfPrepared(b, key)) plan(b)
 }
