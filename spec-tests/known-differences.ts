@@ -8,6 +8,10 @@
 /** Begins the reason of what is to come. */
 export const NOT_YET = 'not yet: '
 
+/** One reason for several tests. */
+const same = (reason: string, ...tests: string[]): Record<string, string> =>
+  Object.fromEntries(tests.map((name) => [name, reason]))
+
 export const differences: Record<string, Record<string, Record<string, string>>> = {
   runt: {
     'config-linux/cgroups': {
@@ -25,6 +29,55 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   runc: {
+    'config/mounts-idmap': {
+      ...same(
+        'mapped ids (runtime-spec 1.1) are not known',
+        'ids are mapped by the mappings of the mount: bind',
+        'ids are mapped by the mappings of the mount: rbind,idmap',
+        'ids are mapped by the mappings of the mount: rbind,ridmap',
+        'ids are mapped by the mappings of the mount: bind,ro,idmap,nosuid',
+        'several ranges are mapped',
+        'what the container writes belongs to the mapped ids on the host',
+        'a file can be bound with mapped ids, too',
+        'a relative source is relative to the bundle',
+        'each mount has its own mappings',
+        'mountinfo shows which mounts have mapped ids, and no more than the mount is the hosts',
+        'idmap with rbind: a mount below has ids 1000:2000',
+        'ridmap with rbind: a mount below has ids 5:6',
+      ),
+    },
+    'config/mount-options': {
+      ...same('defaults is passed to the file system', 'tmpfs: defaults', 'tmpfs: defaults nodev'),
+      ...same(
+        'words with r in front do nothing to new file systems',
+        'tmpfs: rro',
+        'tmpfs: rnosuid',
+        'tmpfs: nosuid rsuid',
+      ),
+      ...same(
+        'of two words that contradict each other the first counts',
+        'bind: rbind rro rrw',
+        'bind: rbind rnosuid rsuid',
+        'bind: rbind rnodev rdev',
+        'bind: rbind rnoexec rexec',
+        'bind: rbind rnoatime ratime',
+        'bind: rbind rstrictatime rnostrictatime',
+        'bind: rbind rnodiratime rdiratime',
+        'bind: rbind rnosymfollow rsymfollow',
+      ),
+      ...same(
+        'flags that no word names are cleared',
+        'bind of a mount that is nosuid,nodev,noatime: rbind noexec',
+        'bind of a mount that is nosuid,nodev,noatime: rbind suid',
+        'bind of a mount that is nosuid,nodev,noatime: rbind relatime',
+      ),
+      ...same(
+        'on a tmpfs ro is done by another remount, at the end, that clears the other flags',
+        'remount: remount ro',
+        'remount: remount bind ro',
+        'remount: a tmpfs of a read-only mount becomes writable again',
+      ),
+    },
     'cli/exec-terminal': {
       'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':
         'a race: the program may be faster than its size',
@@ -139,6 +192,81 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   crun: {
+    'config/mounts-idmap': {
+      'a relative source is relative to the bundle': 'a relative source is that of its own working directory',
+      ...same(
+        'idmap is recursive, and ridmap is not known',
+        'idmap with rbind: a mount below has ids 1000:2000',
+        'ridmap with rbind: a mount below has ids 5:6',
+      ),
+    },
+    'config/mount-options': {
+      ...same(
+        'a word does not undo another',
+        'tmpfs: ro rw',
+        'tmpfs: nosuid suid',
+        'tmpfs: nodev dev',
+        'tmpfs: noexec exec',
+        'tmpfs: noatime atime',
+        'tmpfs: strictatime nostrictatime',
+        'tmpfs: nodiratime diratime',
+        'tmpfs: sync async',
+        'tmpfs: mand nomand',
+        'bind: rbind ro rw',
+        'bind: rbind rro rrw',
+        'bind: rbind rnosuid rsuid',
+        'bind: rbind rnodev rdev',
+        'bind: rbind rnoexec rexec',
+      ),
+      ...same(
+        'nosymfollow is not known',
+        'tmpfs: nosymfollow',
+        'tmpfs: nosymfollow symfollow',
+        'tmpfs: symfollow',
+        'bind: rbind nosymfollow',
+        'bind: rbind rnosymfollow',
+      ),
+      ...same(
+        'iversion, noiversion, silent and loud are not known',
+        'tmpfs: iversion',
+        'tmpfs: iversion nosuid noatime sync',
+        'tmpfs: noiversion',
+        'tmpfs: silent',
+        'tmpfs: loud',
+      ),
+      ...same(
+        'access times are no recursive flags: EINVAL',
+        'bind: rbind rnoatime',
+        'bind: rbind rnoatime ratime',
+        'bind: rbind rstrictatime',
+        'bind: rbind rstrictatime rnostrictatime',
+        'bind: rbind rnodiratime',
+        'bind: rbind rnodiratime rdiratime',
+      ),
+      ...same(
+        'flags that no word names are cleared',
+        'bind of a mount that is nosuid,nodev,noatime: rbind',
+        'bind of a mount that is nosuid,nodev,noatime: rbind noexec',
+        'bind of a mount that is nosuid,nodev,noatime: rbind suid',
+        'bind of a mount that is nosuid,nodev,noatime: rbind relatime',
+        'bind of a mount that is nosuid,nodev,noatime: rbind rdev',
+      ),
+      ...same(
+        'the mount is private in the container',
+        'propagation: rbind shared',
+        'propagation: rbind rshared',
+        'propagation: rbind unbindable',
+        'propagation: rbind runbindable',
+        'propagation: rbind shared rprivate',
+      ),
+      ...same(
+        'ro is done by another remount, at the end, that clears the other flags',
+        'remount: remount ro',
+        'remount: remount bind ro',
+        'remount: a tmpfs of a read-only mount becomes writable again',
+      ),
+      'an overlay that is read-only has a read-only file system': 'ro is done by another remount, of the mount only',
+    },
     'config-linux/seccomp': {
       'a filter need not allow what the runtime does, without noNewPrivileges':
         'what it does itself after loading the filter has to be allowed',
