@@ -397,6 +397,18 @@ export function skip(reason: string): never {
   throw new Skip(reason)
 }
 
+let announced: Record<string, unknown> | undefined
+
+/** Ends the test as skipped where the runtime's `features` do not know a field of linux that is younger than runtime-spec 1.1. */
+export function needsFeature(name: 'memoryPolicy' | 'intelRdt' | 'netDevices'): void {
+  if (announced === undefined) {
+    const { status, stdout } = execute([...command, 'features'])
+    announced = status === 0 ? (JSON.parse(stdout).linux ?? {}) : {}
+  }
+  const feature = announced![name] as { enabled?: boolean } | undefined
+  if (feature === undefined || feature.enabled === false) skip(`${runtime} does not announce linux.${name}`)
+}
+
 const version = spawnSync(command[0]!, [...command.slice(1), '--version'], { encoding: 'utf8', env: environment() })
 if (version.error) throw new Error(`${command.join(' ')}: ${version.error.message}`)
 /** What the runtime calls itself: runt, runc, crun, ... */

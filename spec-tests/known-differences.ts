@@ -268,6 +268,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'an overlay that is read-only has a read-only file system': 'ro is done by another remount, of the mount only',
     },
     'config-linux/seccomp': {
+      'a filter need not allow what the runtime does, with noNewPrivileges':
+        'what it does itself after loading the filter has to be allowed',
       'a filter need not allow what the runtime does, without noNewPrivileges':
         'what it does itself after loading the filter has to be allowed',
     },
@@ -382,6 +384,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'no mounts at all is a valid configuration': 'needs /dev in the root file system',
     },
     'config/process': {
+      'empty labels ask for nothing': 'an empty selinuxLabel is written too',
       'HOME of a user whom /etc/passwd does not know is /': 'sets no HOME',
       'the scheduler of the configuration is set': 'scheduler (runtime-spec 1.2) is not known',
       'the I/O priority of the configuration is set': 'ioPriority (runtime-spec 1.2) is not known',
@@ -405,6 +408,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a read-only path keeps the flags of its mount': 'the new mount has ro only',
     },
     'errors/config': {
+      'a sysctl of the host network by its path is refused in one line': 'takes it',
       'a missing ociVersion is refused in one line': 'refuses it with a message that does not name it',
       'a missing root.path is refused in one line': 'refuses it with a message that does not name it',
       'a root.path that is a file is refused in one line': 'refuses it with a message that does not name it',

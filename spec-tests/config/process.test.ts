@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { bundle, type Config, container, heading, inside, ok } from '../harness.ts'
+import { bundle, type Config, container, fails, heading, inside, leavesNothing, ok, oneLine, skip } from '../harness.ts'
 
 const { test, run } = heading('config/process')
 
@@ -249,6 +249,35 @@ test('a read-only root with a missing working directory says so', () => {
   const result = container(made).run()
   assert.ok(result.status === 0 || /\/new|cwd/.test(result.stderr), result.stderr)
   assert.ok(result.status !== 0 || existsSync(join(made.rootfs, 'new')))
+})
+
+const LSM = existsSync('/sys/kernel/security/apparmor') || existsSync('/sys/fs/selinux')
+
+test('an AppArmor profile is refused where the host has no AppArmor, in one line', () => {
+  if (existsSync('/sys/kernel/security/apparmor')) skip('this host has AppArmor')
+  const c = container((config) => {
+    config.process.apparmorProfile = 'a-profile'
+  })
+  oneLine(fails(c.run(), /apparmor/i))
+  leavesNothing()
+})
+
+test('an SELinux label is refused where the host has no SELinux, in one line', () => {
+  if (LSM) skip('this host has SELinux or AppArmor')
+  const c = container((config) => {
+    config.process.selinuxLabel = 'system_u:system_r:container_t:s0:c1,c2'
+  })
+  oneLine(fails(c.run(), /selinux|attr/i))
+  leavesNothing()
+})
+
+test('empty labels ask for nothing', () => {
+  const text = inside('echo ran', (config) => {
+    config.process.apparmorProfile = ''
+    config.process.selinuxLabel = ''
+    config.linux.mountLabel = ''
+  })
+  assert.is(text, 'ran\n')
 })
 
 run()

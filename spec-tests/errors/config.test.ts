@@ -195,6 +195,15 @@ const cases: [what: string, change: Change, names: RegExp][] = [
     },
     /kernel\.shmmax/,
   ],
+  [
+    'a sysctl of the host network by its path',
+    (config) => {
+      withoutNamespaces(config, 'network')
+      config.linux.namespaces.push({ type: 'network', path: `/proc/${process.pid}/ns/net` })
+      config.linux.sysctl = { 'net.ipv4.ip_default_ttl': '64' }
+    },
+    /net\.ipv4\.ip_default_ttl/,
+  ],
   ['a sysctl that is missing', field('linux.sysctl', { 'net.ipv4.no_such_thing': '1' }), /no_such_thing/],
   [
     'a sysctl value that the kernel refuses',

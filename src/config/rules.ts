@@ -3,7 +3,8 @@
  * a rule; `check` returns the first mistake as `FIELD: what is wrong`, or undefined.
  */
 import { DEPTH_MAX } from '../base/json.ts'
-import { CAPABILITIES, RLIMITS } from '../linux/constants.ts'
+import { CAPABILITIES, CPUS_MAX, NODES_MAX, RLIMITS } from '../linux/constants.ts'
+import { rangesIn } from './number-list.ts'
 import type { Config, Hook, HookKind, IdMapping, Namespace, NamespaceType, Resources, SeccompAction } from './types.ts'
 
 export interface Rule {
@@ -107,16 +108,13 @@ function absolute(path: string, value: string): string | undefined {
   return isAbsolute(value) ? undefined : `${path}: ${show(value)} is not an absolute path`
 }
 
-/** Lists of CPUs and nodes as cpuset(7) has them: `0-3,7`. */
-function numberList(path: string, value: string | undefined): string | undefined {
+/** `limit`: more than the largest number that the kernel can have. */
+function numberList(path: string, value: string | undefined, limit = Number.POSITIVE_INFINITY): string | undefined {
   if (value === undefined || value === '') return undefined
-  for (const part of value.split(',')) {
-    const found = /^\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*$/.exec(part)
-    if (found === null || (found[2] !== undefined && Number(found[2]) < Number(found[1]))) {
-      return `${path}: ${show(value)} is not a list of numbers and ranges such as "0-3,7"`
-    }
-  }
-  return undefined
+  const ranges = rangesIn(value)
+  if (ranges === undefined) return `${path}: ${show(value)} is not a list of numbers and ranges such as "0-3,7"`
+  const [, last] = ranges.find(([, end]) => end >= limit) ?? []
+  return last === undefined ? undefined : `${path}: ${show(value)}: ${last} is not a number from 0 to ${limit - 1}`
 }
 
 function semVer(config: Config, warnings: string[]): string | undefined {
@@ -370,7 +368,7 @@ function memoryPolicy(config: Config): string | undefined {
   if (flags?.includes('MPOL_F_NUMA_BALANCING') && mode !== 'MPOL_BIND' && mode !== 'MPOL_PREFERRED_MANY') {
     return `${path}.flags: "MPOL_F_NUMA_BALANCING" is for MPOL_BIND and MPOL_PREFERRED_MANY only, not for ${mode}`
   }
-  return numberList(`${path}.nodes`, nodes)
+  return numberList(`${path}.nodes`, nodes, NODES_MAX)
 }
 
 function namespaceFor(config: Config): string | undefined {
@@ -530,8 +528,8 @@ export const rules: readonly Rule[] = [
     name: 'CPU affinity',
     spec: 'config.md, Linux Process',
     check: ({ process: { execCPUAffinity } }) =>
-      numberList('process.execCPUAffinity.initial', execCPUAffinity?.initial) ??
-      numberList('process.execCPUAffinity.final', execCPUAffinity?.final),
+      numberList('process.execCPUAffinity.initial', execCPUAffinity?.initial, CPUS_MAX) ??
+      numberList('process.execCPUAffinity.final', execCPUAffinity?.final, CPUS_MAX),
   },
   {
     name: 'names of the host',

@@ -25,6 +25,7 @@ import { finishReading, planLongReading, planReading, planWriting, type Reading 
 import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
 import { prepareIdmapped } from './idmapped-mounts.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
+import { planMemoryPolicy } from './memory-policy.ts'
 import { type MountSetting, mountByLooking, planMount } from './mounts.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
@@ -41,6 +42,7 @@ import { agentOf, planCheck } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { stoppedAt } from './stop.ts'
+import { checkSysctls, planSysctls } from './sysctls.ts'
 import { danglingTarget, makeTarget } from './targets.ts'
 import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
@@ -141,6 +143,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
   const { config, cgroup, root, filter, label } = parsed.value
+  checkSysctls(runtime, config)
 
   // 3. The namespaces. The stage forks the init into them and ends.
   const namespaces = new Batch(machine)
@@ -195,7 +198,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
 
   // 5. Mounts that do not depend on the cgroup.
   const train = new Train(init, machine)
-  processes.planSession(train.next('init'), options.id, !options.noNewKeyring)
+  processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
   rootfs.planRoot(train.next('mounts'), config, root)
   const mounts = config.mounts ?? []
   const firstCgroup = mounts.findIndex((mount) => mount.type === 'cgroup' || mount.type === 'cgroup2')
@@ -345,7 +348,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
   processes.planNames(train.next('hostname'), config)
-  rootfs.planSysctls(train, config.linux?.sysctl ?? {})
+  planSysctls(train, config.linux?.sysctl ?? {})
   const pause = pausesFor(config) ? train.depart() : null
   if (pause) train.hold()
   rootfs.planChangeOfRoot(train.next('change of root'), config, options.noPivot)
@@ -359,6 +362,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
   processes.planIdentity(last, config.process, inside.filter)
   processes.planPersonality(last, config.linux?.personality)
+  planMemoryPolicy(last, config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, config.process)
   processes.planDescriptors(last, options.preserveFds + options.listenFds)
   return { pause, batch: train.depart(), lookup, passwd, terminal }

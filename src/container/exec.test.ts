@@ -181,7 +181,6 @@ test('a terminal is the container’s, and on its way to the console socket befo
 test('what cannot be had is refused before a process is started', () => {
   for (const [changes, says] of [
     [{ terminal: true }, /process.terminal: cannot allocate tty/],
-    [{ apparmorProfile: 'p' }, /process.apparmorProfile: not supported yet/],
     [{ consoleSocket: '/s' }, /--console-socket/],
     [{ cwd: 'relative' }, /process.cwd.*"relative"/],
     [{ env: ['NAMELESS'] }, /process.env.*NAMELESS/],

@@ -26,6 +26,7 @@ import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, readInput } from './files.ts'
 import { planReapBrain, planSignals, planWait } from './foreground.ts'
+import { planMemoryPolicy } from './memory-policy.ts'
 import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
 import { cannotExec } from './phrases.ts'
@@ -186,7 +187,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
 
   // 4. The process becomes what it is to be, and looks for its program as the user who will run it.
   const train = new Train(init, machine)
-  processes.planSession(train.next('process'), options.id, saved.keyring)
+  processes.planSession(train.next('process'), options.id, saved.keyring, wanted)
   if (isLarge(wanted)) planBlock(train, wanted)
   const last = train.next('process')
   if (wanted.execCPUAffinity?.final) processes.planAffinity(last, 'final', wanted.execCPUAffinity.final)
@@ -197,6 +198,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const passwd = processes.hasHome(wanted) ? null : processes.planPasswd(last)
   processes.planIdentity(last, wanted, filter)
   processes.planPersonality(last, plan.config.linux?.personality)
+  planMemoryPolicy(last, plan.config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, wanted)
   processes.planDescriptors(last, options.preserveFds)
   const looking = train.depart()

@@ -1,7 +1,7 @@
 /** The `features` command (features.md): taken from the tables that do what they say. */
 import { SPEC_VERSION } from '../base/version.ts'
 import type { Features } from '../config/types.ts'
-import { CAPABILITIES } from '../linux/constants.ts'
+import { CAPABILITIES, MEMORY_POLICIES, MEMORY_POLICY_FLAGS } from '../linux/constants.ts'
 import { ABIS } from '../seccomp/abis.ts'
 import { FILTER_FLAGS, RET } from '../seccomp/kernel.ts'
 import type { Machine } from '../session/batch.ts'
@@ -41,8 +41,9 @@ export function features(machine: Machine): Features {
         knownFlags: flags,
         supportedFlags: flags,
       },
-      apparmor: { enabled: false },
-      selinux: { enabled: false },
+      apparmor: { enabled: true },
+      selinux: { enabled: true },
+      memoryPolicy: { modes: Object.keys(MEMORY_POLICIES).sort(), flags: Object.keys(MEMORY_POLICY_FLAGS).sort() },
       intelRdt: { enabled: false },
       mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: false },

@@ -1,12 +1,14 @@
 /** Plans the process: limits, identity, rights, working folder, program. Runs in the init, after the change of root. */
 
 import { Struct } from '../base/bytes.ts'
+import { numbersIn } from '../config/number-list.ts'
 import type { Config, Personality, Process, Scheduler } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { ANY, type Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planReading, type Reading } from './files.ts'
+import { planKeyLabel, planLabels } from './labels.ts'
 import { makeFolder } from './paths.ts'
 import { planExecve } from './program-vectors.ts'
 import { planFilter } from './seccomp-agent.ts'
@@ -19,12 +21,13 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const KEYRING_PERMISSIONS = 0x3f1b_0000
 
 /** A session of its own: no signals from the caller's terminal, no controlling terminal. And the container's keyring: a fresh one unless the container is there already. */
-export function planSession(b: Batch, id: string, newKeyring: boolean): void {
+export function planSession(b: Batch, id: string, newKeyring: boolean, { selinuxLabel }: Process): void {
   b.about('init')
   c.prctl(b, k.PR_SET_NAME, b.string('runt:init'))
   c.setsid(b)
   c.umask(b, 0)
   if (!newKeyring) return
+  if (selinuxLabel) planKeyLabel(b, selinuxLabel)
   b.about('session keyring')
   // A container that may not have one (seccomp of an outer container, quota) gets along without.
   const without = b.label()
@@ -34,6 +37,7 @@ export function planSession(b: Batch, id: string, newKeyring: boolean): void {
   // Its name finds it for `exec` only where its owner may search it.
   b.call('keyctl', k.KEYCTL_SETPERM, keyring, KEYRING_PERMISSIONS, 0, 0).on(ANY, without)
   b.place(without)
+  if (selinuxLabel) planKeyLabel(b, null)
 }
 
 /** hostname(7), and the loopback interface of a new network namespace. */
@@ -58,9 +62,6 @@ export function planLoopback(b: Batch): void {
   b.call('ioctl', fd, k.SIOCSIFFLAGS, b.data(request.bytes, '{ifr_name="lo", ifr_flags=IFF_UP}'))
   c.close(b, fd)
 }
-
-/** The kernel's largest CONFIG_NR_CPUS. */
-const CPUS_MAX = 8192
 
 const capabilityNumbers = new Map(k.CAPABILITIES.map((name, number) => [name, number]))
 
@@ -117,6 +118,7 @@ const FOR_FILTER = ['CAP_SYS_ADMIN']
 
 /** Limits, working folder, user and rights, in the order in which each still has the rights it needs. */
 export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): void {
+  planLabels(b, wanted)
   for (const limit of wanted.rlimits ?? []) {
     b.about(`process.rlimits (${limit.type})`)
     c.setRlimit(b, k.RLIMITS[limit.type]!, limit.soft, limit.hard)
@@ -175,7 +177,8 @@ export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): 
 function planScheduler(b: Batch, scheduler: Scheduler): void {
   b.about('process.scheduler')
   const { policy, nice = 0, priority = 0, flags = [], runtime = 0, deadline = 0, period = 0 } = scheduler
-  const size = 48
+  // With the values of SCHED_FLAG_UTIL_CLAMP_*, of which the spec has none: Linux 5.3.
+  const size = 56
   const attr = new Struct(size)
     .u32(0, size)
     .u32(4, k.SCHED_POLICIES[policy]!)
@@ -194,11 +197,8 @@ function planScheduler(b: Batch, scheduler: Scheduler): void {
 /** CPUs of `process.execCPUAffinity`, a list such as `0-3,7`; sched_setaffinity(2). */
 export function planAffinity(b: Batch, when: 'initial' | 'final', list: string): void {
   b.about(`process.execCPUAffinity.${when}`)
-  const mask = new Uint8Array(CPUS_MAX / 8)
-  for (const part of list.split(',')) {
-    const [first, last = first] = part.split('-').map(Number) as [number, number?]
-    for (let cpu = first; cpu <= last && cpu < CPUS_MAX; cpu++) mask[cpu >> 3]! |= 1 << (cpu & 7)
-  }
+  const mask = new Uint8Array(k.CPUS_MAX / 8)
+  for (const cpu of numbersIn(list)) mask[cpu >> 3]! |= 1 << (cpu & 7)
   const pointer = b.data(mask, () => `{${list}}`)
   b.call('sched_setaffinity', 0, mask.length, pointer)
 }

@@ -1,9 +1,8 @@
-/** Plans the container's root: its mount, sysctls, and the change of root. Runs in the init. */
+/** Plans the container's root: its mount, and the change of root. Runs in the init. */
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import type { Train } from '../session/train.ts'
 import { propagationFlag } from './mount-options.ts'
 import { InitSlot } from './slots.ts'
 
@@ -50,16 +49,6 @@ function planPrivateBelow(b: Batch, folder: string): void {
   b.jump(again)
   b.place(done)
   c.close(b, at)
-}
-
-/** `linux.sysctl`, through the host's /proc, which shows the namespaces of the process that writes. */
-export function planSysctls(train: Train, sysctl: Record<string, string>): void {
-  for (const [key, value] of Object.entries(sysctl)) {
-    const b = train.next(`linux.sysctl "${key}"`)
-    // Dots separate; where a name holds a dot itself (an interface eth0.1), slashes do, and dots stand for themselves.
-    const path = key.includes('/') ? key : key.replaceAll('.', '/')
-    c.writeFile(b, k.AT_FDCWD, `/proc/sys/${path}`, value)
-  }
 }
 
 /** The container's tree becomes the root. */

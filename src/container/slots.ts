@@ -112,4 +112,6 @@ export const InitSlot = {
   LISTENER: first + 70,
   TAKEN: first + 71,
   TURNS: first + 72,
+  /** A procfs. */
+  PROC: first + 73,
 } as const

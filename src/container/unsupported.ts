@@ -6,10 +6,7 @@ import type { Globals } from './runtime.ts'
 
 /** Field, and whether it asks for something. Empty values ask for nothing: engines write them for "unset". */
 const fields: readonly [string, (config: Config) => unknown][] = [
-  ['process.apparmorProfile', (config) => config.process.apparmorProfile],
-  ['process.selinuxLabel', (config) => config.process.selinuxLabel],
   ['linux.intelRdt', ({ linux }) => linux?.intelRdt],
-  ['linux.memoryPolicy', ({ linux }) => linux?.memoryPolicy],
   ['linux.netDevices', ({ linux }) => linux?.netDevices && Object.keys(linux.netDevices).length],
 ]
 

@@ -271,6 +271,26 @@ export const SCHED_FLAGS: Readonly<Record<string, number>> = {
   SCHED_FLAG_UTIL_CLAMP_MAX: 0x40,
 }
 
+/** The kernel's largest CONFIG_NR_CPUS, and its largest number of NUMA nodes (NODES_SHIFT is 10 at most). */
+export const CPUS_MAX = 8192
+export const NODES_MAX = 1024
+
+// mempolicy.h, set_mempolicy(2)
+export const MEMORY_POLICIES: Readonly<Record<string, number>> = {
+  MPOL_DEFAULT: 0,
+  MPOL_PREFERRED: 1,
+  MPOL_BIND: 2,
+  MPOL_INTERLEAVE: 3,
+  MPOL_LOCAL: 4,
+  MPOL_PREFERRED_MANY: 5,
+  MPOL_WEIGHTED_INTERLEAVE: 6,
+}
+export const MEMORY_POLICY_FLAGS: Readonly<Record<string, number>> = {
+  MPOL_F_NUMA_BALANCING: 0x2000,
+  MPOL_F_RELATIVE_NODES: 0x4000,
+  MPOL_F_STATIC_NODES: 0x8000,
+}
+
 // close_range.h
 export const CLOSE_RANGE_CLOEXEC = 4
 

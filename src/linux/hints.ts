@@ -20,6 +20,10 @@ const hints: Readonly<Record<string, string>> = {
   'execveat EACCES': 'the file system that holds the executor forbids execution',
   'move_mount EINVAL': 'the target, or a mount above it, does not take mounts from here',
   'mkdirat EROFS': 'the folder is missing, and cannot be made',
+  'set_mempolicy EINVAL':
+    'nodes that are not there or not allowed, or a mode or flags that this kernel does not take together (set_mempolicy(2))',
+  'sched_setaffinity EINVAL': 'none of the CPUs is there, or allowed by the cgroup (cpuset)',
+  'sched_setattr EPERM': 'it takes CAP_SYS_NICE; on cgroup v1 real-time policies take cpu.rt_runtime_us too',
   'sethostname EPERM': 'it takes CAP_SYS_ADMIN over the uts namespace',
 }
 

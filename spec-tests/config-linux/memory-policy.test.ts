@@ -1,0 +1,61 @@
+/** runtime-spec, config-linux.md: "Memory policy". */
+import * as assert from 'uvu/assert'
+import {
+  type Config,
+  container,
+  run as execute,
+  fails,
+  heading,
+  inside,
+  needsFeature,
+  ok,
+  oneLine,
+  STAYS,
+  started,
+} from '../harness.ts'
+
+const { test: plain, run } = heading('config-linux/memory-policy')
+
+const test = (name: string, body: () => void): void =>
+  plain(name, () => {
+    needsFeature('memoryPolicy')
+    body()
+  })
+
+const policy = (value: Record<string, unknown>) => (config: Config) => {
+  config.linux.memoryPolicy = value
+}
+/** The policy of the program's stack, as numa_maps shows it. */
+const SHOW = 'grep stack /proc/self/numa_maps | cut -d " " -f 2'
+
+for (const [value, shown] of [
+  [{ mode: 'MPOL_DEFAULT' }, 'default'],
+  [{ mode: 'MPOL_BIND', nodes: '0' }, 'bind:0'],
+  [{ mode: 'MPOL_INTERLEAVE', nodes: '0-0' }, 'interleave:0'],
+  [{ mode: 'MPOL_PREFERRED', nodes: '0' }, 'prefer:0'],
+  [{ mode: 'MPOL_LOCAL' }, 'local'],
+  [{ mode: 'MPOL_BIND', nodes: '0', flags: ['MPOL_F_STATIC_NODES'] }, 'bind=static:0'],
+  [{ mode: 'MPOL_INTERLEAVE', nodes: '0', flags: ['MPOL_F_RELATIVE_NODES'] }, 'interleave=relative:0'],
+] as const)
+  test(`the policy ${shown} is set`, () => assert.is(inside(SHOW, policy(value)).trim(), shown))
+
+test('a process of exec has the policy too', () => {
+  const c = started((config) => {
+    config.process.args = ['sh', '-c', STAYS]
+    config.linux.memoryPolicy = { mode: 'MPOL_BIND', nodes: '0' }
+  })
+  assert.is(ok(execute(['exec', c.id, 'sh', '-c', SHOW])).stdout.trim(), 'bind:0')
+})
+
+for (const [name, value, field] of [
+  ['an unknown mode', { mode: 'MPOL_NO' }, /memoryPolicy\.mode/],
+  ['an unknown flag', { mode: 'MPOL_BIND', nodes: '0', flags: ['MPOL_F_NO'] }, /memoryPolicy\.flags/],
+  ['a mode without its nodes', { mode: 'MPOL_BIND' }, /memoryPolicy\.nodes/],
+  ['nodes for a mode without', { mode: 'MPOL_DEFAULT', nodes: '0' }, /memoryPolicy\.nodes/],
+  ['nodes that are no list', { mode: 'MPOL_BIND', nodes: '0-' }, /memoryPolicy\.nodes/],
+  ['a node that cannot be', { mode: 'MPOL_BIND', nodes: '0-1024' }, /memoryPolicy\.nodes.*1024/],
+  ['a node that is not there', { mode: 'MPOL_BIND', nodes: '1023' }, /memoryPolicy.*(EINVAL|invalid)/i],
+] as const)
+  test(`${name} is refused in one line`, () => oneLine(fails(container(policy(value)).run(), field)))
+
+run()
