@@ -14,10 +14,7 @@ const same = (reason: string, ...tests: string[]): Record<string, string> =>
 
 export const differences: Record<string, Record<string, Record<string, string>>> = {
   runt: {
-    'config-linux/cgroups': {
-      'update changes the limits of a running container': 'not yet: update',
-      'update takes resources from standard input': 'not yet: update',
-    },
+    'config-linux/cgroups': {},
     'config-linux/namespaces': {
       'a user namespace has the mappings of the configuration': 'not yet: user namespaces',
       'the container process is the mapped user of the host': 'not yet: user namespaces',
@@ -81,6 +78,11 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'cli/exec-terminal': {
       'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':
         'a race: the program may be faster than its size',
+    },
+    'runtime/update': {
+      'update --cpu-idle 1': 'has no such flag',
+      'update --cpu-quota 50000 --cpu-burst 10000': 'has no such flag',
+      'what cannot be set leaves everything as it was': 'says more than one line',
     },
     'runtime/pause': {
       'a container whose parent control group is frozen cannot be resumed by itself, and the error says why':
@@ -284,6 +286,24 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'SCMP_ACT_NOTIFY as the default action, or without listenerPath, is refused':
         'refuses it with a message that does not name it',
       'the flags of a filter are taken, with an agent too': 'TSYNC and a listener exclude each other',
+    },
+    'runtime/update': {
+      'update --memory 64m': 'takes no units',
+      'update --memory 1.5GiB': 'takes no units',
+      'update --memory-reservation 32M': 'takes no units',
+      'update --memory 64m --memory-swap 96mb': 'takes no units',
+      'memory and swap can be raised and lowered together': 'takes no units',
+      'swap alone is changed against the limit of memory that the container has': 'takes no units',
+      'update --cpu-idle 1': 'has no such flag',
+      'update --cpu-quota 50000 --cpu-burst 10000': 'has no such flag',
+      'update --pids-limit -1': 'writes -1 to pids.max, which the kernel refuses',
+      'update --blkio-weight 300': 'knows blkio.weight only',
+      'zeros of an engine ask for nothing': 'sets zeros',
+      'what cannot be set leaves everything as it was': 'says more than one line',
+      'a memory limit below what is used fails or is kept by the kernel, and the container lives': 'takes no units',
+      'a stopped container cannot be updated': 'does nothing, and succeeds',
+      'an update of a container that does not exist fails': 'other words',
+      'resources that are not JSON, or of a wrong type, are refused': 'takes numbers that are text',
     },
     'runtime/pause': {
       'a paused container cannot be paused': 'does it again',

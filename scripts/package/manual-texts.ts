@@ -43,6 +43,13 @@ export const texts: Texts = {
     exec: [
       'The program gets the rights and restrictions of process in config.json, unless options change them. Capabilities that are added are never inheritable.',
     ],
+    pause: [
+      'Returns when all processes of the container have stopped. If one does not within ten seconds, all go on, and pause fails.',
+    ],
+    resume: ['Fails if the control group above that of the container is frozen too.'],
+    update: [
+      'All that is asked for is set, or nothing. Values of zero and empty ones ask for nothing. Sizes are in bytes, or have a unit: b, k, m, g, t, p in powers of 1024. What has no counterpart on the cgroup version of the host is ignored, which --debug shows.',
+    ],
     ps: ['With the format table, what follows the id is passed to ps(1) of the host.'],
     list: ['Containers of other users are not shown, unless their folder is given with --root.'],
     spec: ['An existing config.json is left alone; that is an error.'],

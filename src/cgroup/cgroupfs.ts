@@ -9,9 +9,10 @@ import { Train } from '../session/train.ts'
 import { type Aside, placeAside } from './aside.ts'
 import { CgroupInUse, type Driver, type Making } from './driver.ts'
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
-import { planDeviceRules, planLimits, updateLimits, writesFor } from './limits.ts'
+import { planDeviceRules, planLimits, writesFor } from './limits.ts'
 import { remove } from './remove.ts'
 import type { Write } from './table.ts'
+import { updateLimits } from './update.ts'
 
 export const cgroupfs: Driver = {
   begin(train, cgroup, resources) {

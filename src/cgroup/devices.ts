@@ -7,9 +7,11 @@
  * accesses, whatever else stands in it (Documentation/admin-guide/cgroup-v1/devices.rst). The v1 controller alone cannot deny one
  * device of a range that a rule before has allowed: it takes back what it was given, literally, and nothing else.
  */
-import { Struct } from '../base/bytes.ts'
+import { decodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
 import type { DeviceRule } from '../config/types.ts'
+import { MESSAGE_MAX } from '../executor/protocol.ts'
 import {
   AT_FDCWD,
   BPF_CGROUP_DEVICE,
@@ -20,7 +22,6 @@ import {
   BPF_DEVCG_DEV_CHAR,
   BPF_F_ALLOW_MULTI,
   BPF_F_REPLACE,
-  BPF_MAXINSNS,
   BPF_PROG_ATTACH,
   BPF_PROG_DETACH,
   BPF_PROG_GET_FD_BY_ID,
@@ -32,8 +33,11 @@ import {
   O_WRONLY,
 } from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import { ANY, at, type Batch, load, type Step } from '../session/batch.ts'
+import { ANY, at, Batch, load, type Step } from '../session/batch.ts'
 import { close, openat, write } from '../session/calls.ts'
+import type { Session } from '../session/session.ts'
+import type { Train } from '../session/train.ts'
+import { type Aside, placeAside } from './aside.ts'
 import { type CgroupFolder, folderPath } from './layout.ts'
 
 const FIELD = 'linux.resources.devices'
@@ -91,26 +95,107 @@ function deviceLine(field: string, rule: DeviceRule): { field: string; file: str
   }
 }
 
+/** Lines that one batch takes at most. */
+const LINES = 200
+
 /** Plans the writes of the rules to the v1 devices controller. */
-export function planDeviceLines(b: Batch, folder: CgroupFolder, rules: readonly DeviceRule[]): void {
-  const open = new Map<string, Step>()
-  for (const { field, file, line } of deviceLines(rules)) {
-    const path = `${folderPath(folder)}/${file}`
-    b.about(`${field}: ${line} written to ${path}`)
-    let fd = open.get(file)
-    if (!fd) {
-      fd = openat(b, AT_FDCWD, path, O_WRONLY)
-      open.set(file, fd)
+export function planDeviceLines(train: Train, folder: CgroupFolder, rules: readonly DeviceRule[]): void {
+  planLines(train, folder, deviceLines(rules))
+}
+
+function planLines(train: Train, folder: CgroupFolder, lines: ReturnType<typeof deviceLines>): void {
+  for (let start = 0; start < lines.length; start += LINES) {
+    const b = train.next(FIELD)
+    const open = new Map<string, Step>()
+    for (const { field, file, line } of lines.slice(start, start + LINES)) {
+      const path = `${folderPath(folder)}/${file}`
+      b.about(`${field}: ${line} written to ${path}`)
+      let fd = open.get(file)
+      if (!fd) {
+        fd = openat(b, AT_FDCWD, path, O_WRONLY)
+        open.set(file, fd)
+      }
+      write(b, fd, line)
     }
-    write(b, fd, line)
+    for (const fd of open.values()) close(b, fd)
   }
-  for (const fd of open.values()) close(b, fd)
+}
+
+/** What devices.list of a cgroup says that has all these rules; null where that is not all: it does not tell what is denied of all. */
+export function deviceList(rules: readonly DeviceRule[]): string[] | null {
+  let all = false
+  const allowed = new Map<string, Set<string>>()
+  for (const { file, line } of deviceLines(rules)) {
+    const allow = file === 'devices.allow'
+    if (line === 'a') {
+      all = allow
+      allowed.clear()
+      continue
+    }
+    if (all) continue
+    const device = line.slice(0, line.lastIndexOf(' '))
+    const access = allowed.get(device) ?? new Set()
+    allowed.set(device, access)
+    for (const letter of line.slice(device.length + 1)) {
+      if (allow) access.add(letter)
+      else access.delete(letter)
+    }
+  }
+  return all ? null : [...allowed].map(([device, access]) => `${device} ${[...access].join('')}`)
+}
+
+/** The lines of devices.list. */
+export function readDeviceList(host: Session, machine: Machine, folder: CgroupFolder): string[] {
+  let text = ''
+  for (let at = 0, length = -1; length !== 0; at += length) {
+    const b = new Batch(machine).about(`${folderPath(folder)}/devices.list`)
+    const buffer = b.out(0x1_0000)
+    const fd = openat(b, AT_FDCWD, `${folderPath(folder)}/devices.list`, O_RDONLY)
+    const count = b.call('pread64', fd, buffer, buffer.length, at)
+    close(b, fd)
+    const answer = host.recover(b)
+    length = answer.value(count)!
+    text += decodeUtf8(answer.bytes(buffer, length))
+  }
+  return text.split('\n').filter((line) => line !== '')
+}
+
+/** Plans to make one devices.list the other. What is new is allowed first, so that nothing is denied that both allow. */
+export function planDeviceChange(
+  train: Train,
+  folder: CgroupFolder,
+  before: readonly string[],
+  after: readonly string[],
+): void {
+  const missing = (from: readonly string[], list: readonly string[], file: string): ReturnType<typeof deviceLines> => {
+    const known = new Map(list.map((line) => [line.slice(0, line.lastIndexOf(' ')), line]))
+    return from.flatMap((line) => {
+      const device = line.slice(0, line.lastIndexOf(' '))
+      const there = known.get(device)?.slice(device.length) ?? ''
+      const letters = [...line.slice(device.length + 1)].filter((letter) => !there.includes(letter)).join('')
+      return letters === '' ? [] : [{ field: FIELD, file, line: `${device} ${letters}` }]
+    })
+  }
+  // A cgroup that may use all devices has the line "a *:* rwm" alone, and takes no change of a part of that.
+  const everything = (list: readonly string[]): boolean => list.some((line) => line.startsWith('a'))
+  if (everything(before) === everything(after))
+    planLines(train, folder, [...missing(after, before, 'devices.allow'), ...missing(before, after, 'devices.deny')])
+  else {
+    const allow = after.map((line) => ({ field: FIELD, file: 'devices.allow', line }))
+    planLines(train, folder, [{ field: FIELD, file: 'devices.deny', line: 'a' }, ...allow])
+  }
 }
 
 // cgroup v2.
 
 /** Bytes of struct bpf_insn. */
 export const INSTRUCTION_SIZE = 8
+
+/**
+ * What fits a message beside the operations that load it: some 2,000 rules. The kernel itself takes a million instructions of those with
+ * CAP_BPF (Linux 5.2), which a program for devices needs in any case.
+ */
+export const INSTRUCTIONS_MAX = (MESSAGE_MAX - 0x2000) / INSTRUCTION_SIZE
 
 /** Operation codes (Documentation/bpf/standardization/instruction-set.rst); `32` works on the lower half of a register. */
 const LDX_W = 0x61
@@ -172,7 +257,7 @@ function ruleBlock(rule: DeviceRule): Instruction[] {
 /**
  * The instructions of a BPF_PROG_TYPE_CGROUP_DEVICE program (struct bpf_insn) that answers 1 where the rules and the defaults
  * allow an access, and 0 where they don't. Later rules are asked first; the program ends when every access asked for is
- * allowed or one is denied. Throws a RuntError when the rules make it longer than BPF_MAXINSNS.
+ * allowed or one is denied. Throws a RuntError when the rules make it longer than INSTRUCTIONS_MAX.
  */
 export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array {
   const code: Instruction[] = [
@@ -189,9 +274,9 @@ export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array {
   const ordered = [...rules.slice(settled + 1), ...DEFAULT_RULES]
   for (const rule of ordered.reverse()) for (const instruction of ruleBlock(rule)) code.push(instruction)
   code.push(...answer(rules[settled]?.allow ?? false))
-  if (code.length > BPF_MAXINSNS)
+  if (code.length > INSTRUCTIONS_MAX)
     throw new RuntError(
-      `${FIELD}: ${rules.length} rules make a BPF program of ${code.length} instructions; at most ${BPF_MAXINSNS} are possible`,
+      `${FIELD}: ${rules.length} rules make a BPF program of ${code.length} instructions; at most ${INSTRUCTIONS_MAX} are possible`,
     )
   const struct = new Struct(code.length * INSTRUCTION_SIZE)
   code.forEach(([operation, dst, src, offset, immediate], index) => {
@@ -210,9 +295,6 @@ export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array {
  * a command's fields must be zero.
  */
 const ATTR_SIZE = 128
-
-/** Operations for what seldom happens, planned behind all others. */
-type Aside = (() => void)[]
 
 /** Ends the batch with a sentence of our own where a bpf(2) fails with one of up to four errnos. */
 function explain(b: Batch, aside: Aside, step: Step, call: string, reasons: Readonly<Record<string, string>>): void {
@@ -262,14 +344,6 @@ function changeProgram(b: Batch, command: number, cgroup: Step, program: Step, r
   b.store(32, at(attr, 4), program)
   if (replaced !== undefined) b.store(32, at(attr, 16), replaced)
   return b.call('bpf', command, attr, ATTR_SIZE)
-}
-
-function placeAside(b: Batch, aside: Aside): void {
-  const end = b.label()
-  b.jump(end)
-  for (const block of aside) block()
-  b.place(end)
-  b.about('')
 }
 
 /**

@@ -58,12 +58,14 @@ const USUAL = '/sys/fs/cgroup'
 /** Absolute path of a container's folder. */
 export const folderPath = (folder: CgroupFolder): string => folder.mountpoint + folder.path
 
+/** Controllers that cgroup2 has no files for, not even others. */
+const ONLY_V1 = new Set(['net_cls', 'net_prio'])
+
 /** The folder whose hierarchy has a controller (by its v1 name); the cgroup2 one for what no v1 hierarchy has. */
 export function folderOf(paths: CgroupPaths, controller: string): CgroupFolder | undefined {
-  return (
-    paths.folders.find(({ controllers }) => controllers.includes(controller)) ??
-    paths.folders.find(({ version }) => version === 2)
-  )
+  const found = paths.folders.find(({ controllers }) => controllers.includes(controller))
+  if (found || ONLY_V1.has(controller)) return found
+  return paths.folders.find(({ version }) => version === 2)
 }
 
 /** The folders above a path: for `/a/b/c` those of `/a` and `/a/b`. */

@@ -1,22 +1,21 @@
 /** The limits of `linux.resources`, written to the files of a cgroup. */
 import { RuntError } from '../base/errors.ts'
-import type { Machine } from '../base/platform.ts'
 import type { DeviceRule, Resources } from '../config/types.ts'
-import { AT_FDCWD, O_WRONLY } from '../linux/constants.ts'
-import type { Batch } from '../session/batch.ts'
-import { close, openat, write } from '../session/calls.ts'
-import type { Session } from '../session/session.ts'
-import { Train } from '../session/train.ts'
+import { AT_FDCWD, O_RDONLY, O_WRONLY } from '../linux/constants.ts'
+import { type Batch, load } from '../session/batch.ts'
+import { close, openat, read, write, writeFile } from '../session/calls.ts'
+import type { Train } from '../session/train.ts'
 import { type Aside, placeAside } from './aside.ts'
 import { allowsAll, deviceProgram, planDeviceLines, planDevices, planReplaceDevices } from './devices.ts'
-import { type CgroupPaths, folderOf, folderPath } from './layout.ts'
+import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { planWrites, type Write } from './table.ts'
 
 /** The writes that the resources need here. Throws a RuntError for what this host cannot have at all. */
 export function writesFor(paths: CgroupPaths, resources: Resources, ignored: string[], whole = resources): Write[] {
   if (resources.unified && Object.keys(resources.unified).length > 0 && paths.mode !== 'v2')
     throw new RuntError('linux.resources.unified: the controllers of this host are not on cgroup v2')
-  const writes = planWrites(resources, (controller) => folderOf(paths, controller)?.version ?? 1, ignored, whole)
+  const version = (controller: string): 1 | 2 => (paths.mode === 'v2' ? 2 : (folderOf(paths, controller)?.version ?? 1))
+  const writes = planWrites(resources, version, ignored, whole)
   return writes.filter(({ field, controller, optional }) => {
     if (folderOf(paths, controller)) return true
     if (!optional)
@@ -41,7 +40,7 @@ export function planLimits(train: Train, paths: CgroupPaths, writes: readonly Wr
 function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, others: readonly Write[]): void {
   const folder = folderOf(paths, item.controller)!
   const done = b.label()
-  const partner = folder.version === 1 ? others.find(({ field }) => field === item.partner) : undefined
+  const partner = item.partner === undefined ? undefined : others.find(({ field }) => field === item.partner)
   item.files.forEach(({ name, content }, index) => {
     const path = `${folderPath(folder)}/${name}`
     const about = `linux.resources.${item.field}: ${content} written to ${path}`
@@ -51,6 +50,20 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
     const fd = openat(b, AT_FDCWD, path, O_WRONLY).on(['ENOENT'], absent)
     const written = write(b, fd, content)
     close(b, fd)
+    if (item.field === REALTIME) {
+      const refused = b.label()
+      written.on(['EINVAL'], refused)
+      const period = others.find(({ field }) => field === 'cpu.realtimePeriod')?.files[0]?.content
+      aside.push(() => {
+        b.place(refused)
+        giveRealtime(b, folder, content, period)
+        b.about(about)
+        const again = openat(b, AT_FDCWD, path, O_WRONLY)
+        write(b, again, content)
+        close(b, again)
+        b.jump(done)
+      })
+    }
     if (partner) {
       const refused = b.label()
       written.on(['EINVAL'], refused)
@@ -76,8 +89,33 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
   b.place(done)
 }
 
+/** "0\n" as the little-endian word that reading it into a buffer of zeros gives. */
+const ZERO_LINE = 0x0a30
+const REALTIME = 'cpu.realtimeRuntime'
+
+/**
+ * Realtime of the cgroups above, which have none when they are new and pass on no more than they have
+ * (Documentation/scheduler/sched-rt-group.rst): those with none get what the container asks for.
+ */
+function giveRealtime(b: Batch, { mountpoint, path }: CgroupFolder, runtime: string, period: string | undefined): void {
+  const buffer = b.out(8)
+  for (const parent of ancestors(path)) {
+    const next = b.label()
+    const folder = mountpoint + parent
+    b.about(`linux.resources.${REALTIME}: ${runtime} written to ${folder}`)
+    b.store(64, buffer, 0)
+    read(b, openat(b, AT_FDCWD, `${folder}/cpu.rt_runtime_us`, O_RDONLY), buffer)
+    b.branch(load(buffer, 32), 'NOT_EQUAL', ZERO_LINE, next)
+    if (period !== undefined) writeFile(b, AT_FDCWD, `${folder}/cpu.rt_period_us`, period)
+    writeFile(b, AT_FDCWD, `${folder}/cpu.rt_runtime_us`, runtime)
+    b.place(next)
+  }
+}
+
 /** What a cgroup may have of device rules when new ones are planned: it is new; it may have been somebody's; it has some. */
 export type Attached = 'none' | 'leftovers' | 'rules'
+
+const LONG_PROGRAM = 0x4000
 
 /** Plans the device rules. False if there is no hierarchy for them. */
 export function planDeviceRules(
@@ -91,26 +129,14 @@ export function planDeviceRules(
   const path = folderPath(folder)
   // Without a program all is allowed. That also works where the kernel or a container around runt forbids BPF.
   const optional = attached !== 'rules' && allowsAll(rules)
-  const b = train.next('cgroup')
-  if (folder.version === 1) planDeviceLines(b, folder, rules)
-  else if (attached !== 'none') planReplaceDevices(b, path, deviceProgram(rules), optional)
-  else if (!optional) planDevices(b, path, deviceProgram(rules))
+  if (folder.version === 1) planDeviceLines(train, folder, rules)
+  else if (attached !== 'none' || !optional) {
+    const program = deviceProgram(rules)
+    // A long program has a message to itself.
+    if (program.length > LONG_PROGRAM) train.dispatch()
+    const b = train.next('cgroup')
+    if (attached === 'none') planDevices(b, path, program)
+    else planReplaceDevices(b, path, program, optional)
+  }
   return true
-}
-
-/** `Driver.update` on files alone. */
-export function updateLimits(
-  host: Session,
-  machine: Machine,
-  paths: CgroupPaths,
-  change: Resources,
-  whole: Resources,
-): readonly string[] {
-  const ignored: string[] = []
-  const train = new Train(host, machine)
-  planLimits(train, paths, writesFor(paths, change, ignored, whole))
-  if (change.devices?.length && !planDeviceRules(train, paths, change.devices, 'rules'))
-    throw new RuntError('linux.resources.devices: no devices hierarchy is mounted')
-  host.wait(train.depart())
-  return ignored
 }

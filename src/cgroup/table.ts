@@ -18,8 +18,11 @@ export interface Write {
   partner?: string
 }
 
-/** What the file of a version takes: its name, and the content; null where nothing is to be written. */
-type Target = readonly [file: string, content: (value: Int64, resources: Resources) => string | null]
+/**
+ * What the file of a version takes: its name, and the content; null where nothing is to be written. `whole` are all resources of the
+ * container, `change` those that are asked for now: the same unless an existing cgroup is changed.
+ */
+type Target = readonly [file: string, content: (value: Int64, whole: Resources, change: Resources) => string | null]
 
 interface Scalar {
   field: string
@@ -30,6 +33,8 @@ interface Scalar {
   v2?: Target
   optional?: (value: Int64, content: string) => boolean
   partner?: string
+  /** Why there is no file in any version. */
+  gone?: string
 }
 
 const CFS_PERIOD = 100_000
@@ -70,6 +75,8 @@ function bandwidth(quota: Int64, resources: Resources): string {
   return `${quota > 0 ? quota : 'max'} ${nonZero(resources.cpu?.period) ?? CFS_PERIOD}`
 }
 
+const isIdle = ({ cpu }: Resources): boolean => Number(cpu?.idle ?? 0) === 1
+
 /** memory.swap, or -1 when memory itself becomes unlimited. */
 function swapLimit({ memory }: Resources): Int64 | undefined {
   return nonZero(memory?.swap) ?? (memory?.limit !== undefined && memory.limit < 0 ? -1 : undefined)
@@ -101,10 +108,16 @@ const scalars: readonly Scalar[] = [
     v2: ['memory.low', orMax],
   },
   {
-    // The kernel took its own limit back: it has no effect since Linux 5.16.
     field: 'memory.kernel',
     controller: 'memory',
     value: ({ memory }) => nonZero(memory?.kernel),
+    gone: 'the kernel has no such limit since Linux 5.16',
+  },
+  {
+    field: 'memory.useHierarchy',
+    controller: 'memory',
+    value: ({ memory }) => (memory?.useHierarchy === false ? 1 : undefined),
+    gone: 'every hierarchy counts what is below since Linux 5.11',
   },
   {
     field: 'memory.kernelTCP',
@@ -134,18 +147,31 @@ const scalars: readonly Scalar[] = [
     optional: (value) => value < 0,
   },
   {
+    // Before the shares: an idle cgroup takes none (sched_group_set_shares).
+    field: 'cpu.idle',
+    controller: 'cpu',
+    value: ({ cpu }) => cpu?.idle,
+    v1: ['cpu.idle', plain],
+    v2: ['cpu.idle', plain],
+    optional: isZero,
+  },
+  {
     field: 'cpu.shares',
     controller: 'cpu',
     value: ({ cpu }) => nonZero(cpu?.shares),
-    v1: ['cpu.shares', plain],
-    v2: ['cpu.weight', (value) => String(weightOfShares(value))],
+    v1: ['cpu.shares', (value, whole) => (isIdle(whole) ? null : plain(value))],
+    v2: ['cpu.weight', (value, whole) => (isIdle(whole) ? null : String(weightOfShares(value)))],
   },
   {
     field: 'cpu.period',
     controller: 'cpu',
     value: ({ cpu }) => nonZero(cpu?.period),
     v1: ['cpu.cfs_period_us', plain],
-    v2: ['cpu.max', (_, resources) => (nonZero(resources.cpu?.quota) === undefined ? bandwidth(-1, resources) : null)],
+    // One file: written with the quota, if that is asked for too.
+    v2: [
+      'cpu.max',
+      (_, whole, { cpu }) => (nonZero(cpu?.quota) ? null : bandwidth(nonZero(whole.cpu?.quota) ?? -1, whole)),
+    ],
     partner: 'cpu.quota',
   },
   {
@@ -155,6 +181,7 @@ const scalars: readonly Scalar[] = [
     v1: ['cpu.cfs_quota_us', plain],
     v2: ['cpu.max', bandwidth],
     optional: (value) => value < 0,
+    partner: 'cpu.burst',
   },
   {
     field: 'cpu.burst',
@@ -162,14 +189,6 @@ const scalars: readonly Scalar[] = [
     value: ({ cpu }) => cpu?.burst,
     v1: ['cpu.cfs_burst_us', plain],
     v2: ['cpu.max.burst', plain],
-    optional: isZero,
-  },
-  {
-    field: 'cpu.idle',
-    controller: 'cpu',
-    value: ({ cpu }) => cpu?.idle,
-    v1: ['cpu.idle', plain],
-    v2: ['cpu.idle', plain],
     optional: isZero,
   },
   {
@@ -204,8 +223,9 @@ const throttles: readonly [keyof BlockIOResources & `throttle${string}`, v1: str
 ]
 
 /** The writes for fields that hold text, lists or maps, except `unified`. */
-function listWrites(resources: Resources, version: (controller: string) => 1 | 2): Write[] {
+function listWrites(resources: Resources, version: (controller: string) => 1 | 2, ignored: string[]): Write[] {
   const writes: Write[] = []
+  const onlyV1 = (field: string): number => ignored.push(noCounterpart(field, 2))
   const put = (
     field: string,
     controller: string,
@@ -238,7 +258,10 @@ function listWrites(resources: Resources, version: (controller: string) => 1 | 2
               ['io.weight', `default ${ioWeight(weight)}`],
             ],
       )
-    if (leafWeight && v1) put('blockIO.leafWeight', controller, [['blkio.leaf_weight', String(leafWeight)]])
+    if (leafWeight) {
+      if (v1) put('blockIO.leafWeight', controller, [['blkio.leaf_weight', String(leafWeight)]])
+      else onlyV1('blockIO.leafWeight')
+    }
     block.weightDevice?.forEach(({ major, minor, weight, leafWeight }, index) => {
       const field = `blockIO.weightDevice[${index}]`
       const line = `${major}:${minor} ${weight}`
@@ -256,8 +279,9 @@ function listWrites(resources: Resources, version: (controller: string) => 1 | 2
                 ['io.weight', `${major}:${minor} ${ioWeight(weight)}`],
               ],
         )
-      if (leafWeight && v1)
-        put(`${field}.leafWeight`, controller, [['blkio.leaf_weight_device', `${major}:${minor} ${leafWeight}`]])
+      if (!leafWeight) return
+      if (v1) put(`${field}.leafWeight`, controller, [['blkio.leaf_weight_device', `${major}:${minor} ${leafWeight}`]])
+      else onlyV1(`${field}.leafWeight`)
     })
     for (const [name, file, key] of throttles)
       block[name]?.forEach(({ major, minor, rate }: ThrottleDevice, index) => {
@@ -276,7 +300,9 @@ function listWrites(resources: Resources, version: (controller: string) => 1 | 2
     put(field, 'hugetlb', [[`hugetlb.${pageSize}.rsvd.${file}`, String(limit)]], true)
   })
   resources.network?.priorities?.forEach(({ name, priority }, index) => {
-    put(`network.priorities[${index}]`, 'net_prio', [['net_prio.ifpriomap', `${name} ${priority}`]])
+    const field = `network.priorities[${index}]`
+    if (version('net_prio') === 1) put(field, 'net_prio', [['net_prio.ifpriomap', `${name} ${priority}`]])
+    else onlyV1(field)
   })
   for (const [device, { hcaHandles, hcaObjects }] of Object.entries(resources.rdma ?? {})) {
     const handles = hcaHandles === undefined ? '' : ` hca_handle=${hcaHandles}`
@@ -298,28 +324,33 @@ function unifiedWrites(unified: Record<string, string>): Write[] {
   })
 }
 
+const noCounterpart = (field: string, version: 1 | 2): string =>
+  `linux.resources.${field} has no counterpart on cgroup v${version} and is ignored`
+
 /**
  * All writes that the resources ask for, in the order in which a new cgroup takes them; devices excepted.
- * `version` says whether a controller (by its v1 name) is on a v1 hierarchy. `warnings` gets what has no counterpart there.
- * `whole`: what a file that takes several fields at once gets its other fields from.
+ * `version` says whether a controller (by its v1 name) is on a v1 hierarchy. `ignored` gets a sentence for each field that has no
+ * counterpart there. `whole`: see Target.
  */
 export function planWrites(
   resources: Resources,
   version: (controller: string) => 1 | 2,
-  warnings: string[] = [],
+  ignored: string[] = [],
   whole = resources,
 ): Write[] {
   const writes: Write[] = []
-  for (const { field, controller, value: get, v1, v2, optional, partner } of scalars) {
+  for (const { field, controller, value: get, v1, v2, optional, partner, gone } of scalars) {
     const value = get(resources)
     if (value === undefined) continue
     const target = version(controller) === 1 ? v1 : v2
     if (!target) {
-      warnings.push(`linux.resources.${field} has no counterpart on cgroup v${version(controller)} and is ignored`)
+      ignored.push(
+        gone === undefined ? noCounterpart(field, version(controller)) : `linux.resources.${field} is ignored: ${gone}`,
+      )
       continue
     }
     const [name, encode] = target
-    const content = encode(value, whole)
+    const content = encode(value, whole, resources)
     if (content === null) continue
     writes.push({
       field,
@@ -329,7 +360,7 @@ export function planWrites(
       ...(partner === undefined ? {} : { partner }),
     })
   }
-  writes.push(...listWrites(resources, version))
+  writes.push(...listWrites(resources, version, ignored))
   if (resources.unified) writes.push(...unifiedWrites(resources.unified))
   return writes
 }

@@ -215,6 +215,38 @@ const table = [
   },
   { name: 'resume', summary: 'let a paused container go on', arguments: [id], options: [] },
   {
+    name: 'update',
+    summary: 'change the limits of a container',
+    arguments: [id],
+    options: [
+      {
+        name: 'resources',
+        short: 'r',
+        value: 'file',
+        summary:
+          'read them from a file, as linux.resources of config.json has them; "-" is standard input. Other flags then do not count',
+      },
+      { name: 'blkio-weight', value: 'weight', summary: 'weight for disk I/O, 10 to 1000' },
+      { name: 'cpu-period', value: 'us', summary: 'period of the CPU quota' },
+      { name: 'cpu-quota', value: 'us', summary: 'CPU time in a period; -1: no limit' },
+      { name: 'cpu-burst', value: 'us', summary: 'unused CPU time that may be saved up' },
+      { name: 'cpu-share', value: 'shares', summary: 'CPU weight, 2 to 262144; on cgroup v2 converted to cpu.weight' },
+      { name: 'cpu-rt-period', value: 'us', summary: 'period of the realtime quota, cgroup v1' },
+      { name: 'cpu-rt-runtime', value: 'us', summary: 'realtime CPU time in a period, cgroup v1' },
+      { name: 'cpuset-cpus', value: 'list', summary: 'CPUs to use, such as 0-3,7' },
+      { name: 'cpuset-mems', value: 'list', summary: 'memory nodes to use' },
+      { name: 'cpu-idle', value: '0|1', summary: 'run only when nobody else does' },
+      { name: 'memory', value: 'bytes', summary: 'memory limit, also with a unit such as 64m; -1: no limit' },
+      { name: 'memory-reservation', value: 'bytes', summary: 'memory that is left to the container when it is scarce' },
+      { name: 'memory-swap', value: 'bytes', summary: 'limit of memory and swap together; -1: no limit' },
+      { name: 'kernel-memory', value: 'bytes', summary: 'ignored: the kernel has no such limit any more' },
+      { name: 'kernel-memory-tcp', value: 'bytes', summary: 'memory for TCP buffers, cgroup v1' },
+      { name: 'pids-limit', value: 'n', summary: 'number of processes and threads; -1: no limit' },
+      { name: 'l3-cache-schema', value: 'schema', summary: 'Intel RDT: not supported yet' },
+      { name: 'mem-bw-schema', value: 'schema', summary: 'Intel RDT: not supported yet' },
+    ],
+  },
+  {
     name: 'ps',
     summary: 'list the processes of a container',
     arguments: [

@@ -18,6 +18,7 @@ import type { CreateOptions, Runtime } from '../container/runtime.ts'
 import { openSessions, type Sessions } from '../container/sessions.ts'
 import { start } from '../container/start.ts'
 import { state } from '../container/state.ts'
+import { update } from '../container/update.ts'
 import { signalNumber } from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import type { CommandName } from './commands.ts'
@@ -26,6 +27,7 @@ import { Log } from './log.ts'
 import { quote, UsageError } from './normalise.ts'
 import { type Invocation, type Options, parseCommand, parseGlobals, programHelp } from './parse.ts'
 import { absolute, defaultRoot, findPlace, type Place } from './place.ts'
+import { resourcesOf } from './resources.ts'
 import { writeSpec } from './spec.ts'
 import { listTable, processTable } from './table.ts'
 import { traceCalls } from './trace.ts'
@@ -169,6 +171,17 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
   resume(runtime, _options, [id]) {
     checkId(id!)
     resume(runtime, id!)
+    return 0
+  },
+  update(runtime, options, [id]) {
+    checkId(id!)
+    update(runtime, {
+      id: id!,
+      file: options.text('resources'),
+      resources: resourcesOf(options),
+      l3CacheSchema: options.text('l3-cache-schema'),
+      memBwSchema: options.text('mem-bw-schema'),
+    })
     return 0
   },
   ps(runtime, options, [id, ...words]) {

@@ -416,5 +416,3 @@ export const BPF_DEVCG_ACC_READ = 2
 export const BPF_DEVCG_ACC_WRITE = 4
 export const BPF_DEVCG_DEV_BLOCK = 1
 export const BPF_DEVCG_DEV_CHAR = 2
-/** Instructions of a program whose loader lacks CAP_BPF, and what older kernels allow anybody (bpf_common.h). */
-export const BPF_MAXINSNS = 4096

@@ -1,0 +1,118 @@
+/** The `update` command: other limits for a container that exists. */
+import { RuntError } from '../base/errors.ts'
+import { stringifyJson } from '../base/json.ts'
+import * as cgroups from '../cgroup/manager.ts'
+import type { Int64, Resources } from '../config/types.ts'
+import { readConfig, readResources } from '../config/validate.ts'
+import { Batch } from '../session/batch.ts'
+import { Train } from '../session/train.ts'
+import { finishReading, planReading, planWriting, readInput } from './files.ts'
+import { notRunning } from './phrases.ts'
+import type { Runtime } from './runtime.ts'
+import { folderOf, loadState } from './state.ts'
+
+export interface UpdateOptions {
+  id: string
+  /** File with the resources as in config.json, `-` for standard input; null: they are `resources`. */
+  file: string | null
+  /** What the flags ask for, in the shape of linux.resources. */
+  resources: Resources
+  /** Schemata of resctrl, if given. */
+  l3CacheSchema: string | null
+  memBwSchema: string | null
+}
+
+/**
+ * All that is asked for is set, or nothing. What the container has then is kept in its config.json, for the next update: some files of
+ * cgroup v2 take values together of which only one may be given. Zero and empty values ask for nothing; engines send them for what
+ * they do not change.
+ */
+export function update(runtime: Runtime, options: UpdateOptions): void {
+  const { host, platform } = runtime
+  const { machine } = platform
+  const { id, file } = options
+  const { saved, status } = loadState(runtime, id)
+  if (status === 'stopped' || status === 'creating') throw new RuntError(notRunning(id))
+  for (const [flag, value] of [
+    ['--l3-cache-schema', options.l3CacheSchema],
+    ['--mem-bw-schema', options.memBwSchema],
+  ])
+    if (value !== null) throw new RuntError(`${flag}: not supported yet, as linux.intelRdt is not`)
+
+  const b = new Batch(machine)
+  const path = `${folderOf(runtime, id)}/config.json`
+  const configReading = planReading(b, path, 0x4000)
+  const fileReading = file !== null && file !== '-' ? planReading(b, file, 0x1000) : null
+  const answer = host.run(b)
+  const configText = finishReading(host, machine, answer, configReading)
+  if ('errno' in configText) throw new RuntError(`${path}: cannot be read: ${configText.errno}`, configText.errno)
+  const { config } = readConfig(configText.text, path)
+
+  let change: Resources
+  if (file === null) change = readResources(stringifyJson(options.resources), 'command line')
+  else {
+    const given = fileReading ? finishReading(host, machine, answer, fileReading) : { text: readInput(host, machine) }
+    if ('errno' in given) throw new RuntError(`--resources (${file}): cannot be read: ${given.errno}`, given.errno)
+    change = readResources(given.text, `--resources (${file})`)
+  }
+  const whole = overlay(config.linux?.resources ?? {}, change)
+  if (!saved.cgroup) throw new RuntError(`container ${id} has no cgroup, so it can have no limits`)
+  for (const sentence of cgroups.update(host, machine, saved.cgroup, change, whole)) runtime.debug(sentence)
+
+  config.linux = { ...config.linux, resources: whole }
+  const state = new Train(host, machine)
+  planWriting(state, `the limits are set, but not recorded (${path})`, path, stringifyJson(config), 0o600)
+  host.wait(state.depart())
+}
+
+type Values = Record<string, unknown>
+
+/** Values for which zero is one: the rest mean "not set" by it (see cgroup/table.ts). */
+const ZERO_COUNTS = new Set(['burst', 'idle', 'swappiness', 'classID'])
+
+/** The resources with what is asked for in place of what was: a new limit of a device or page size is one more, or the old one's successor. */
+export function overlay(before: Resources, change: Resources): Resources {
+  const result: Resources = { ...before }
+  for (const section of ['memory', 'cpu', 'pids'] as const)
+    if (change[section]) result[section] = values(before[section] ?? {}, change[section])
+  // Without a word about swap, no limit of memory means none of both.
+  const { memory } = change
+  if (memory?.limit !== undefined && memory.limit < 0 && !isSet(memory.swap)) result.memory!.swap = -1
+  if (change.devices?.length) result.devices = change.devices
+  if (change.blockIO) {
+    const { weight, leafWeight, ...lists } = change.blockIO
+    const merged: Values = { ...before.blockIO }
+    if (weight) merged.weight = weight
+    if (leafWeight) merged.leafWeight = leafWeight
+    for (const [name, items] of Object.entries(lists))
+      merged[name] = byKey(merged[name] as Values[] | undefined, items as unknown as Values[], ['major', 'minor'])
+    result.blockIO = merged
+  }
+  if (change.hugepageLimits)
+    result.hugepageLimits = byKey(
+      before.hugepageLimits as unknown as Values[],
+      change.hugepageLimits as unknown as Values[],
+      ['pageSize'],
+    ) as unknown as NonNullable<Resources['hugepageLimits']>
+  if (change.network) result.network = { ...before.network, ...change.network }
+  if (change.rdma) result.rdma = { ...before.rdma, ...change.rdma }
+  if (change.unified) result.unified = { ...before.unified, ...change.unified }
+  return result
+}
+
+const isSet = (value: Int64 | undefined): boolean => value !== undefined && Number(value) !== 0
+
+function values<T extends object>(before: T, change: T): T {
+  const result = { ...before } as Values
+  for (const [name, value] of Object.entries(change)) {
+    const empty = value === '' || (!ZERO_COUNTS.has(name) && (value === 0 || value === 0n))
+    if (!empty) result[name] = value
+  }
+  return result as T
+}
+
+/** Lists of which each item is about one thing: an item takes the place of the one about the same. */
+function byKey(before: readonly Values[] | undefined, change: readonly Values[], keys: readonly string[]): Values[] {
+  const isSame = (a: Values) => (b: Values) => keys.every((key) => a[key] === b[key])
+  return [...(before ?? []).filter((item) => !change.some(isSame(item))), ...change]
+}
