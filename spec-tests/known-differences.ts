@@ -26,6 +26,11 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   runc: {
+    'config/mounts-targets': {
+      'destinations are made with mode 755 whatever the umask of the caller': 'the umask of the caller counts',
+      'a tmpfs has the mode of the folder that it covers, unless the options say another':
+        'the mode of the folder counts even if the options have one',
+    },
     'config/mounts-idmap': {
       ...same(
         'mapped ids (runtime-spec 1.1) are not known',
@@ -194,6 +199,13 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   crun: {
+    'config/mounts-targets': {
+      'a file is mounted where the destination ends with a slash': 'refuses it: ENOTDIR',
+      'destinations are made with mode 755 whatever the umask of the caller': 'the umask of the caller counts',
+      'a tmpfs has the mode of the folder that it covers, unless the options say another': 'gives a tmpfs no mode',
+      'copy-symlink makes the same link where the source is one': 'mounts something all the same',
+      'copy-symlink takes the same link for done, and nothing else': 'hangs',
+    },
     'config/mounts-idmap': {
       'a relative source is relative to the bundle': 'a relative source is that of its own working directory',
       ...same(

@@ -220,10 +220,10 @@ function planBind(b: Batch, reading: Reading, path: string, setting: MountSettin
     b.jump(attach)
     b.place(file)
   }
-  b.about(`${about}: source ${source}`)
+  b.about(`${about}: source ${source} is no folder`)
   makeFile(b, destination, InitSlot.TARGET, options.targetNofollow)
   b.place(attach)
-  planAttach(b, about, destination, options)
+  planAttach(b, `${about}: source ${source}`, destination, options)
 }
 
 /** procfs and sysfs are mounted on real folders: by a link the image could have them somewhere else (CVE-2023-27561). */

@@ -18,7 +18,13 @@ const hints: Readonly<Record<string, string>> = {
   'mknodat EPERM': 'making device nodes takes CAP_MKNOD in the initial user namespace',
   'capset EPERM': 'a capability is asked for that runt itself does not have',
   'execveat EACCES': 'the file system that holds the executor forbids execution',
-  'move_mount EINVAL': 'the target, or a mount above it, does not take mounts from here',
+  'move_mount EINVAL':
+    'a file goes on a file only and a folder on a folder; or the target, or a mount above it, does not take mounts from here',
+  'fspick EINVAL': 'nothing is mounted there',
+  'mount_setattr EINVAL': 'the file system, or this kernel, does not support it',
+  'mount_setattr EPERM': 'the mount, or its file system, belongs to another user namespace, which has locked it',
+  'open_tree EINVAL': 'the mount is unbindable, or of another mount namespace',
+  'fsopen EPERM': 'mounting takes CAP_SYS_ADMIN, and in a user namespace only some file systems can be',
   'mkdirat EROFS': 'the folder is missing, and cannot be made',
   'set_mempolicy EINVAL':
     'nodes that are not there or not allowed, or a mode or flags that this kernel does not take together (set_mempolicy(2))',
