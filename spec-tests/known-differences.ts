@@ -26,6 +26,34 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   runc: {
+    'config-linux/devices': {
+      'a device of the configuration takes the place of the default one': 'the device group does not allow it then',
+    },
+    'config-linux/propagation': {
+      ...same(
+        "the root follows the host's; from 1.2 on it is private",
+        "rootfsPropagation undefined, the host being shared: that is the root's",
+        "rootfsPropagation undefined, the host being shared, --no-pivot: that is the root's",
+      ),
+      ...same(
+        'refuses it',
+        "rootfsPropagation private, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation rprivate, the host being shared, --no-pivot: that is the root's",
+      ),
+      ...same(
+        'shared comes to nothing, unbindable is refused',
+        "rootfsPropagation shared, the host being shared: that is the root's",
+        "rootfsPropagation shared, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation rshared, the host being shared: that is the root's",
+        "rootfsPropagation rshared, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation unbindable, the host being shared: that is the root's",
+        "rootfsPropagation unbindable, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation runbindable, the host being shared: that is the root's",
+        "rootfsPropagation runbindable, the host being shared, --no-pivot: that is the root's",
+        'the root of a container may be a mount of its own on the host, shared with others',
+        'a root that is read-only is so, whatever its propagation',
+      ),
+    },
     'config/mounts-targets': {
       'destinations are made with mode 755 whatever the umask of the caller': 'the umask of the caller counts',
       'a tmpfs has the mode of the folder that it covers, unless the options say another':
@@ -199,6 +227,28 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   crun: {
+    'config-linux/devices': {
+      'a device of the configuration takes the place of the default one': 'the default device stays',
+      'the type bits of fileMode are passed over': 'takes them for the mode',
+    },
+    'config-linux/propagation': {
+      ...same(
+        'a root that is a slave becomes private; without pivot_root, and with unbindable, it fails',
+        "rootfsPropagation private, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation slave, the host being shared: that is the root's",
+        "rootfsPropagation slave, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation rslave, the host being shared: that is the root's",
+        "rootfsPropagation rslave, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation shared, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation rshared, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation unbindable, the host being shared, --no-pivot: that is the root's",
+        "rootfsPropagation runbindable, the host being shared: that is the root's",
+        "rootfsPropagation runbindable, the host being shared, --no-pivot: that is the root's",
+      ),
+      'what the host mounts in a volume that is rslave reaches the container': 'the volume is private',
+      'without pivot_root the procfs of the host is not below that of the container':
+        'leaves control groups behind where it fails',
+    },
     'config/mounts-targets': {
       'a file is mounted where the destination ends with a slash': 'refuses it: ENOTDIR',
       'destinations are made with mode 755 whatever the umask of the caller': 'the umask of the caller counts',
@@ -437,6 +487,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a time namespace has the offsets of the configuration': 'fails on this kernel: the sync socket is closed',
     },
     'config-linux/paths': {
+      'the root as a read-only path makes the root read-only, not the mounts below': 'comes to nothing',
       'a read-only path keeps the flags of its mount': 'the new mount has ro only',
     },
     'errors/config': {

@@ -2,10 +2,10 @@
 import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { bundle, heading, inside } from '../harness.ts'
+import { bundle, container, fails, heading, inside, oneLine } from '../harness.ts'
 import { parseMountinfo } from '../host.ts'
 
-const { test, run } = heading('config-linux/paths')
+const { test, only, run } = heading('config-linux/paths')
 
 const made = () => {
   const b = bundle((config) => {
@@ -93,6 +93,50 @@ test('a masked path behind an absolute symbolic link is resolved inside the root
   symlinkSync('/secret', join(b.rootfs, 'link'))
   b.config.linux.maskedPaths = ['/link/file']
   assert.is(inside('cat /secret/file; echo end', b), 'end\n')
+})
+
+test('masked folders are one empty file system, masked files are /dev/null', () => {
+  const b = made()
+  for (const name of ['one', 'two', 'three']) b.file(`${name}/file`, 'content')
+  b.config.linux.maskedPaths = ['/one', '/secret/file', '/two', '/one', '/three']
+  const text = inside('ls /one /two /three | grep -c file; cat /secret/file; cat /proc/self/mountinfo', b)
+  assert.match(text, /^0\n/)
+  const lines = parseMountinfo(text).filter(({ target }) => ['/one', '/two', '/three'].includes(target))
+  assert.is(lines.length >= 3, true)
+  for (const line of lines) assert.ok(line.options.includes('ro') && line.type === 'tmpfs', line.options.join())
+})
+
+test('a masked file of a masked folder is passed over', () => {
+  const b = made()
+  b.config.linux.maskedPaths = ['/secret', '/secret/file']
+  assert.is(inside('ls /secret; echo end', b), 'end\n')
+})
+
+test('a masked path that leads out of the root by a link is resolved inside', () => {
+  const b = made()
+  symlinkSync('../../../../secret', join(b.rootfs, 'link'))
+  b.config.linux.maskedPaths = ['/link']
+  assert.is(inside('ls /secret; echo end', b), 'end\n')
+})
+
+test('a path may be masked and read-only', () => {
+  const b = made()
+  b.config.linux.maskedPaths = ['/secret/file']
+  b.config.linux.readonlyPaths = ['/secret']
+  assert.is(inside('cat /secret/file; touch /secret/x 2>/dev/null || echo refused', b), 'refused\n')
+})
+
+only('runt', 'the root as a masked path is refused', () => {
+  const b = made()
+  b.config.linux.maskedPaths = ['/']
+  b.write()
+  oneLine(fails(container(b).create(), /linux\.maskedPaths \(\/\): the root itself/))
+})
+
+test('the root as a read-only path makes the root read-only, not the mounts below', () => {
+  const b = made()
+  b.config.linux.readonlyPaths = ['/']
+  assert.is(inside('touch /x 2>/dev/null || echo refused; touch /dev/shm/x && echo wrote', b), 'refused\nwrote\n')
 })
 
 test('sysctl values of the network namespace are set', () => {
