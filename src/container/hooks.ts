@@ -83,8 +83,9 @@ export function laterHooks({ hooks }: Config): Saved['hooks'] {
 /** The first field of hooks that are longer than what can be sent to an executor. */
 export function oversizedHook({ hooks }: Config): string | undefined {
   let all = 0
-  for (const [kind, list] of Object.entries(hooks ?? {}))
-    for (const [index, { path, args = [], env = [] }] of (list as Hook[]).entries()) {
+  // Kinds that the specification does not have are ignored, whatever they hold.
+  for (const kind of hookKinds)
+    for (const [index, { path, args = [], env = [] }] of (hooks?.[kind] ?? []).entries()) {
       const size = [path, ...args, ...env].reduce((sum, text) => sum + encodeUtf8(text).length + 16, 0)
       if (kind === 'startContainer') all += size + OVERHEAD
       if (size > LONGEST || all > LONGEST_START) return `hooks.${kind}[${index}]: args and env of ${size} bytes`
