@@ -20,7 +20,14 @@ const config = {
 }
 const saved = {
   format: 1,
+  ociVersion: '1.3.0',
   id: 'box',
+  bundle: '/bundle',
+  rootfs: '/bundle/rootfs',
+  created: '2026-01-01T00:00:00.000000000Z',
+  annotations: {},
+  owner: 0,
+  program: '/bin/sh',
   pid: 4711,
   startTime: '987654',
   keyring: true,

@@ -10,6 +10,7 @@ import { EXECUTOR_FILE } from './executors.ts'
 import { finishReading, planReading, planWriting } from './files.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
+import { wrongField } from './saved.ts'
 import type { Agent } from './seccomp-agent.ts'
 
 /** What state.json holds. Version 1 of its format. */
@@ -93,20 +94,17 @@ export function tryLoadState(runtime: Runtime, id: string): Loaded | 'missing' |
 }
 
 function parseSaved(text: string, path: string): Saved {
-  let value: Partial<Saved> | null
+  let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
     throw new RuntError(`${path}: not JSON; the file was not written by runt, or is damaged`)
   }
-  if (
-    typeof value !== 'object' ||
-    value === null ||
-    value.format !== 1 ||
-    typeof value.id !== 'string' ||
-    typeof value.pid !== 'number'
-  )
-    throw new RuntError(`${path}: not a state that this version of runt can read`)
+  const wrong = wrongField(value)
+  if (wrong !== undefined)
+    throw new RuntError(
+      `${path}: not a state that this version of runt can read (${wrong}); another version wrote it, or it is damaged`,
+    )
   return value as Saved
 }
 

@@ -1,0 +1,62 @@
+/** Whether what was read from a state.json has the shape of a state. A damaged one must not be taken for orders. */
+import type { Saved } from './state.ts'
+
+type Check = (value: unknown) => boolean
+
+const text: Check = (value) => typeof value === 'string'
+const flag: Check = (value) => typeof value === 'boolean'
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
+/** Absolute, and nowhere back up: cgroups are removed by it. */
+const path: Check = (value) =>
+  typeof value === 'string' && value.startsWith('/') && !value.includes('\0') && !`${value}/`.includes('/../')
+
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value)
+
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check)
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const shape =
+  (fields: Readonly<Record<string, Check>>): Check =>
+  (value) =>
+    isObject(value) && Object.entries(fields).every(([name, check]) => check(value[name]))
+
+const hook = shape({ path, args: optional(listOf(text)), env: optional(listOf(text)), timeout: optional(count) })
+
+const folder = shape({
+  version: (value) => value === 1 || value === 2,
+  controllers: listOf(text),
+  mountpoint: path,
+  path: (value) => path(value) && value !== '/',
+})
+
+const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
+  format: (value) => value === 1,
+  ociVersion: text,
+  id: text,
+  pid: count,
+  startTime: text,
+  bundle: path,
+  rootfs: path,
+  created: text,
+  annotations: (value) => isObject(value) && Object.values(value).every(text),
+  owner: count,
+  cgroup: (value) => value === null || shape({ mode: text, folders: listOf(folder) })(value),
+  keyring: flag,
+  program: text,
+  hooks: optional(shape({ poststart: listOf(hook), poststop: listOf(hook) })),
+  seccompAgent: optional(shape({ path: text, metadata: optional(text) })),
+}
+
+/** Name of the first field that is not as `create` writes it; undefined if all are. */
+export function wrongField(value: unknown): string | undefined {
+  if (!isObject(value)) return 'the object'
+  return Object.entries(fields).find(([name, check]) => !check(value[name]))?.[0]
+}
