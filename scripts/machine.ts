@@ -33,6 +33,7 @@ const needs: readonly Need[] = [
   { package: 'runc', proof: ['runc'], optional: true },
   { package: 'crun', proof: ['crun'], optional: true },
   { package: 'python3', proof: ['python3'], optional: true },
+  { package: 'iproute2', proof: ['ip'], optional: true },
   { package: 'podman', proof: ['podman'], optional: true },
   // With containerd and ctr.
   { package: 'docker.io', proof: ['dockerd'], optional: true },

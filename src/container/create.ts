@@ -28,6 +28,7 @@ import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import { type MountSetting, mountByLooking, planMount } from './mounts.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
+import { moveDevices } from './net-devices.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
@@ -243,6 +244,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     cgroups.join(pushing, cgroup, progress.init)
     host.run(pushing)
   }
+  moveDevices(runtime, config, progress.init)
   train.release()
   runtime.debug(`container ${options.id}: process ${progress.init}, cgroup ${config.linux?.cgroupsPath ?? '(default)'}`)
   const joining = new Batch(machine)

@@ -46,7 +46,7 @@ export function features(machine: Machine): Features {
       memoryPolicy: { modes: Object.keys(MEMORY_POLICIES).sort(), flags: Object.keys(MEMORY_POLICY_FLAGS).sort() },
       intelRdt: { enabled: false },
       mountExtensions: { idmap: { enabled: true } },
-      netDevices: { enabled: false },
+      netDevices: { enabled: true },
     },
     potentiallyUnsafeConfigAnnotations: [],
   }

@@ -5,10 +5,7 @@ import { oversizedHook } from './hooks.ts'
 import type { Globals } from './runtime.ts'
 
 /** Field, and whether it asks for something. Empty values ask for nothing: engines write them for "unset". */
-const fields: readonly [string, (config: Config) => unknown][] = [
-  ['linux.intelRdt', ({ linux }) => linux?.intelRdt],
-  ['linux.netDevices', ({ linux }) => linux?.netDevices && Object.keys(linux.netDevices).length],
-]
+const fields: readonly [string, (config: Config) => unknown][] = [['linux.intelRdt', ({ linux }) => linux?.intelRdt]]
 
 /**
  * Refuses what is not supported, before anything is made: a container that runs without a part of its rights or
