@@ -82,11 +82,19 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
     } else if (!item.optional)
       aside.push(() => {
         b.place(absent)
-        b.about(`${about}: the ${item.controller} controller has no such file there`)
+        b.about(`${about}: ${whyAbsent(item, folder)}`)
         b.fail('ENOENT')
       })
   })
   b.place(done)
+}
+
+/** What to do about a file that is missing. */
+function whyAbsent({ controller, field }: Write, { version, mountpoint, path }: CgroupFolder): string {
+  const missing = `the ${controller} controller has no such file there`
+  if (version === 1 || field.startsWith('unified')) return missing
+  const parent = mountpoint + path.slice(0, path.lastIndexOf('/'))
+  return `${missing}; unless ${parent}/cgroup.subtree_control lists ${controller}, no cgroup below has it`
 }
 
 /** "0\n" as the little-endian word that reading it into a buffer of zeros gives. */

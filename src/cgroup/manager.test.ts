@@ -26,6 +26,8 @@ import {
   detectLayout,
   finish,
   folderPath,
+  freeze,
+  freezerFile,
   join,
   joinSelf,
   killAll,
@@ -33,6 +35,9 @@ import {
   planRemove,
   processes,
   remove,
+  saysFrozen,
+  signalAll,
+  thaw,
   update,
 } from './manager.ts'
 
@@ -205,7 +210,7 @@ if (hasV1 && canWrite) {
     if (layout.mode === 'v1') return
     assert.throws(
       () => updateIt(context, { hugepageLimits: [{ pageSize: '7MB', limit: 5 }] }),
-      /linux\.resources\.hugepageLimits\[0\]: 5 written to .*: (the hugetlb controller has no such file there: ENOENT|no cgroup hierarchy)/,
+      /linux\.resources\.hugepageLimits\[0\]: 5 written to .*: (the hugetlb controller has no such file there[^:]*: ENOENT|no cgroup hierarchy)/,
     )
   })
 
@@ -246,6 +251,110 @@ if (hasV1 && canWrite) {
     assert.equal(processes(host, platform.machine, paths), [])
     remove(host, platform.machine, paths)
     assert.equal(there(context), [])
+  })
+
+  test('a v1 cgroup is frozen and thawed', (context) => {
+    const { host, paths, platform } = context
+    makeIt(context)
+    joinIt(context, sleeper(context))
+    freeze(host, platform.machine, paths)
+    assert.is(text(context, 'freezer', 'freezer.state'), 'FROZEN')
+    assert.ok(saysFrozen(readFileSync(freezerFile(paths)!, 'utf8')))
+    thaw(host, platform.machine, paths)
+    assert.is(text(context, 'freezer', 'freezer.state'), 'THAWED')
+    assert.not(saysFrozen(readFileSync(freezerFile(paths)!, 'utf8')))
+  })
+
+  test('a limit that cannot be set takes back those before it', (context) => {
+    makeIt(context, {
+      memory: { limit: 2 ** 26, swap: 2 ** 27 },
+      pids: { limit: 9 },
+      cpu: { shares: 300, quota: 5000 },
+    })
+    const before = ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes'].map((name) => text(context, 'memory', name))
+    const list = text(context, 'devices', 'devices.list')
+    assert.throws(
+      () =>
+        updateIt(context, {
+          memory: { limit: 2 ** 28, swap: 2 ** 29 },
+          pids: { limit: 8 },
+          cpu: { shares: 400, quota: 9000, cpus: '4000' },
+          devices: [{ allow: false }, { allow: true, type: 'c', major: 10, minor: 229 }],
+        }),
+      /^linux\.resources\.cpu\.cpus: 4000 written to .*: (ERANGE|EINVAL) \([^)]*\)$/,
+    )
+    assert.equal(
+      ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes'].map((name) => text(context, 'memory', name)),
+      before,
+    )
+    assert.is(text(context, 'pids', 'pids.max'), '9')
+    assert.is(text(context, 'cpu', 'cpu.shares'), '300')
+    assert.is(text(context, 'cpu', 'cpu.cfs_quota_us'), '5000')
+    assert.is(text(context, 'devices', 'devices.list'), list)
+  })
+
+  test('device rules are exchanged by their differences, with cgroups below and 1,000 rules too', (context) => {
+    const rules = (count: number, access: string) => [
+      { allow: false, access: 'rwm' },
+      ...Array.from({ length: count }, (_, minor) => ({ allow: true, type: 'c', major: 300, minor, access })),
+    ]
+    makeIt(context, { devices: rules(1000, 'rw') })
+    const list = () => text(context, 'devices', 'devices.list').split('\n')
+    assert.is(list().length, 1010)
+    // All at once the kernel takes from cgroups without others below only.
+    mkdirSync(file(context, 'devices', 'below'))
+    updateIt(context, { devices: rules(1001, 'rm') })
+    assert.is(list().length, 1011)
+    assert.ok(list().includes('c 300:1000 rm') && list().includes('c 300:7 rm'), list().slice(0, 20).join())
+    updateIt(context, { devices: rules(0, 'r') })
+    assert.is(list().length, 10)
+  })
+
+  test('all devices can be allowed, and that taken back', (context) => {
+    const list = () => text(context, 'devices', 'devices.list').split('\n')
+    makeIt(context, { devices: [{ allow: false }] })
+    updateIt(context, { devices: [{ allow: true }] })
+    assert.equal(list(), ['a *:* rwm'])
+    updateIt(context, { devices: [{ allow: false }, { allow: true, type: 'b', major: 8 }] })
+    assert.is(list().length, 11)
+  })
+
+  test('realtime is given to the cgroups above that have none', (context) => {
+    if (!existsSync(file(context, 'cpu', '../../../cpu.rt_runtime_us'))) return
+    makeIt(context, { cpu: { realtimePeriod: 500_000, realtimeRuntime: 1000 } })
+    assert.is(text(context, 'cpu', 'cpu.rt_runtime_us'), '1000')
+    assert.is(text(context, 'cpu', '../cpu.rt_runtime_us'), '1000')
+    writeFileSync(file(context, 'cpu', 'cpu.rt_runtime_us'), '0')
+    writeFileSync(file(context, 'cpu', '../cpu.rt_runtime_us'), '0')
+  })
+
+  test('an idle cgroup takes no shares, and takes them when it is idle no more', (context) => {
+    makeIt(context, { cpu: { idle: 1, shares: 512 } })
+    assert.is(text(context, 'cpu', 'cpu.idle'), '1')
+    updateIt(context, { cpu: { idle: 0, shares: 512 } })
+    assert.is(text(context, 'cpu', 'cpu.shares'), '512')
+  })
+
+  test('a quota below the burst, and a burst above the quota, are set together', (context) => {
+    makeIt(context, { cpu: { quota: 50_000, period: 100_000, burst: 50_000 } })
+    updateIt(context, { cpu: { quota: 20_000, burst: 10_000 } })
+    assert.is(text(context, 'cpu', 'cpu.cfs_quota_us'), '20000')
+    updateIt(context, { cpu: { quota: 60_000, burst: 60_000 } })
+    assert.is(text(context, 'cpu', 'cpu.cfs_burst_us'), '60000')
+  })
+
+  test('a cgroup in use in one hierarchy leaves no new folder in the others', (context) => {
+    mkdirSync(file(context, 'pids'), { recursive: true })
+    const pid = sleeper(context)
+    writeFileSync(file(context, 'pids', 'cgroup.procs'), String(pid))
+    // Its parents are there, so that the others are made at once.
+    for (const { mountpoint, path } of context.paths.folders)
+      mkdirSync(joinPath(mountpoint, path, '..'), { recursive: true })
+    for (const name of ['cpuset.cpus', 'cpuset.mems'])
+      for (const level of ['../../', '../'])
+        writeFileSync(file(context, 'cpuset', level + name), text(context, 'cpuset', `../../../${name}`))
+    assert.throws(() => makeIt(context), /has processes in it/)
+    assert.equal(there(context), [file(context, 'pids').replace(/\/$/, '')])
   })
 
   test('planRemove waits for a process that is about to end', (context) => {
@@ -325,29 +434,78 @@ test('v2: controllers are handed on, limits converted, and frozen cgroups refuse
   }
 })
 
-test('v2: a controller that cannot be had is named', (context) => {
-  const unified = layout.hierarchies.find(({ version }) => version === 2)
-  if (!unified || layout.mode !== 'hybrid' || !canWrite) return
-  const folder = { version: 2 as const, controllers: [], mountpoint: unified.mountpoint, path: `${TOP}/two/leaf` }
-  const own: Context = {
-    ...context,
-    paths: { mode: 'v2', folders: [{ ...folder, mountpoint: unified.mountpoint + TOP, path: '/two/leaf' }] },
+const unified = layout.hierarchies.find(({ version }) => version === 2)
+
+if (unified && layout.mode === 'hybrid' && canWrite) {
+  /** The cgroup2 beside the v1 hierarchies, as if it were the only one: it has no controllers, but all of the core. */
+  const alone = (context: Context): Context => {
+    const mountpoint = unified.mountpoint + TOP
+    mkdirSync(mountpoint, { recursive: true })
+    const paths: CgroupPaths = {
+      mode: 'v2',
+      folders: [{ version: 2, controllers: [], mountpoint, path: `/${count}/leaf` }],
+    }
+    return { ...context, paths }
   }
-  mkdirSync(unified.mountpoint + TOP, { recursive: true })
-  const pid = sleeper(context)
-  assert.throws(
-    () => makeIt(own, { pids: { limit: 5 } }),
-    /^linux\.resources\.pids\.limit: 5 written to \S+\/pids\.max: the pids controller has no such file there: ENOENT/,
-  )
-  const { machine } = context.platform
-  killAll(context.host, machine, own.paths)
-  makeIt(own)
-  joinIt(own, pid)
-  assert.equal(processes(context.host, machine, own.paths), [pid])
-  killAll(context.host, machine, own.paths)
-  remove(context.host, machine, own.paths)
-  assert.equal(there(own), [])
-})
+
+  test('v2: a controller that cannot be had is named', (context) => {
+    const own = alone(context)
+    assert.throws(
+      () => makeIt(own, { pids: { limit: 5 } }),
+      /^linux\.resources\.pids\.limit: 5 written to \S+\/pids\.max: the pids controller has no such file there; unless \S+ lists pids, no cgroup below has it: ENOENT/,
+    )
+    remove(context.host, context.platform.machine, own.paths)
+  })
+
+  test('v2: a cgroup is frozen, thawed, emptied and removed', (context) => {
+    const own = alone(context)
+    const { machine } = context.platform
+    makeIt(own)
+    const pids = [sleeper(context), sleeper(context)]
+    joinIt(own, pids[0]!)
+    const leaf = folderPath(own.paths.folders[0]!)
+    mkdirSync(joinPath(leaf, 'below'))
+    writeFileSync(joinPath(leaf, 'below/cgroup.procs'), String(pids[1]))
+    assert.equal(processes(context.host, machine, own.paths).sort(), pids.sort())
+    freeze(context.host, machine, own.paths)
+    assert.match(readFileSync(joinPath(leaf, 'cgroup.events'), 'utf8'), /^frozen 1$/m)
+    assert.ok(saysFrozen(readFileSync(freezerFile(own.paths)!, 'utf8')))
+    thaw(context.host, machine, own.paths)
+    assert.match(readFileSync(joinPath(leaf, 'cgroup.events'), 'utf8'), /^frozen 0$/m)
+    freeze(context.host, machine, own.paths)
+    killAll(context.host, machine, own.paths)
+    remove(context.host, machine, own.paths)
+    assert.equal(there(own), [])
+  })
+
+  test('v2: what is frozen from above is not thawed, and the error says by whom', (context) => {
+    const own = alone(context)
+    const { machine } = context.platform
+    makeIt(own)
+    joinIt(own, sleeper(context))
+    const parent = joinPath(folderPath(own.paths.folders[0]!), '..')
+    freeze(context.host, machine, own.paths)
+    writeFileSync(joinPath(parent, 'cgroup.freeze'), '1')
+    assert.throws(() => thaw(context.host, machine, own.paths), new RegExp(`the cgroup above it, ${parent}, is frozen`))
+    writeFileSync(joinPath(parent, 'cgroup.freeze'), '0')
+    killAll(context.host, machine, own.paths)
+    remove(context.host, machine, own.paths)
+  })
+
+  test('v2: signals reach all processes, also of a paused cgroup, which stays so', (context) => {
+    const own = alone(context)
+    const { machine } = context.platform
+    makeIt(own)
+    joinIt(own, sleeper(context))
+    freeze(context.host, machine, own.paths)
+    signalAll(context.host, machine, own.paths, 10, true)
+    assert.ok(saysFrozen(readFileSync(freezerFile(own.paths)!, 'utf8')))
+    signalAll(context.host, machine, own.paths, 9, true)
+    killAll(context.host, machine, own.paths)
+    assert.equal(processes(context.host, machine, own.paths), [])
+    remove(context.host, machine, own.paths)
+  })
+}
 
 test('without any hierarchy there is nothing to do, and a limit is an error', (context) => {
   const none: Context = { ...context, paths: { mode: 'none', folders: [] } }
