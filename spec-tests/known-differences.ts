@@ -378,6 +378,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a container whose parent control group is frozen cannot be resumed by itself, and the error says why':
         'succeeds, though the container does not go on',
     },
+    'cli/crun': {
+      'a --config that is missing is named': 'says that some file is missing',
+      'a regular expression that is none is refused': 'takes it, and deletes nothing',
+    },
     'cli/environment': {
       'an argument with any byte is told in one line that a terminal can show': 'prints the argument as it is',
     },

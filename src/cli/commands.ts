@@ -9,6 +9,8 @@ export interface OptionEntry {
   readonly name: string
   /** One letter. */
   readonly short?: string
+  /** One more letter, which help does not tell. */
+  readonly alias?: string
   /** What help calls the value; a flag without a value has none. */
   readonly value?: string
   /** What the value must be; any text that is not empty if absent. */
@@ -56,6 +58,13 @@ export const globalOptions: readonly OptionEntry[] = [
     summary: 'how lines of the log look',
   },
   { name: 'debug', summary: 'log what is done' },
+  {
+    name: 'log-level',
+    value: 'level',
+    choices: ['debug', 'warning', 'error'],
+    default: 'warning',
+    summary: 'what is logged',
+  },
   { name: 'systemd-cgroup', summary: 'let systemd manage control groups; cgroupsPath is then "slice:prefix:name"' },
   {
     name: 'cgroup-manager',
@@ -71,7 +80,7 @@ export const globalOptions: readonly OptionEntry[] = [
     default: 'auto',
     summary: 'accepted for compatibility',
   },
-  { name: 'version', short: 'v', summary: 'show the version' },
+  { name: 'version', short: 'v', alias: 'V', summary: 'show the version' },
 ]
 
 const id: ArgumentEntry = { name: 'id', summary: 'the container: letters, digits, "_", "+", "-" and "."' }
@@ -82,8 +91,15 @@ const pidfdSocket: OptionEntry = {
   summary: 'AF_UNIX socket that receives a pidfd of the process',
 }
 
+const regex: OptionEntry = {
+  name: 'regex',
+  short: 'r',
+  summary: 'the id is a regular expression: all containers whose ids it matches',
+}
+
 const createOptions: readonly OptionEntry[] = [
   { name: 'bundle', short: 'b', value: 'folder', default: '.', summary: 'folder that holds config.json' },
+  { name: 'config', short: 'f', value: 'file', summary: "read this instead of the bundle's config.json" },
   {
     name: 'console-socket',
     value: 'path',
@@ -100,6 +116,7 @@ const createOptions: readonly OptionEntry[] = [
     default: 0,
     summary: 'pass on n more descriptors, from 3 (and past those of $LISTEN_FDS) on',
   },
+  { name: 'no-subreaper', summary: 'ignored: runt needs no subreaper' },
 ]
 
 const table = [
@@ -125,13 +142,13 @@ const table = [
     name: 'kill',
     summary: "send a signal to a container's init",
     arguments: [id, { name: 'signal', optional: true, summary: 'name or number (default: SIGTERM)' }],
-    options: [{ name: 'all', short: 'a', summary: 'send it to all processes of the container' }],
+    options: [{ name: 'all', short: 'a', summary: 'send it to all processes of the container' }, regex],
   },
   {
     name: 'delete',
     summary: 'delete stopped containers',
     arguments: [{ ...id, variadic: true }],
-    options: [{ name: 'force', short: 'f', summary: 'kill a container that is still running, with SIGKILL' }],
+    options: [{ name: 'force', short: 'f', summary: 'kill a container that is still running, with SIGKILL' }, regex],
   },
   {
     name: 'run',
@@ -141,7 +158,6 @@ const table = [
       ...createOptions,
       { name: 'detach', short: 'd', summary: "do not wait for the container's end" },
       { name: 'keep', summary: 'do not delete the container when it ended' },
-      { name: 'no-subreaper', summary: 'ignored: runt needs no subreaper' },
     ],
   },
   {
@@ -287,6 +303,7 @@ const table = [
     arguments: [],
     options: [
       { name: 'bundle', short: 'b', value: 'folder', default: '.', summary: 'where to write it' },
+      { name: 'file', short: 'f', value: 'file', default: 'config.json', summary: 'its name, or a path' },
       { name: 'rootless', summary: 'for a container of an unprivileged user' },
     ],
   },

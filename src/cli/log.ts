@@ -48,12 +48,14 @@ export interface LogSettings {
   file: string | null
   format: LogFormat
   debug: boolean
+  /** No warnings. */
+  quiet: boolean
 }
 
 export class Log {
   readonly #platform: LogPlatform
   readonly #host: () => Session
-  #settings: LogSettings = { file: null, format: 'text', debug: false }
+  #settings: LogSettings = { file: null, format: 'text', debug: false, quiet: false }
 
   /** `host` opens the session when it is needed. */
   constructor(platform: LogPlatform, host: () => Session) {
@@ -101,7 +103,7 @@ export class Log {
 
   /** May come in the middle of a command, while answers are on their way; so it waits for none and cannot fail. */
   warning(message: string): void {
-    this.#note('warning', message)
+    if (!this.#settings.quiet) this.#note('warning', message)
   }
 
   /** Said with --debug only. */

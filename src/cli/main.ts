@@ -85,7 +85,7 @@ class Program {
 
   /** What the commands of a container's life work with. */
   runtime(globals: Options): Runtime {
-    if (globals.flag('debug')) this.#trace = traceCalls(this.sessions)
+    if (wantsDebug(globals)) this.#trace = traceCalls(this.sessions)
     const root = globals.text('root')
     const manager = globals.text('cgroup-manager')
     return {
@@ -93,7 +93,7 @@ class Program {
       ...this.sessions,
       globals: {
         root: root === null ? defaultRoot(this.place, this.platform.env) : this.absolute(root),
-        debug: globals.flag('debug'),
+        debug: wantsDebug(globals),
         systemdCgroup: manager === null ? globals.flag('systemd-cgroup') : manager === 'systemd',
       },
       warn: (message) => this.log.warning(message),
@@ -128,28 +128,13 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
     return 0
   },
   kill(runtime, options, [id, name = 'SIGTERM']) {
-    checkId(id!)
     const signal = signalNumber(name)
     if (signal === null) throw new RuntError(`unknown signal ${quote(name)}`)
-    kill(runtime, id!, signal, options.flag('all'))
+    forAll(runtime, wantedIds(runtime, options, [id!]), (each) => kill(runtime, each, signal, options.flag('all')))
     return 0
   },
   delete(runtime, options, ids) {
-    for (const id of ids) checkId(id)
-    const failures: string[] = []
-    for (const id of ids) {
-      try {
-        remove(runtime, id, options.flag('force'))
-      } catch (error) {
-        if (!(error instanceof RuntError) || ids.length === 1) throw error
-        failures.push(error.message)
-        // The others shall go all the same.
-        const batch = new Batch(runtime.platform.machine)
-        batch.call('geteuid')
-        runtime.host.recover(batch)
-      }
-    }
-    if (failures.length > 0) throw new RuntError(failures.join('; '))
+    forAll(runtime, wantedIds(runtime, options, ids), (id) => remove(runtime, id, options.flag('force')))
     return 0
   },
   run(runtime, options, [id]) {
@@ -218,11 +203,47 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
   },
 }
 
+/** The ids themselves, or with --regex those of all containers that one of them matches. */
+function wantedIds(runtime: Runtime, options: Options, ids: readonly string[]): readonly string[] {
+  if (!options.flag('regex')) {
+    for (const id of ids) checkId(id)
+    return ids
+  }
+  const patterns = ids.map((id) => {
+    try {
+      return new RegExp(id, 'u')
+    } catch {
+      throw new RuntError(`--regex: ${quote(id)} is no regular expression`)
+    }
+  })
+  return list(runtime)
+    .map(({ id }) => id)
+    .filter((id) => patterns.some((pattern) => pattern.test(id)))
+}
+
+/** One that fails does not keep the others from what is to be done. */
+function forAll(runtime: Runtime, ids: readonly string[], action: (id: string) => void): void {
+  const failures: string[] = []
+  for (const id of ids) {
+    try {
+      action(id)
+    } catch (error) {
+      if (!(error instanceof RuntError) || ids.length === 1) throw error
+      failures.push(error.message)
+      const batch = new Batch(runtime.platform.machine)
+      batch.call('geteuid')
+      runtime.host.recover(batch)
+    }
+  }
+  if (failures.length > 0) throw new RuntError(failures.join('; '))
+}
+
 function createOptions(runtime: Runtime, id: string, options: Options): CreateOptions {
   checkId(id)
   return {
     id,
     bundle: options.text('bundle')!,
+    config: options.text('config'),
     pidFile: options.text('pid-file'),
     consoleSocket: options.text('console-socket'),
     pidfdSocket: options.text('pidfd-socket'),
@@ -311,6 +332,19 @@ function report(log: Log, error: unknown): number {
   return BROKEN
 }
 
+function wantsDebug(globals: Options): boolean {
+  return globals.flag('debug') || globals.text('log-level') === 'debug'
+}
+
+/** crun takes `file:PATH` too, and two kinds of logs that are no files. */
+function logFile(globals: Options): string | null {
+  const text = globals.text('log')
+  const [, kind, path] = /^(file|journald|syslog):(.*)$/s.exec(text ?? '') ?? []
+  if (kind === undefined) return text
+  if (kind === 'file' && path) return path
+  throw new UsageError(null, `flag --log: ${quote(text!)}: runt logs to files only`)
+}
+
 function execute(program: Program): Status {
   const { platform, log } = program
   const { options: globals, rest } = parseGlobals(platform.args)
@@ -321,11 +355,12 @@ function execute(program: Program): Status {
   if (globals.flag('help')) return print(programHelp())
   if (globals.flag('version')) return print(versionText(platform))
 
-  const file = globals.text('log')
+  const file = logFile(globals)
   log.configure({
     file: file === null ? null : program.absolute(file),
     format: globals.text('log-format') === 'json' ? 'json' : 'text',
-    debug: globals.flag('debug'),
+    debug: wantsDebug(globals),
+    quiet: globals.text('log-level') === 'error',
   })
   const invocation = parseCommand(rest)
   if (typeof invocation === 'string') return print(invocation)
@@ -343,7 +378,12 @@ function carryOut(program: Program, globals: Options, { command, options, operan
     case 'help':
       return 0
     case 'spec':
-      writeSpec(program.sessions.host, program.platform.machine, options.text('bundle')!, options.flag('rootless'))
+      writeSpec(
+        program.sessions.host,
+        program.platform.machine,
+        absolute(options.text('file')!, options.text('bundle')!),
+        options.flag('rootless'),
+      )
       return 0
     default:
       return actions[command](program.runtime(globals), options, operands)

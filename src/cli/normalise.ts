@@ -83,9 +83,15 @@ function take(
 ): number {
   const arg = args[at]!
   const [, name, value] = /^--?([^=]*)(?:=(.*))?$/s.exec(arg) as unknown as [string, string, string | undefined]
-  const matches = (option: OptionEntry): boolean => option.name === name || option.short === name
+  const matches = (option: OptionEntry): boolean =>
+    option.name === name || option.short === name || option.alias === name
   const option = options.find(matches) ?? (matches(HELP) ? HELP : undefined)
-  if (!option) throw new UsageError(command, `unknown flag ${shown(arg)}`)
+  if (!option) {
+    const short = arg.startsWith('--') ? [] : shortForms(arg, options)
+    if (short.length === 0) throw new UsageError(command, `unknown flag ${shown(arg)}`)
+    found.push(...short)
+    return at + 1
+  }
   if (option.value !== undefined) {
     const given = value ?? args[at + 1]
     if (given === undefined) throw new UsageError(command, `flag --${option.name} needs a value`)
@@ -98,6 +104,20 @@ function take(
     for (let i = found.length - 1; i >= 0; i--) if (found[i] === flag) found.splice(i, 1)
   } else throw new UsageError(command, `flag ${flag}: ${quote(value)} is neither true nor false`)
   return at + 1
+}
+
+/**
+ * The forms of getopt(3) that crun takes: several flags behind one dash, and a value behind its letter. A value that begins with a
+ * letter must be one of the choices: `-bundel` is a misspelt flag.
+ */
+function shortForms(arg: string, options: readonly OptionEntry[]): string[] {
+  const find = (letter: string) => options.find(({ short }) => short === letter)
+  const first = find(arg[1]!)
+  const value = arg.slice(2)
+  if (first?.value !== undefined)
+    return /^[a-z]/i.test(value) && !first.choices?.includes(value) ? [] : [`--${first.name}=${value}`]
+  const flags = [...arg.slice(1)].map(find)
+  return flags.every((option) => option && option.value === undefined) ? flags.map((option) => `--${option!.name}`) : []
 }
 
 /** The flag of an argument as the user wrote it. */

@@ -15,6 +15,8 @@ function refusal(action: () => unknown): string {
 }
 
 const parse = (...args: string[]): Invocation => parseCommand(args) as Invocation
+const run = commands.find(({ name }) => name === 'run')!
+const exec = commands.find(({ name }) => name === 'exec')!
 const create = commands.find(({ name }) => name === 'create')!
 
 test('global flags end at the command', () => {
@@ -39,6 +41,19 @@ test('flags are taken as Go programs take them', () => {
     options: ['--bundle=D'],
     operands: ['-x', '--'],
   })
+})
+
+test("short flags are taken as crun's getopt takes them, but a misspelt flag is one", () => {
+  const options = (...args: string[]): string[] => normaliseCommand(args, run).options
+  assert.equal(options('-b/bundle', 'x'), ['--bundle=/bundle'])
+  assert.equal(normaliseCommand(['-fjson'], commands.find(({ name }) => name === 'list')!).options, ['--format=json'])
+  assert.equal(normaliseCommand(['-dt', '-u0:0', 'x', 'sh'], exec).options, ['--detach', '--tty', '--user=0:0'])
+  assert.equal(normaliseGlobals(['-V'], globalOptions).options, ['--version'])
+  for (const flag of ['-bundel', '-dx', '-detahc', '-xd'])
+    assert.match(
+      refusal(() => options(flag, 'x')),
+      `unknown flag ${flag}`,
+    )
 })
 
 test('unknown flags, missing values and unclear flags are named', () => {

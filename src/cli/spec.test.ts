@@ -35,15 +35,18 @@ test('config.json is written once, and never over another', () => {
   try {
     const host = new Session('host', platform.host)
     const path = join(folder, 'config.json')
-    writeSpec(host, platform.machine, folder, false)
+    writeSpec(host, platform.machine, join(folder, 'config.json'), false)
     const text = readFileSync(path, 'utf8')
     assert.match(text, /^\{\n\t"ociVersion": "/)
     assert.is(JSON.parse(text).hostname, 'runt')
     assert.is(statSync(path).mode & 0o111, 0)
     writeFileSync(path, 'mine')
-    assert.throws(() => writeSpec(host, platform.machine, folder, true), 'config.json exists. Remove it first')
+    assert.throws(
+      () => writeSpec(host, platform.machine, join(folder, 'config.json'), true),
+      'config.json exists. Remove it first',
+    )
     assert.is(readFileSync(path, 'utf8'), 'mine')
-    assert.throws(() => writeSpec(host, platform.machine, join(folder, 'none'), false), 'ENOENT')
+    assert.throws(() => writeSpec(host, platform.machine, join(folder, 'none/config.json'), false), 'ENOENT')
   } finally {
     platform.close()
     rmSync(folder, { recursive: true })

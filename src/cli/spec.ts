@@ -102,10 +102,10 @@ export function exampleSpec({ unified, rootless }: SpecOptions): Config {
 }
 
 /**
- * Writes config.json into the bundle, with the mode that the umask leaves of 0666. Throws a RuntError when there is
+ * Writes an example configuration to a file, with the mode that the umask leaves of 0666. Throws a RuntError when there is
  * one already.
  */
-export function writeSpec(host: Session, machine: Machine, bundle: string, rootless: boolean): void {
+export function writeSpec(host: Session, machine: Machine, path: string, rootless: boolean): void {
   const asked = new Batch(machine)
   const uid = asked.call('geteuid')
   const gid = asked.call('getegid')
@@ -119,7 +119,6 @@ export function writeSpec(host: Session, machine: Machine, bundle: string, rootl
     unified: answer.ok(mounted) && answer.word(info) === CGROUP2_SUPER_MAGIC,
     rootless: rootless ? { uid: answer.value(uid)!, gid: answer.value(gid)! } : null,
   })
-  const path = `${bundle}/config.json`
   const text = `${JSON.stringify(spec, null, '\t')}\n`
 
   const batch = new Batch(machine).about(path)
@@ -136,7 +135,8 @@ export function writeSpec(host: Session, machine: Machine, bundle: string, rootl
   batch.place(exists)
   batch.place(end)
   const done = host.run(batch)
-  if (!done.ok(fd)) throw new RuntError(`${path}: File config.json exists. Remove it first`, 'EEXIST')
+  if (!done.ok(fd))
+    throw new RuntError(`${path}: File ${path.slice(path.lastIndexOf('/') + 1)} exists. Remove it first`, 'EEXIST')
   const count = done.value(written)!
   if (count < 0) throw new RuntError(`${path}: write: ${describeErrno(-count)}`)
   if (count < text.length) throw new RuntError(`${path}: only ${count} of ${text.length} bytes could be written`)

@@ -39,6 +39,7 @@ const options: CreateOptions = {
   bundle: '/bundle',
   pidFile: '/run/box.pid',
   consoleSocket: null,
+  config: null,
   pidfdSocket: null,
   preserveFds: 0,
   listenFds: 0,

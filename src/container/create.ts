@@ -108,7 +108,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   facts.about('working folder')
   facts.call('getcwd', cwd, cwd.length)
   const uid = facts.call('geteuid')
-  const configPath = `${options.bundle.replace(/\/+$/, '') || (options.bundle ? '/' : '.')}/config.json`
+  const folderOfBundle = options.bundle.replace(/\/+$/, '') || (options.bundle ? '/' : '.')
+  const configPath = options.config ?? `${folderOfBundle}/config.json`
   const configReading = planReading(facts, configPath, 0x4000)
   const mountinfo = planLongReading(facts, '/proc/self/mountinfo', 0x3000)
   const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x800)
@@ -122,7 +123,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const known = host.wait(facts)
   const bundle = absolutePath(pathIn(known.bytes(cwd)), options.bundle)
   const configText = finishReading(host, machine, known, configReading)
-  if ('errno' in configText) throw missingConfig(bundle, configText.errno)
+  if ('errno' in configText) throw missingConfig(options, bundle, configText.errno)
   const mountinfoText = finishReading(host, machine, known, mountinfo)
   const ownCgroupText = finishReading(host, machine, known, ownCgroup)
   host.send(spawn)
@@ -444,7 +445,7 @@ function interpret(
   foreground: boolean,
   [mountinfo, ownCgroup]: [FileText, FileText],
 ): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string; filter: Filter | null; label: string | null } {
-  const { config, warnings } = readConfig(text, `${bundle}/config.json`)
+  const { config, warnings } = readConfig(text, options.config ?? `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
   checkSupport(config, runtime.globals)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
@@ -521,9 +522,9 @@ function pathIn(bytes: Uint8Array): string {
   return decodeUtf8(bytes.subarray(0, bytes.indexOf(0)))
 }
 
-function missingConfig(bundle: string, errno: string): RuntError {
-  const path = `${bundle}/config.json`
-  if (errno === 'ENOENT' || errno === 'ENOTDIR')
+function missingConfig({ config }: CreateOptions, bundle: string, errno: string): RuntError {
+  const path = config === null ? `${bundle}/config.json` : `--config (${config})`
+  if (config === null && (errno === 'ENOENT' || errno === 'ENOTDIR'))
     return new RuntError(`${path}: no such file; the bundle (--bundle) is the folder that holds config.json`, errno)
   return new RuntError(`${path}: cannot be read: ${errno}`, errno)
 }

@@ -55,6 +55,7 @@ const keys = [
 const options: CreateOptions = {
   id: 'a',
   bundle: '/bundle',
+  config: null,
   pidFile: null,
   consoleSocket: null,
   pidfdSocket: null,

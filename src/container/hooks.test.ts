@@ -12,6 +12,7 @@ const options: CreateOptions = {
   bundle: '/bundle',
   pidFile: null,
   consoleSocket: null,
+  config: null,
   pidfdSocket: null,
   preserveFds: 0,
   listenFds: 0,

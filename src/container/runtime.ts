@@ -29,6 +29,8 @@ export interface CreateOptions {
   id: string
   /** As given; relative to the working folder. */
   bundle: string
+  /** Takes the place of config.json in the bundle; as given, relative to the working folder. */
+  config: string | null
   pidFile: string | null
   consoleSocket: string | null
   pidfdSocket: string | null

@@ -65,6 +65,7 @@ function told(consoleSocket: string, terminal = true): { fake: FakeHost; story: 
       bundle: '/bundle',
       pidFile: null,
       consoleSocket,
+      config: null,
       pidfdSocket: null,
       preserveFds: 0,
       listenFds: 0,

@@ -1,0 +1,83 @@
+/** Flags that crun has and runc lacks. podman and people's scripts use them. */
+import { existsSync, readFileSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { base, container, fails, heading, run as invoke, ok, remember, runBare, stateRoot } from '../harness.ts'
+
+const { only, run } = heading('cli/crun')
+const test = (name: string, body: () => void | Promise<void>) => only('runt crun', name, body)
+
+test('--config names another file than config.json, below the working folder', () => {
+  const c = container()
+  renameSync(join(c.bundle.directory, 'config.json'), join(base, 'other.json'))
+  ok(invoke(['create', '--bundle', c.bundle.directory, '--config', 'other.json', c.id], { cwd: base }))
+  assert.is(c.status(), 'created')
+  ok(invoke(['delete', '-f', c.id]))
+  ok(invoke(['create', '-b', c.bundle.directory, '-f', join(base, 'other.json'), c.id]))
+  assert.is(c.status(), 'created')
+})
+
+test('a --config that is missing is named', () => {
+  const c = container()
+  fails(invoke(['create', '--bundle', c.bundle.directory, '--config', '/no/such.json', c.id]), /\/no\/such\.json/)
+})
+
+test('create takes --no-subreaper', () => {
+  const c = container()
+  ok(invoke(['create', '--no-subreaper', '--bundle', c.bundle.directory, c.id]))
+})
+
+test('delete --regex deletes the containers whose ids match', () => {
+  const all = ['match-1', 'match-2', 'other'].map((name) => container(undefined, remember(name)))
+  for (const c of all) {
+    c.bundle.config.linux.cgroupsPath += c.id
+    c.bundle.write()
+    ok(c.create())
+  }
+  ok(invoke(['delete', '--force', '--regex', '^match-[0-9]$']))
+  assert.is(ok(invoke(['list', '-q'])).stdout, 'other\n')
+})
+
+test('kill --regex sends the signal to the containers whose ids match', () => {
+  const [one, other] = ['match-1', 'other'].map((name) => container(undefined, remember(name))) as [
+    ReturnType<typeof container>,
+    ReturnType<typeof container>,
+  ]
+  for (const c of [one, other]) {
+    c.bundle.config.linux.cgroupsPath += c.id
+    c.bundle.write()
+    ok(c.create())
+    ok(c.start())
+  }
+  ok(invoke(['kill', '--regex', 'mat', 'KILL']))
+  one.until('stopped')
+  assert.is(other.status(), 'running')
+})
+
+test('a regular expression that is none is refused', () => {
+  fails(invoke(['delete', '--regex', '(']))
+})
+
+test('spec --file writes elsewhere', () => {
+  const path = join(base, 'example.json')
+  ok(invoke(['spec', '--file', path]))
+  assert.ok(JSON.parse(readFileSync(path, 'utf8')).ociVersion)
+})
+
+test('--log=file:PATH is a file', () => {
+  const path = join(base, 'prefixed.log')
+  fails(runBare([`--log=file:${path}`, '--root', stateRoot, 'state', 'nobody']))
+  assert.ok(existsSync(path))
+})
+
+test('short flags stand together, and values behind their letter', () => {
+  const c = container()
+  ok(invoke(['run', `-b${c.bundle.directory}`, '-d', c.id]))
+  assert.is(c.status(), 'running')
+})
+
+test('-V is --version', () => {
+  assert.match(ok(runBare(['-V'])).stdout, /version/)
+})
+
+run()
