@@ -108,6 +108,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'remount: a tmpfs of a read-only mount becomes writable again',
       ),
     },
+    'runtime/notify': {
+      'a program that ends without a word ends run --detach too': 'waits for ever',
+      'the exit status of a program that is never ready is passed on': 'waits for ever',
+    },
     'cli/exec-terminal': {
       'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':
         'a race: the program may be faster than its size',
@@ -393,6 +397,12 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'what it says does not name the program',
       'run in the foreground needs no terminal of its own': 'gives no output without a terminal of its own',
       'input through a pipe reaches the program': 'gives no output without a terminal of its own',
+    },
+    'runtime/notify': {
+      'run in the foreground passes READY=1 on, and its own pid': 'sends no MAINPID',
+      "run --detach ends when the program is ready, and passes on the init's pid": 'sends no MAINPID',
+      'start ends when the program is ready': 'sends no MAINPID',
+      'the program may be another user': 'its socket is for root only',
     },
     'cli/exec-terminal': {
       'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':

@@ -16,7 +16,8 @@ export const texts: Texts = {
   environment: {
     XDG_RUNTIME_DIR: 'For other users than root: the state of containers lies in its folder runt.',
     LISTEN_FDS: 'Descriptors from 3 on that are passed on to the program of run and create, see sd_listen_fds(3).',
-    NOTIFY_SOCKET: 'Socket of a service manager, see sd_notify(3).',
+    NOTIFY_SOCKET:
+      'Socket of a service manager, see sd_notify(3). The program of run and create gets a socket of its own; when it says there that it is ready, runt passes that on, with the process to watch. run --detach and start end then.',
   },
   files: {
     '/run/runt': 'The state of containers, a folder for each.',
@@ -27,6 +28,8 @@ export const texts: Texts = {
       'The container has its namespaces, mounts, control group and restrictions then, and an init that waits. runt start lets it execute the program.',
     ],
     start: ['If the program cannot be executed, start says so and fails.'],
+    checkpoint: ['It always fails.'],
+    restore: ['It always fails.'],
     state: [
       'The object has the fields of the specification (ociVersion, id, status, pid, bundle, annotations) and those that runc adds.',
     ],

@@ -14,6 +14,7 @@ import {
   leavesNothing,
   runtime as name,
   ok,
+  oneLine,
   remember,
   runBare,
   run as runtime,
@@ -45,6 +46,17 @@ only('runt', '--version names runt and spec 1.3.0', () => {
   assert.ok(lines.includes('spec: 1.3.0'))
 })
 
+only('runt', 'checkpoint and restore say that they are not supported, whatever the flags', () => {
+  for (const args of [
+    ['checkpoint', '--image-path', '/tmp/x', '--leave-running', 'c'],
+    ['restore', '--bundle', '/tmp/x', '--detach', 'c'],
+  ]) {
+    const result = fails(runBare(args), new RegExp(`${args[0]}: not supported`))
+    assert.is(result.status, 1)
+    oneLine(result)
+  }
+})
+
 test('--help exits with 0 and lists the commands', () => {
   const text = ok(runBare(['--help'])).stdout
   for (const command of ['create', 'start', 'state', 'kill', 'delete', 'run', 'list', 'spec']) {
@@ -65,6 +77,8 @@ for (const command of [
   'pause',
   'resume',
   'ps',
+  'checkpoint',
+  'restore',
 ]) {
   test(`${command} --help exits with 0 and does nothing`, () => {
     assert.match(ok(runBare([command, '--help'])).stdout, new RegExp(command))

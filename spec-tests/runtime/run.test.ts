@@ -22,7 +22,7 @@ import {
 } from '../harness.ts'
 import { isAlive, waitFor } from '../host.ts'
 
-const { test, run } = heading('runtime/run')
+const { test, only, run } = heading('runtime/run')
 
 const script = (text: string) => (config: Config) => {
   config.process.args = ['sh', '-c', text]
@@ -180,6 +180,16 @@ test('LISTEN_FDS passes descriptors and the variables of systemd on', () => {
   const result = execute(socketActivated, { descriptors: [fd] })
   closeSync(fd)
   assert.is(ok(result).stdout, '1 1\n5\n')
+})
+
+only('runt', 'LISTEN_FDNAMES comes along', () => {
+  const fd = openSync('/dev/null', 'r')
+  const c = container(script('echo $LISTEN_FDNAMES'))
+  const run = words(['run', '--bundle', c.bundle.directory, c.id])
+  const socketActivated = ['sh', '-c', 'LISTEN_FDS=1 LISTEN_FDNAMES=http LISTEN_PID=$$ exec "$@"', 'sh', ...run]
+  const result = execute(socketActivated, { descriptors: [fd] })
+  closeSync(fd)
+  assert.is(ok(result).stdout, 'http\n')
 })
 
 test('the environment of the caller does not reach the program', () => {

@@ -36,6 +36,8 @@ export interface CommandEntry {
   readonly arguments: readonly ArgumentEntry[]
   /** After so many arguments all that follows is an argument too, whatever it looks like: the words of a program. */
   readonly literalAfter?: number
+  /** Known, since engines ask whether it is there, but not done: why. Flags are not looked at. */
+  readonly refused?: string
   readonly options: readonly OptionEntry[]
 }
 
@@ -307,6 +309,14 @@ const table = [
       { name: 'rootless', summary: 'for a container of an unprivileged user' },
     ],
   },
+  ...(['checkpoint', 'restore'] as const).map((name) => ({
+    name,
+    summary: `not supported (${name === 'checkpoint' ? 'runc: save a running container' : 'runc: go on from a checkpoint'})`,
+    arguments: [id],
+    refused:
+      'not supported: runt neither saves the processes of a container nor brings them back (CRIU); use runc for containers that need it',
+    options: [],
+  })),
   { name: 'features', summary: 'print what this runtime supports, as JSON', arguments: [], options: [] },
   {
     name: 'help',

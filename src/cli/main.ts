@@ -11,10 +11,11 @@ import { features } from '../container/features.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
 import { list } from '../container/list.ts'
+import { notifySocketOf } from '../container/notify.ts'
 import { pause, resume } from '../container/pause.ts'
 import { hostTable, look, pidsOf } from '../container/ps.ts'
 import { run } from '../container/run.ts'
-import type { CreateOptions, Runtime } from '../container/runtime.ts'
+import { type CreateOptions, callerPid, type Runtime } from '../container/runtime.ts'
 import { openSessions, type Sessions } from '../container/sessions.ts'
 import { start } from '../container/start.ts'
 import { state } from '../container/state.ts'
@@ -108,7 +109,7 @@ type Status = number | Promise<number>
 /** What a command of a container's life does. Gives the exit status. */
 type Action = (runtime: Runtime, options: Options, operands: readonly string[]) => Status
 
-const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
+const actions: Record<Exclude<CommandName, 'help' | 'spec' | 'checkpoint' | 'restore'>, Action> = {
   features({ platform }) {
     platform.stdout(`${stringifyJson(features(platform.machine), 2)}\n`)
     return 0
@@ -119,7 +120,7 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec'>, Action> = {
   },
   start(runtime, _options, [id]) {
     checkId(id!)
-    start(runtime, id!)
+    start(runtime, id!, notifySocketOf(runtime.platform.env))
     return 0
   },
   state(runtime, _options, [id]) {
@@ -249,6 +250,7 @@ function createOptions(runtime: Runtime, id: string, options: Options): CreateOp
     pidfdSocket: options.text('pidfd-socket'),
     preserveFds: options.count('preserve-fds'),
     listenFds: listenFds(runtime),
+    notifySocket: notifySocketOf(runtime.platform.env),
     noPivot: options.flag('no-pivot'),
     noNewKeyring: options.flag('no-new-keyring'),
   }
@@ -305,8 +307,7 @@ function listenFds({ platform, host }: Runtime): number {
   const { LISTEN_FDS, LISTEN_PID } = platform.env
   if (!LISTEN_FDS || !/^\d{1,4}$/.test(LISTEN_FDS)) return 0
   const batch = new Batch(platform.machine)
-  // On Node the host executor is a child of the process that was called.
-  const self = batch.call(platform.engine === 'node' ? 'getppid' : 'getpid')
+  const self = callerPid(batch, platform.engine)
   return host.run(batch).value(self) === Number(LISTEN_PID) ? Number(LISTEN_FDS) : 0
 }
 
@@ -374,8 +375,10 @@ function execute(program: Program): Status {
 
 function carryOut(program: Program, globals: Options, { command, options, operands }: Invocation): Status {
   switch (command) {
-    // The parser has answered it.
+    // The parser has answered them.
     case 'help':
+    case 'checkpoint':
+    case 'restore':
       return 0
     case 'spec':
       writeSpec(

@@ -1,5 +1,6 @@
 /** Reads the command line with commander. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { RuntError } from '../base/errors.ts'
 import { type CommandEntry, type CommandName, commands, globalOptions, HELP, type OptionEntry } from './commands.ts'
 import { normaliseCommand, normaliseGlobals, quote, UsageError } from './normalise.ts'
 
@@ -82,12 +83,17 @@ export function parseCommand(args: readonly string[]): Invocation | string {
   const [name, ...rest] = args
   if (name === undefined) return programHelp()
   const entry = find(name)
+  if (entry.refused !== undefined && !rest.some((word) => HELP_WORD.test(word)))
+    throw new RuntError(`${entry.name}: ${entry.refused}`)
   const { options, operands } = normaliseCommand(rest, entry)
   if (options.includes(`--${HELP.name}`)) return commandHelp(entry)
   const values = read(parsers.get(entry.name)!, [...options, '--', ...operands], entry)
   if (entry.name === 'help') return operands[0] === undefined ? programHelp() : commandHelp(find(operands[0]))
   return { command: entry.name, options: values, operands }
 }
+
+/** As a Go program would take it. */
+const HELP_WORD = /^--?(h|help)$/
 
 function find(name: string): (typeof commands)[number] {
   const entry = commands.find((candidate) => candidate.name === name)

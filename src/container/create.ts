@@ -29,6 +29,7 @@ import { planMemoryPolicy } from './memory-policy.ts'
 import { type MountSetting, mountByLooking, planMount } from './mounts.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
+import { amend, planNotifyFolder } from './notify.ts'
 import { PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
@@ -119,6 +120,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const spawn = new Batch(machine)
   const claim = planClaim(spawn, runtime.globals.root, folder)
   const listener = planListener(spawn, folder)
+  if (options.notifySocket !== null) planNotifyFolder(spawn, folder)
   const spawned = planSpawn(spawn, runtime.platform.engine, folder)
   const known = host.wait(facts)
   const bundle = absolutePath(pathIn(known.bytes(cwd)), options.bundle)
@@ -449,9 +451,13 @@ function interpret(
   for (const warning of warnings) runtime.warn(warning)
   checkSupport(config, runtime.globals)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
+  if (options.notifySocket !== null) amend(config, folderOf(runtime, options.id))
   // The program is process 1 of its namespace; where it has none, the peers say so all the same.
-  if (options.listenFds > 0)
-    config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1']
+  if (options.listenFds > 0) {
+    const { LISTEN_FDNAMES } = runtime.platform.env
+    const names = LISTEN_FDNAMES ? [`LISTEN_FDNAMES=${LISTEN_FDNAMES}`] : []
+    config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1', ...names]
+  }
   const layout = cgroups.detectLayout(
     'text' in mountinfo ? mountinfo.text : '',
     'text' in ownCgroup ? ownCgroup.text : '',

@@ -2,7 +2,7 @@
 import { Struct } from '../base/bytes.ts'
 import { Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, at, type Batch, load, slot } from '../session/batch.ts'
+import { ANY, at, type Batch, type Label, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { HostSlot } from './slots.ts'
 
@@ -25,8 +25,15 @@ export function planReapBrain(b: Batch): void {
   b.place(none)
 }
 
+/** What ends an attendance before its time: something to read from a descriptor. */
+export interface Interruption {
+  fd: c.Fd
+  /** Where to go on then. */
+  label: Label
+}
+
 /** Forwards signals to a child until it ends, and leaves its exit status (128 + n when signal n ended it) in slot STATUS. */
-export function planWait(b: Batch, id: string, pid: number): void {
+export function planWait(b: Batch, id: string, pid: number, interruption?: Interruption): void {
   const look = b.label()
   const next = b.label()
   const exited = b.label()
@@ -45,10 +52,25 @@ export function planWait(b: Batch, id: string, pid: number): void {
   b.add(load(info, 32, 24), 0).keep(HostSlot.STATUS)
   b.jump(done)
   b.place(next)
+  if (interruption) planInterruption(b, interruption)
   // struct signalfd_siginfo starts with the signal's number.
   b.call('read', slot(HostSlot.SIGNALS), signal, 128).on(['EINTR'], next)
   b.branch(load(signal, 32), 'EQUAL', k.SIGCHLD, look)
   c.kill(b, pid, load(signal, 32)).on(ANY, look)
   b.jump(next)
   b.place(done)
+}
+
+/** Waits for a signal or for what interrupts. */
+function planInterruption(b: Batch, { fd, label }: Interruption): void {
+  // struct pollfd, twice, and room for a look at whole words: 0 where nothing has happened.
+  const set = b.data(new Struct(24).bytes)
+  const again = b.label()
+  b.place(again)
+  b.store(32, set, slot(HostSlot.SIGNALS))
+  b.store(32, at(set, 4), k.POLLIN)
+  b.store(32, at(set, 8), fd)
+  b.store(32, at(set, 12), k.POLLIN)
+  b.call('ppoll', set, 2, 0, 0, 8).on(['EINTR'], again)
+  b.branch(load(set, 32, 14), 'NOT_EQUAL', 0, label)
 }

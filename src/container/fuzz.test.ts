@@ -61,6 +61,7 @@ const options: CreateOptions = {
   pidfdSocket: null,
   preserveFds: 0,
   listenFds: 0,
+  notifySocket: null,
   noPivot: false,
   noNewKeyring: false,
 }
@@ -119,7 +120,7 @@ test('any state.json is read, or is an error of one line', () => {
   const outcomes = { read: 0, refused: 0 }
   const commands: [string, (runtime: Runtime) => unknown][] = [
     ['state', (runtime) => state(runtime, 'a')],
-    ['start', (runtime) => start(runtime, 'a')],
+    ['start', (runtime) => start(runtime, 'a', null)],
     ['kill', (runtime) => kill(runtime, 'a', 9, false)],
     ['delete', (runtime) => remove(runtime, 'a', false)],
     ['delete --force', (runtime) => remove(runtime, 'a', true)],

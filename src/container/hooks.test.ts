@@ -16,6 +16,7 @@ const options: CreateOptions = {
   pidfdSocket: null,
   preserveFds: 0,
   listenFds: 0,
+  notifySocket: null,
   noPivot: false,
   noNewKeyring: false,
 }

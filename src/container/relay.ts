@@ -10,6 +10,7 @@ import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { ANY, at, Batch, type Label, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import type { Interruption } from './foreground.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 
@@ -121,8 +122,9 @@ const entries = {
   master: { at: 16, events: 0 },
   output: { at: 32, events: k.POLLOUT },
   signals: { at: 48, events: k.POLLIN },
+  interruption: { at: 64, events: k.POLLIN },
 } as const satisfies Record<string, Entry>
-const ENTRY_COUNT = 8
+const ENTRY_COUNT = 10
 const REVENTS = 6
 const QUIET = -0x1_0000
 
@@ -134,9 +136,10 @@ function pollSet(): Uint8Array {
 
 /**
  * Relays, and forwards signals to the init `pid`, until that has ended and all that was written to the terminal has been passed on. Its
- * exit status is left in slot STATUS. Nothing here stops the batch.
+ * exit status is left in slot STATUS. Nothing here stops the batch. An interruption is heeded when no byte is in flight; the relay can
+ * then be planned again, and the caller's terminal stays raw until that.
  */
-export function planRelay(b: Batch, pid: number, settings: Settings): void {
+export function planRelay(b: Batch, pid: number, settings: Settings, interruption?: Interruption): void {
   b.about('process.terminal: relay')
   const set = b.data(pollSet(), '{…}')
   const pause = b.data(new Struct(16).u64(8, PAUSE).bytes, '{100 ms}')
@@ -165,6 +168,7 @@ export function planRelay(b: Batch, pid: number, settings: Settings): void {
   planLook(b, pid)
 
   b.place(loop)
+  if (interruption) planInterruption(interruption)
   planWatch()
   const wait = b.label()
   b.branch(slot(HostSlot.ENDED), 'EQUAL', 0, wait)
@@ -192,6 +196,15 @@ export function planRelay(b: Batch, pid: number, settings: Settings): void {
 
   b.place(done)
   if (settings) planMode(b, settings)
+
+  function planInterruption({ fd, label }: Interruption): void {
+    const none = b.label()
+    b.branch(quiet(entries.interruption), 'EQUAL', QUIET, none)
+    b.branch(slot(HostSlot.INPUT_LEFT), 'NOT_EQUAL', 0, none)
+    b.branch(slot(HostSlot.OUTPUT_LEFT), 'EQUAL', 0, label)
+    b.place(none)
+    watch(entries.interruption, fd)
+  }
 
   /** Says what to wait for. */
   function planWatch(): void {

@@ -7,9 +7,10 @@ import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
-import { planReapBrain, planSignals, planWait } from './foreground.ts'
+import { type Interruption, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { callPoststart, explainHook, planStartHooks } from './hooks.ts'
 import { createsNamespace } from './namespaces.ts'
+import { attendUntilReady, openNotify, waitForReady } from './notify.ts'
 import { planProgram } from './process.ts'
 import { explainExecution } from './program.ts'
 import { planRelay, prepareRelay, type Settings } from './relay.ts'
@@ -27,9 +28,6 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     host.send(b, Flag.SILENT)
   }
   const launched = launch(runtime, options, !options.detach)
-  const ownPids = createsNamespace(launched.config, 'pid')
-  // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
-  const alone = ownPids && (options.keep || !launched.saved.hooks?.poststop.length)
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(platform.machine)
   const hooks = planStartHooks(program, launched.config.hooks?.startContainer)
@@ -38,6 +36,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   orUndo(runtime, options.id, launched.progress, () => {
     if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
     const { seccompAgent, pid } = launched.saved
+    if (options.notifySocket !== null) openNotify(runtime, options.id)
     if (seccompAgent) connectAgent(runtime, seccompAgent)
     try {
       init.send(program, Flag.SILENT)
@@ -55,16 +54,39 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   }
   const socket = new Batch(platform.machine)
   c.unlinkat(socket, k.AT_FDCWD, `${folderOf(runtime, options.id)}/${START_SOCKET}`)
+  const { notifySocket } = options
   if (options.detach) {
+    if (notifySocket !== null) c.pidfdOpen(socket, launched.saved.pid).keep(HostSlot.PIDFD)
     host.run(socket)
+    if (notifySocket !== null) waitForReady(runtime, notifySocket, launched.saved.pid)
     return 0
   }
   host.send(socket, Flag.SILENT)
+  if (notifySocket === null) return attend(runtime, options, launched, settings, false)
+  const ended = attendUntilReady(runtime, notifySocket, (b, interruption) =>
+    planAttendance(b, launched, settings, interruption),
+  )
+  return typeof ended === 'boolean'
+    ? attend(runtime, options, launched, settings, ended)
+    : ended.then((already) => attend(runtime, options, launched, settings, already))
+}
 
+/** Stays until the init has ended (`ended`: it has, and its status is in slot STATUS), and removes the container. */
+function attend(
+  runtime: Runtime,
+  options: RunOptions,
+  launched: Launched,
+  settings: Settings,
+  ended: boolean,
+): number | Promise<number> {
+  const { host, platform } = runtime
+  const ownPids = createsNamespace(launched.config, 'pid')
+  // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
+  const alone = ownPids && (options.keep || !launched.saved.hooks?.poststop.length)
   const b = new Batch(platform.machine)
   if (alone) {
     planReapBrain(b)
-    planAttendance(b, launched, settings)
+    if (!ended) planAttendance(b, launched, settings)
     if (!options.keep) {
       if (launched.saved.cgroup) cgroups.planRemove(b, launched.saved.cgroup)
       planRemoveFolder(b, folderOf(runtime, options.id))
@@ -75,7 +97,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     return platform.handOver()
   }
   b.patience = Infinity
-  planAttendance(b, launched, settings)
+  if (!ended) planAttendance(b, launched, settings)
   const status = b.add(slot(HostSlot.STATUS), 0)
   const finish = (): number => {
     const answer = host.wait(b)
@@ -87,7 +109,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
 }
 
 /** Looks after the container until its init ends, and leaves the exit status in slot STATUS. */
-function planAttendance(b: Batch, launched: Launched, settings: Settings): void {
-  if (launched.config.process.terminal) planRelay(b, launched.saved.pid, settings)
-  else planWait(b, launched.saved.id, launched.saved.pid)
+function planAttendance(b: Batch, launched: Launched, settings: Settings, interruption?: Interruption): void {
+  if (launched.config.process.terminal) planRelay(b, launched.saved.pid, settings, interruption)
+  else planWait(b, launched.saved.id, launched.saved.pid, interruption)
 }

@@ -1,5 +1,6 @@
 /** What every command works with, and the shapes of the commands themselves. */
 import type { Platform } from '../base/platform.ts'
+import type { Batch, Step } from '../session/batch.ts'
 import type { Session } from '../session/session.ts'
 
 /** Flags that stand before the command. */
@@ -37,6 +38,8 @@ export interface CreateOptions {
   preserveFds: number
   /** Descriptors from 3 on that systemd hands to the program (sd_listen_fds(3)), before the preserved ones; 0 for none. */
   listenFds: number
+  /** $NOTIFY_SOCKET, sd_notify(3). */
+  notifySocket: string | null
   noPivot: boolean
   noNewKeyring: boolean
 }
@@ -62,3 +65,7 @@ export interface StateView {
   annotations?: Record<string, string>
   owner: string
 }
+
+/** Plans, in the host, to find the pid of the process that was called. On Node the executor is a child of that. */
+export const callerPid = (b: Batch, engine: Platform['engine']): Step =>
+  b.call(engine === 'node' ? 'getppid' : 'getpid')

@@ -58,6 +58,8 @@ export const HostSlot = {
   MEETING: first + 51,
   /** Connection to the socket of --pidfd-socket. */
   PIDFD_SOCKET: first + 52,
+  /** The container's socket for sd_notify(3). */
+  NOTIFY: first + 53,
   /** Connection to the seccomp agent; memory of the process whose filter it is to have. */
   AGENT: first + 70,
   MEMORY: first + 71,

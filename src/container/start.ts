@@ -10,6 +10,7 @@ import { Session } from '../session/session.ts'
 import { readText } from './files.ts'
 import { callPoststart, explainHook } from './hooks.ts'
 import { signalInit, waitForInit } from './kill.ts'
+import { openNotify, waitForReady } from './notify.ts'
 import { PARK_SEQUENCE, type Parked, planPark } from './park.ts'
 import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
@@ -24,15 +25,16 @@ const PATIENCE = 10_000
 /**
  * Returns when the program is being executed, and poststart hooks have been called. An init that cannot execute it, or whose
  * startContainer hooks fail, answers on the connection, and that is thrown here. Where a poststart hook fails the container is stopped
- * (since runtime-spec 1.3).
+ * (since runtime-spec 1.3). With a `notifySocket` it returns when the program has said that it is ready, or has ended.
  */
-export function start(runtime: Runtime, id: string): void {
+export function start(runtime: Runtime, id: string, notifySocket: string | null): void {
   const { saved, status } = loadState(runtime, id)
   if (status !== 'created') throw new RuntError(cannotStart(status))
   const { host, platform } = runtime
   const folder = folderOf(runtime, id)
   const { seccompAgent } = saved
   if (seccompAgent) connectAgent(runtime, seccompAgent)
+  const notifies = notifySocket !== null && openNotify(runtime, id)
 
   const b = new Batch(platform.machine)
   b.about(`container ${id}: ${folder}/${START_SOCKET}`)
@@ -44,6 +46,8 @@ export function start(runtime: Runtime, id: string): void {
   // From here on the container counts as running, whatever becomes of us.
   c.unlinkat(b, k.AT_FDCWD, START_SOCKET)
   c.fchdir(b, slot(HostSlot.CWD))
+  // Nobody else can have its pid: it has just taken the connection.
+  if (notifies) c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
   host.run(b)
 
   const parked = parkedInit(runtime)
@@ -51,6 +55,7 @@ export function start(runtime: Runtime, id: string): void {
   const first = parked.receive(Infinity)
   if (first !== null && first !== 'timeout') fail(runtime, saved, first)
   orKill(runtime, saved, () => callPoststart(runtime, saved))
+  if (notifies) waitForReady(runtime, notifySocket, saved.pid)
 }
 
 /** Does a part of the start; if it fails, the container is stopped. */

@@ -3,6 +3,7 @@ import { RuntError } from '../base/errors.ts'
 import { type CgroupPaths, freezerFile, saysFrozen } from '../cgroup/manager.ts'
 import type { Hook } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
+import { Errno } from '../linux/errno.ts'
 import { ANY, Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
@@ -48,6 +49,10 @@ export const folderOf = (runtime: Runtime, id: string): string => `${runtime.glo
 
 /** Socket that a parked init listens on; gone once the container was started. */
 export const START_SOCKET = 'start.sock'
+
+/** The socket of sd_notify(3), in a folder of its own that the container has too; see notify.ts. */
+export const NOTIFY_FOLDER = 'notify'
+export const NOTIFY_SOCKET = 'notify.sock'
 
 /** Plans to write state.json. */
 export function planSaving(train: Train, runtime: Runtime, saved: Saved): void {
@@ -160,7 +165,21 @@ export function planRemoveFolder(b: Batch, folder: string): void {
     c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(['ENOENT'], missing)
     b.place(missing)
   }
+  const seldom = b.label()
   const gone = b.label()
-  c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR).on(['ENOENT'], gone)
+  const removed = c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR).on(['ENOENT', 'ENOTEMPTY'], seldom)
+  b.jump(gone)
+  b.place(seldom)
+  b.branch(removed, 'EQUAL', -Errno.ENOENT!, gone)
+  const notify = `${folder}/${NOTIFY_FOLDER}`
+  for (const [path, flags] of [
+    [`${notify}/${NOTIFY_SOCKET}`, 0],
+    [notify, k.AT_REMOVEDIR],
+  ] as const) {
+    const missing = b.label()
+    c.unlinkat(b, k.AT_FDCWD, path, flags).on(['ENOENT'], missing)
+    b.place(missing)
+  }
+  c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR)
   b.place(gone)
 }

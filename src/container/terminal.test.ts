@@ -69,6 +69,7 @@ function told(consoleSocket: string, terminal = true): { fake: FakeHost; story: 
       pidfdSocket: null,
       preserveFds: 0,
       listenFds: 0,
+      notifySocket: null,
       noPivot: false,
       noNewKeyring: false,
     }),

@@ -186,6 +186,7 @@ export const SOL_SOCKET = 1
 export const SO_RCVTIMEO = 20
 export const SO_SNDTIMEO = 21
 export const MSG_NOSIGNAL = 0x4000
+export const MSG_DONTWAIT = 0x40
 export const SIOCSIFFLAGS = 0x8914
 export const IFF_UP = 1
 
