@@ -13,18 +13,7 @@ const same = (reason: string, ...tests: string[]): Record<string, string> =>
   Object.fromEntries(tests.map((name) => [name, reason]))
 
 export const differences: Record<string, Record<string, Record<string, string>>> = {
-  runt: {
-    'config-linux/cgroups': {},
-    'config-linux/namespaces': {
-      'a user namespace has the mappings of the configuration': 'not yet: user namespaces',
-      'the container process is the mapped user of the host': 'not yet: user namespaces',
-      'several ranges of a user namespace are mapped': 'not yet: user namespaces',
-      'a container with a user namespace has its default devices': 'not yet: user namespaces',
-      'a capability of a user namespace is one over its own namespaces only': 'not yet: user namespaces',
-      'another user of a user namespace is mapped too': 'not yet: user namespaces',
-      'a time namespace has the offsets of the configuration': 'not yet: time namespaces',
-    },
-  },
+  runt: {},
   runc: {
     'config-linux/devices': {
       'a device of the configuration takes the place of the default one': 'the device group does not allow it then',
@@ -58,6 +47,35 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'destinations are made with mode 755 whatever the umask of the caller': 'the umask of the caller counts',
       'a tmpfs has the mode of the folder that it covers, unless the options say another':
         'the mode of the folder counts even if the options have one',
+    },
+    'config-linux/user-namespaces': {
+      'a root file system in a folder of root that is closed to others is found':
+        'opens it as the root of the container',
+      'a bind mount keeps the flags that the mount of the host has':
+        'fails where a locked flag is not among the options',
+      'a missing source is named': 'says it in two lines',
+      'a flag that is locked cannot be taken away, and the error names the mount':
+        'takes rw for nothing where the flag is locked',
+      'a device that is another one on the host is refused, by name': 'binds whatever node has the path',
+      'a device of another type on the host is refused': 'binds whatever node has the path',
+      'a FIFO is made': 'binds it from the host, where it is not',
+      'without a network namespace of its own the container gets the /sys of the host':
+        'fails: sysfs cannot be mounted',
+      'an additional group that is not mapped is refused, by name': 'refuses it with a message that does not name it',
+      'a user that is not mapped is refused, by name': 'refuses it with a message that does not name it',
+      'a namespace in which 0 is not mapped works': 'needs 0',
+      'a user namespace is joined by path, with its other namespaces': 'needs mappings for a namespace that has them',
+      'a user namespace path that is no user namespace is refused, by name':
+        'needs mappings for a namespace that has them',
+      'a range of size 0: refused in one line': 'refuses it with a message that does not name it',
+      'overlapping ranges inside: refused in one line': 'refuses it with a message that does not name it',
+      'overlapping ranges outside: refused in one line': 'refuses it with a message that does not name it',
+      'more ranges than the kernel takes: refused in one line': 'refuses it with a message that does not name it',
+      'no gid mappings: refused in one line': 'refuses it with a message that does not name it',
+      'no uid mappings: refused in one line': 'refuses it with a message that does not name it',
+      'mappings without a user namespace: refused in one line': 'takes it',
+      'a gid that is not mapped: refused in one line': 'refuses it with a message that does not name it',
+      'exec of a user that is not mapped fails, by name': 'refuses it with a message that does not name it',
     },
     'config/mounts-idmap': {
       ...same(
@@ -168,6 +186,13 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'config-linux/namespaces': {
       'a time namespace has the offsets of the configuration': 'time namespaces (runtime-spec 1.1) are not known',
+      'a time namespace without offsets is a new one': 'time namespaces (runtime-spec 1.1) are not known',
+      'offsets may be negative, and have nanoseconds': 'time namespaces (runtime-spec 1.1) are not known',
+      'offsets that would set a clock below zero are refused, by name':
+        'time namespaces (runtime-spec 1.1) are not known',
+      'a time namespace with a user namespace belongs to it': 'time namespaces (runtime-spec 1.1) are not known',
+      'a time namespace is joined by path': 'time namespaces (runtime-spec 1.1) are not known',
+      'exec is in the time namespace of the container': 'time namespaces (runtime-spec 1.1) are not known',
     },
     'config-linux/paths': {
       'rootfsPropagation shared is that of the root': 'the root is not shared where the mount of the host is private',
@@ -259,6 +284,34 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a tmpfs has the mode of the folder that it covers, unless the options say another': 'gives a tmpfs no mode',
       'copy-symlink makes the same link where the source is one': 'mounts something all the same',
       'copy-symlink takes the same link for done, and nothing else': 'hangs',
+    },
+    'config-linux/user-namespaces': {
+      'exec is in the user namespace, with the ids and limits that are asked for': 'exec passes over the limits',
+      'a root file system in a folder of root that is closed to others is found':
+        'opens it as the root of the container',
+      'a flag that is locked cannot be taken away, and the error names the mount':
+        'takes it away: what it binds is not locked',
+      'a mount of the host stays read-only for a container with CAP_SYS_ADMIN': 'what it binds is not locked',
+      'a mount below the source of a recursive bind is bound too, and cannot be taken away':
+        'what it binds is not locked',
+      'a device that is another one on the host is refused, by name': 'binds whatever node has the path',
+      'a device of another type on the host is refused': 'binds whatever node has the path',
+      'a device that the host has not is refused': 'passes it over',
+      'devpts with a group that is not mapped is refused by name': 'leaves the group out',
+      'without a network namespace of its own the container gets the /sys of the host':
+        'the bind mount of /sys has none of the flags',
+      'an additional group that is not mapped is refused, by name': 'refuses it with a message that does not name it',
+      'a user that is not mapped is refused, by name': 'refuses it with a message that does not name it',
+      'a destination that is a dangling link is made, and bound from a closed folder': 'refuses it: openat2 ENOENT',
+      'a range of size 0: refused in one line': 'refuses it with a message that does not name it',
+      'overlapping ranges inside: refused in one line': 'refuses it with a message that does not name it',
+      'overlapping ranges outside: refused in one line': 'refuses it with a message that does not name it',
+      'more ranges than the kernel takes: refused in one line': 'refuses it with a message that does not name it',
+      'no gid mappings: refused in one line': 'refuses it with a message that does not name it',
+      'no uid mappings: refused in one line': 'refuses it with a message that does not name it',
+      'mappings without a user namespace: refused in one line': 'takes it',
+      'a gid that is not mapped: refused in one line': 'refuses it with a message that does not name it',
+      'exec of a user that is not mapped fails, by name': 'refuses it with a message that does not name it',
     },
     'config/mounts-idmap': {
       'a relative source is relative to the bundle': 'a relative source is that of its own working directory',
@@ -499,6 +552,13 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'config-linux/namespaces': {
       'a time namespace has the offsets of the configuration': 'fails on this kernel: the sync socket is closed',
+      'a time namespace without offsets is a new one': 'fails on this kernel: the sync socket is closed',
+      'offsets may be negative, and have nanoseconds': 'fails on this kernel: the sync socket is closed',
+      'offsets that would set a clock below zero are refused, by name':
+        'fails on this kernel: the sync socket is closed',
+      'a time namespace with a user namespace belongs to it': 'fails on this kernel: the sync socket is closed',
+      'a time namespace is joined by path': 'fails on this kernel: the sync socket is closed',
+      'exec is in the time namespace of the container': 'fails on this kernel: the sync socket is closed',
     },
     'config-linux/paths': {
       'the root as a read-only path makes the root read-only, not the mounts below': 'comes to nothing',

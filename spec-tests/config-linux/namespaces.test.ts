@@ -8,9 +8,12 @@ import {
   bundle,
   type Config,
   container,
+  fails,
   heading,
   inside,
   ok,
+  oneLine,
+  run as runCommand,
   started,
   withoutNamespaces,
 } from '../harness.ts'
@@ -203,6 +206,61 @@ test('a time namespace has the offsets of the configuration', () => {
   const [link, uptime] = text.trim().split('\n')
   assert.is.not(link, outside('time'))
   assert.ok(Number(uptime) > 1_000_000)
+})
+
+const offsets =
+  (boottime: object, monotonic: object = {}) =>
+  (config: Config) => {
+    config.linux.namespaces.push({ type: 'time' })
+    config.linux.timeOffsets = { boottime, monotonic }
+  }
+
+test('a time namespace without offsets is a new one', () => {
+  assert.is.not(
+    within('time', (config) => config.linux.namespaces.push({ type: 'time' })),
+    outside('time'),
+  )
+})
+
+test('offsets may be negative, and have nanoseconds', () => {
+  const text = inside(
+    'cat /proc/self/timens_offsets',
+    offsets({ secs: -1, nanosecs: 5 }, { secs: 3, nanosecs: 999_999_999 }),
+  )
+  assert.match(text, /monotonic\s+3\s+999999999\nboottime\s+-1\s+5\n/)
+})
+
+test('offsets that would set a clock below zero are refused, by name', () => {
+  oneLine(fails(container(offsets({ secs: -1_000_000_000 })).run(), /linux\.timeOffsets/))
+})
+
+test('a time namespace with a user namespace belongs to it', () => {
+  const made = owned((config) => {
+    mapped(config)
+    offsets({ secs: 1_000_000 })(config)
+  })
+  const [link, uptime, id] = inside('readlink /proc/self/ns/time; cut -d . -f 1 /proc/uptime; id -u', made)
+    .trim()
+    .split('\n')
+  assert.is.not(link, outside('time'))
+  assert.ok(Number(uptime) > 1_000_000)
+  assert.is(id, '0')
+})
+
+test('a time namespace is joined by path', () => {
+  const first = started(offsets({ secs: 2_000_000 }))
+  const path = `/proc/${first.state().pid}/ns/time`
+  const text = inside('readlink /proc/self/ns/time; cut -d . -f 1 /proc/uptime', (config) => {
+    config.linux.namespaces.push({ type: 'time', path })
+  })
+  const [link, uptime] = text.trim().split('\n')
+  assert.is(link, readlinkSync(path))
+  assert.ok(Number(uptime) > 2_000_000)
+})
+
+test('exec is in the time namespace of the container', () => {
+  const c = started(offsets({ secs: 3_000_000 }))
+  assert.ok(Number.parseInt(ok(runCommand(['exec', c.id, 'cat', '/proc/uptime'])).stdout, 10) > 3_000_000)
 })
 
 test('two containers of the same configuration share no namespace', () => {

@@ -56,17 +56,22 @@ interface Told extends FakeHost {
 
 function show({ name, args, text }: Call): string {
   const words = args.map((arg) => {
-    const isText = arg >= ARENA && arg < SLOTS && /^[ -~]+$/.test(text(arg))
+    const isText = arg >= ARENA && arg < SLOTS && /^[ -~\n]+$/.test(text(arg))
     return isText ? JSON.stringify(text(arg)) : String(arg)
   })
   return `${name} ${words.join(' ')}`
 }
 
-/** Tells the story of `create`; `fails` maps a pattern of one call to the errno that it gives. */
-function tell(fails: [RegExp, string][] = [], changes: object = {}): Told {
+/** Tells the story of `create`; `fails` maps a pattern of one call to the errno, or the result, that it gives. */
+function tell(fails: [RegExp, string | number][] = [], changes: object = {}): Told {
   const story: string[] = []
   const fake = fakeHost(
-    { '/bundle/config.json': JSON.stringify({ ...sample, ...changes }), '/proc/4711/oom_score_adj': '' },
+    {
+      '/bundle/config.json': JSON.stringify({ ...sample, ...changes }),
+      '/proc/4711/oom_score_adj': '',
+      '/proc/4711/uid_map': '',
+      '/proc/4711/gid_map': '',
+    },
     (executor, call) => {
       const line = `${executor}: ${show(call)}`
       story.push(line)
@@ -248,6 +253,92 @@ for (const { call, errno, says } of failures)
     takesBack(fake)
     assert.equal(fake.warnings, [])
   })
+
+const inUserNamespace = {
+  linux: {
+    ...sample.linux,
+    namespaces: [...sample.linux.namespaces, { type: 'user' }],
+    uidMappings: [{ containerID: 0, hostID: 100_000, size: 65_536 }],
+    gidMappings: [{ containerID: 0, hostID: 200_000, size: 65_536 }],
+  },
+  mounts: [...sample.mounts, { destination: '/data', type: 'bind', source: '/secret', options: ['rbind'] }],
+}
+
+test('a user namespace: it is created with the others; ids are mapped before the init does anything, and it becomes root then', () => {
+  const story = told(inUserNamespace)
+  const all = k.CLONE_NEWUSER | k.CLONE_NEWNS | k.CLONE_NEWPID | k.CLONE_NEWNET | k.CLONE_NEWIPC | k.CLONE_NEWUTS
+  assert.match(story[first(story, /stage: clone /)]!, new RegExp(`clone ${all | k.CLONE_PARENT | k.SIGCHLD} `))
+  const mapped = first(story, /host: write .*"0 200000 65536/)
+  assert.ok(mapped < first(story, /init: recvmsg/), story.join('\n'))
+  before(story, /init: recvmsg/, /init: open_tree/)
+  assert.ok(first(story, /init: setresuid 0/) < first(story, /init: (keyctl|mkdirat|fsopen)/))
+})
+
+test('a user namespace: what is out of reach of its root is opened by the stage, in the mount namespace of the init', () => {
+  const story = told(inUserNamespace)
+  const stage = story.filter((line) => line.startsWith('stage: '))
+  before(
+    stage,
+    /setns \d+ 131072/,
+    /openat .*"\/(bundle\/rootfs|secret|dev\/null|sys\/fs\/cgroup\/pids\/pod\/box\/tasks)"/,
+  )
+  before(stage, /openat/, /sendmsg/)
+  assert.match(stage.at(-1)!, /exit_group/)
+  const init = story.filter((line) => line.startsWith('init: '))
+  assert.not(init.some((line) => /"(\/secret|\/bundle\/rootfs|.*tasks)"/.test(line)))
+  before(init, /close_range \d+ \d+ 0/, /pivot_root/)
+})
+
+test('a user namespace: device nodes are bound, limits are set by the host', () => {
+  const story = told(inUserNamespace)
+  assert.not(story.some((line) => /mknodat|init: prlimit64/.test(line)))
+  first(story, /host: prlimit64 4711 7 /)
+})
+
+test('a user namespace that is joined is entered by a process in the middle, which the host waits for', () => {
+  const namespaces = [...sample.linux.namespaces, { type: 'user', path: '/run/user.ns' }]
+  const middle = new RegExp(`stage: clone ${k.CLONE_VM | k.CLONE_VFORK | k.CLONE_PARENT | k.SIGCHLD} `)
+  // The fake kernel goes on as the child, and then as the stage.
+  const { story, error } = tell([[middle, 0]], { linux: { ...sample.linux, namespaces } })
+  assert.is(error, null)
+  const clone = first(story, middle)
+  assert.ok(first(story, /stage: openat .*"\/run\/user.ns"/) < clone)
+  const entered = first(story, new RegExp(`stage: setns \\d+ ${k.CLONE_NEWUSER} `))
+  assert.ok(
+    clone < entered &&
+      entered <
+        first(
+          story,
+          new RegExp(
+            `stage: clone ${k.CLONE_NEWNS | k.CLONE_PARENT | k.SIGCHLD | k.CLONE_NEWPID | k.CLONE_NEWUTS | k.CLONE_NEWIPC | k.CLONE_NEWNET} `,
+          ),
+        ),
+  )
+  assert.not(story.some((line) => /uid_map/.test(line)))
+})
+
+test('a path that the stage cannot open is told, and all is taken back', () => {
+  const fake = tell([[/stage: openat .*"\/secret"/, 'ENOENT']], inUserNamespace)
+  assert.match(message(fake), /^mounts\[2\] \(\/data\): source \/secret: openat\(.*ENOENT/)
+  takesBack(fake)
+})
+
+test('ids that cannot be mapped are told, and all is taken back', () => {
+  const fake = tell([[/host: write .*"0 100000 65536/, 'EPERM']], inUserNamespace)
+  assert.match(message(fake), /^linux\.uidMappings: write\(.*EPERM/)
+  takesBack(fake)
+})
+
+test('a time namespace is made by the stage, with its offsets, before the init', () => {
+  const linux = {
+    ...sample.linux,
+    namespaces: [...sample.linux.namespaces, { type: 'time' }],
+    timeOffsets: { monotonic: { secs: 5, nanosecs: 7 }, boottime: { secs: -3 } },
+  }
+  const story = told({ linux })
+  before(story, /stage: unshare 128 /, /stage: write .*"monotonic 5 7/)
+  before(story, /stage: write .*"monotonic 5 7/, /stage: clone /)
+})
 
 test('an id that exists is left alone', () => {
   const fake = tell([[/host: mkdirat .*"\/run\/runt\/box"/, 'EEXIST']])

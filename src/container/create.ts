@@ -23,6 +23,7 @@ import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
+import { type Caller, writeIdMaps } from './id-maps.ts'
 import { prepareIdmapped } from './idmapped-mounts.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
@@ -42,6 +43,7 @@ import * as rootfs from './rootfs.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
+import { ALL, planForgetting, planJoiningOpened, planSending, planTaking, type Reach, sourcesOf } from './sources.ts'
 import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { stoppedAt } from './stop.ts'
 import { checkSysctls, planSysctls } from './sysctls.ts'
@@ -49,6 +51,7 @@ import { danglingTarget, makeTarget } from './targets.ts'
 import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
 import { checkSupport } from './unsupported.ts'
+import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
 /** A container whose init waits for its last batch. */
 export interface Launched {
@@ -148,23 +151,33 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   if ('error' in parsed) throw parsed.error
   const { config, cgroup, root, filter, label } = parsed.value
   checkSysctls(runtime, config)
+  const user = userNamespaceOf(config)
+  const privileged = known.value(uid) === 0
+  // In a mount namespace of somebody else's the init may not find the cgroup's files.
+  const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
+  const joins = joinedMounts ? null : cgroup
+  // A caller without rights reaches no more than the init.
+  const sources = user && privileged ? sourcesOf(config, root, bundle, joins) : []
 
-  // 3. The namespaces. The stage forks the init into them and ends.
+  // 3. The namespaces. The stage forks the init into them and ends; but first it opens for it what is out of reach in a user namespace.
   const namespaces = new Batch(machine)
   const initSession = started.value(spawned.initSession)!
   const listenerFd = started.value(listener)!
   const born = new Batch(machine)
   const pid = born.add(slot(InitSlot.CHILD), 0)
+  const middle = user && born.add(slot(InitSlot.MIDDLE), 0)
   const goodbye = new Batch(machine)
   c.exitGroup(goodbye, 0)
   let idmapped: MountSetting['idmapped'] = new Map()
   const startStage = (): void => {
     idmapped = prepareIdmapped(runtime, config, bundle, { uid: known.value(uid)!, gid: 0 })
-    planStage(namespaces, config, [initSession, listenerFd], unified && cgroups.folderPath(unified))
+    const cgroupFolder = unified && cgroups.folderPath(unified)
+    const sends = sources.length > 0
+    planStage(namespaces, config, { initSession, listener: listenerFd, cgroup: cgroupFolder, privileged, sends })
     stage.send(namespaces, Flag.SILENT)
     init.inherit(namespaces, stage.sequence)
     stage.send(born)
-    stage.send(goodbye, Flag.SILENT)
+    if (!sends) stage.send(goodbye, Flag.SILENT)
   }
   // On cgroup2 the init is born in its cgroup, which has to be there by then.
   const unified = cgroup?.folders.find((folder) => folder.version === 2) ?? null
@@ -200,10 +213,15 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     startStage()
   }
 
-  // 5. Mounts that do not depend on the cgroup.
+  // 5. Mounts that do not depend on the cgroup. In a user namespace all has to wait until ids are mapped and sources have come.
   const train = new Train(init, machine)
+  if (user) train.hold()
+  const kept = options.preserveFds + options.listenFds + idmapped.size
+  const opened = sources.length > 0 ? planTaking(train.next('sources'), sources, kept) : ALL.opened
+  const reach: Reach = { unprivileged: user !== null, opened }
+  if (user) planRootIdentity(train.next('user namespace'), user)
   processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
-  rootfs.planRoot(train.next('mounts'), config, root)
+  rootfs.planRoot(train.next('mounts'), config, root, reach)
   const mounts = config.mounts ?? []
   const firstCgroup = mounts.findIndex((mount) => mount.type === 'cgroup' || mount.type === 'cgroup2')
   const early = firstCgroup < 0 ? mounts.length : firstCgroup
@@ -211,6 +229,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     bundle,
     cgroup: cgroups.mountPlan(cgroup ?? { mode: 'none', folders: [] }, createsNamespace(config, 'cgroup')),
     label,
+    reach,
     idmapped,
   }
   for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
@@ -220,23 +239,21 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   // 7. The process becomes what the config says, and looks for its program as the user who will run it.
   // Planned now, sent when the init has a cgroup to join.
   train.hold()
-  // In a mount namespace of somebody else's the init may not find the cgroup's files.
-  const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
   const inside: Inside = {
     config,
     options,
     mounts,
     setting,
     early,
-    joins: joinedMounts ? null : cgroup,
+    joins,
     filter,
     listener: listenerFd,
   }
   const looking = planInside(train, inside, early)
 
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
-  const birth = attempt(() => stage.wait(born).value(pid)!)
-  if ('value' in birth) progress.init = birth.value
+  const birth = attempt(() => stage.wait(born))
+  if ('value' in birth) progress.init = birth.value.value(pid)!
   const cgroupReady = unified ? { value: null } : attempt(ready)
   if ('error' in birth) throw birth.error
   if ('error' in cgroupReady) throw cgroupReady.error
@@ -248,12 +265,24 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     host.run(pushing)
   }
   moveDevices(runtime, config, progress.init)
+  if (user) {
+    const sending = new Train(stage, machine)
+    if (sources.length > 0) planSending(sending, sources)
+    const sent = sources.length > 0 ? sending.depart() : null
+    if (user.maps) writeIdMaps(runtime, progress.init, user.maps, callerOf(runtime, saved.owner))
+    if (sent) {
+      stage.send(goodbye, Flag.SILENT)
+      stage.wait(sent)
+    }
+    train.release()
+  }
   train.release()
   runtime.debug(`container ${options.id}: process ${progress.init}, cgroup ${config.linux?.cgroupsPath ?? '(default)'}`)
   const joining = new Batch(machine)
   const stat = planReading(joining, `/proc/${progress.init}/stat`, 1024)
   joining.about('stage')
   c.waitid(joining, k.P_PID, progress.stage, 0, k.WEXITED)
+  if (middle && birth.value.value(middle)) c.waitid(joining, k.P_PID, birth.value.value(middle)!, 0, k.WEXITED)
   if (config.process.oomScoreAdj !== undefined) {
     joining.about('process.oomScoreAdj')
     c.writeFile(joining, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(config.process.oomScoreAdj))
@@ -277,6 +306,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     terminals.planTaking(b)
     if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
   }
+  // Limits may be higher than what the root of a user namespace can set.
+  if (user) processes.planLimits(finish.next('process'), config.process, saved.pid)
   planSaving(finish, runtime, saved)
   if (options.pidfdSocket !== null)
     planSendPidfd(finish.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
@@ -339,11 +370,11 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   }
   planMounts(from, early)
   if (from <= early) {
-    if (joins) planJoin(train.next('cgroup'), joins)
+    if (joins) planJoin(train.next('cgroup'), joins, setting.reach)
     if (createsNamespace(config, 'cgroup')) c.unshare(train.next('new namespaces (cgroup)'), k.CLONE_NEWCGROUP)
   }
   planMounts(Math.max(from, early), mounts.length)
-  planDevices(train, config)
+  planDevices(train, config, setting.reach)
   if (config.process.terminal) {
     const b = train.next('process.terminal')
     terminals.planPty(b, slot(InitSlot.ROOT), config.process)
@@ -356,6 +387,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   planSysctls(train, config.linux?.sysctl ?? {})
   const pause = pausesFor(config) ? train.depart() : null
   if (pause) train.hold()
+  planForgetting(train.next('sources'), setting.reach)
   rootfs.planChangeOfRoot(train.next('change of root'), config, options.noPivot)
 
   if (isLarge(config.process)) planBlock(train, config.process)
@@ -365,7 +397,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
     : null
   if (terminal) terminals.planControl(last)
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
-  processes.planIdentity(last, config.process, inside.filter)
+  processes.planIdentity(last, config.process, inside.filter, setting.reach.unprivileged)
   processes.planPersonality(last, config.linux?.personality)
   planMemoryPolicy(last, config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, config.process)
@@ -412,7 +444,11 @@ function finishInside(
 }
 
 /** The init joins its cgroup, unless it was born in it. */
-function planJoin(b: Batch, cgroup: cgroups.CgroupPaths): void {
+function planJoin(b: Batch, cgroup: cgroups.CgroupPaths, reach: Reach): void {
+  if (reach.opened.size > 0) {
+    planJoiningOpened(b, cgroup, reach)
+    return
+  }
   cgroups.joinSelf(b, cgroup, 1, InitSlot.CGROUP)
   const joined = b.label()
   b.branch(slot(InitSlot.JOINED), 'EQUAL', 1, joined)
@@ -475,6 +511,14 @@ function interpret(
     filter,
     label: selinux ? config.linux!.mountLabel! : null,
   }
+}
+
+/** Who calls. Only without rights the group matters, for the ids that can be mapped. */
+function callerOf({ host, platform }: Runtime, uid: number): Caller {
+  if (uid === 0) return { uid, gid: 0 }
+  const b = new Batch(platform.machine)
+  const gid = b.call('getegid')
+  return { uid, gid: host.run(b).value(gid)! }
 }
 
 /** Keeps an error for later: what runs meanwhile has to be looked after first. */

@@ -6,13 +6,14 @@ import { type Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planPrepared } from '../session/templates.ts'
 import type { Train } from '../session/train.ts'
-import { basename, cleanPath, dirname, makeFolder } from './paths.ts'
+import { basename, cleanPath, dirname, makeFile, makeFolder } from './paths.ts'
 import { InitSlot } from './slots.ts'
+import { type Device, deviceSource, planOpening, type Reach } from './sources.ts'
 
 const TARGET = slot(InitSlot.TARGET)
 
 /** config-linux.md, "Default Devices": name, major, minor. */
-const defaultDevices: [string, number, number][] = [
+export const defaultDevices: [string, number, number][] = [
   ['null', 1, 3],
   ['zero', 1, 5],
   ['full', 1, 7],
@@ -21,7 +22,7 @@ const defaultDevices: [string, number, number][] = [
   ['tty', 5, 0],
 ]
 
-const deviceTypes: Record<string, number> = { c: k.S_IFCHR, u: k.S_IFCHR, b: k.S_IFBLK, p: k.S_IFIFO }
+export const deviceTypes: Record<string, number> = { c: k.S_IFCHR, u: k.S_IFCHR, b: k.S_IFBLK, p: k.S_IFIFO }
 
 /** runtime-linux.md, "Dev symbolic links", and `/dev/ptmx` of config-linux.md. */
 const defaultLinks: [string, string][] = [
@@ -33,7 +34,7 @@ const defaultLinks: [string, string][] = [
 ]
 
 /** Device nodes and links. Nothing is made in a /dev that is a bind mount: it is the host's. */
-export function planDevices(train: Train, config: Config): void {
+export function planDevices(train: Train, config: Config, reach: Reach): void {
   const mounted = config.mounts?.findLast(({ destination }) => cleanPath(destination) === '/dev')
   if (mounted && (mounted.type === 'bind' || mounted.options?.some((word) => word === 'bind' || word === 'rbind')))
     return
@@ -46,6 +47,11 @@ export function planDevices(train: Train, config: Config): void {
     // As with the peers: a link to the devpts of the container, whatever the config says.
     if (path === '/dev/ptmx') return
     const b = train.next(about)
+    if (reach.unprivileged && device.type !== 'p') {
+      const { type, major = 0, minor = 0 } = device
+      planBoundDevice(b, about, path, { type, major, minor }, reach)
+      return
+    }
     makeFolder(b, dirname(path), InitSlot.TARGET)
     const mode = deviceTypes[device.type]! | ((device.fileMode ?? 0o666) & 0o7777)
     const [major, minor] = device.type === 'p' ? [0, 0] : [device.major ?? 0, device.minor ?? 0]
@@ -54,8 +60,36 @@ export function planDevices(train: Train, config: Config): void {
   })
   // Last, so that a device of the config's own takes the place of a default one.
   const b = train.next(DEFAULT_DEVICES)
-  if (mounted) planPrepared(b, DEFAULT_DEVICES, planDefaultDevices)
-  else planDevicesOfImage(b, new Set(devices.map(({ path }) => cleanPath(path))))
+  const own = new Set(devices.map(({ path }) => cleanPath(path)))
+  if (reach.unprivileged) planBoundDevices(b, own, reach)
+  else if (mounted) planPrepared(b, DEFAULT_DEVICES, planDefaultDevices)
+  else planDevicesOfImage(b, own)
+}
+
+/** The default devices where no node can be made. */
+function planBoundDevices(b: Batch, own: ReadonlySet<string>, reach: Reach): void {
+  for (const [name, major, minor] of defaultDevices) {
+    const path = `/dev/${name}`
+    if (!own.has(path)) planBoundDevice(b, `${DEFAULT_DEVICES} (${path})`, path, { type: 'c', major, minor }, reach)
+  }
+  b.about(`${DEFAULT_DEVICES} (/dev/ptmx)`)
+  makeFolder(b, '/dev', InitSlot.TARGET)
+  planOwnPtmx(b)
+  planLinks(b)
+  c.close(b, TARGET)
+}
+
+/** The node of the host, where none can be made (mknod(2) in a user namespace). */
+function planBoundDevice(b: Batch, about: string, path: string, device: Device, { opened }: Reach): void {
+  const given = opened.get(path)
+  const node = given ?? planOpening(b, deviceSource(about, path, device))
+  b.about(about)
+  makeFile(b, path, InitSlot.TARGET)
+  const mount = c.openTree(b, node, '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH)
+  c.attachMount(b, mount, TARGET)
+  c.close(b, mount)
+  c.close(b, TARGET)
+  if (given === undefined) c.close(b, node)
 }
 
 /** A node in the folder TARGET. Something of that name that is there already is let be; with `about` it has to be this device. */
@@ -122,11 +156,16 @@ function planDevicesOfImage(b: Batch, own: ReadonlySet<string>): void {
     if (!own.has(`/dev/${name}`)) planDevice(b, name, k.S_IFCHR | 0o666, major, minor, 0, 0, about)
   }
   b.about(`${DEFAULT_DEVICES} (/dev/ptmx)`)
+  planOwnPtmx(b)
+  planLinks(b)
+  c.close(b, TARGET)
+}
+
+/** Takes a node of the image's away; the link to the container's own devpts comes in its place. */
+function planOwnPtmx(b: Batch): void {
   const missing = b.label()
   c.unlinkat(b, TARGET, 'ptmx').on(['ENOENT'], missing)
   b.place(missing)
-  planLinks(b)
-  c.close(b, TARGET)
 }
 
 /** Links of /dev; what is there already is let be. */

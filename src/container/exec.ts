@@ -42,6 +42,7 @@ import { folderOf, loadState, readStat, type Saved } from './state.ts'
 import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
 import { unsupported } from './unsupported.ts'
+import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
 /** Milliseconds between tries to start the stage, and how many there are. */
 const PAUSE = 10
@@ -187,6 +188,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
 
   // 4. The process becomes what it is to be, and looks for its program as the user who will run it.
   const train = new Train(init, machine)
+  const user = userNamespaceOf(plan.config)
+  if (user) planRootIdentity(train.next('user namespace'), user)
   processes.planSession(train.next('process'), options.id, saved.keyring, wanted)
   if (isLarge(wanted)) planBlock(train, wanted)
   const last = train.next('process')
@@ -196,7 +199,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const number = meeting === null ? null : terminals.planHandOver(last, meeting)
   if (number) terminals.planControl(last)
   const passwd = processes.hasHome(wanted) ? null : processes.planPasswd(last)
-  processes.planIdentity(last, wanted, filter)
+  processes.planIdentity(last, wanted, filter, user !== null)
   processes.planPersonality(last, plan.config.linux?.personality)
   planMemoryPolicy(last, plan.config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, wanted)
@@ -218,6 +221,12 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), wanted.user.uid)}`
 
   // 5. All is well: the caller gets what it asks for, and the program is executed.
+  if (user) {
+    // They may be higher than what the root of a user namespace can set.
+    const limits = new Batch(machine)
+    processes.planLimits(limits, wanted, progress.init)
+    host.run(limits)
+  }
   if (number) {
     const b = new Batch(machine)
     terminals.planTaking(b)

@@ -9,9 +9,4 @@ for (const machine of ['x86_64', 'aarch64'] as const)
     assert.is(printed.ociVersionMax, '1.3.0')
   })
 
-test('nothing is announced that is refused', () => {
-  const { linux } = features('x86_64')
-  assert.not(linux!.namespaces!.includes('user'))
-})
-
 test.run()

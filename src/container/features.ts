@@ -9,9 +9,6 @@ import { hookKinds } from './hooks.ts'
 import { knownMountOptions } from './mount-options.ts'
 import { namespaceFlags } from './namespaces.ts'
 
-/** Types that can be joined or made; the others are refused (unsupported.ts). */
-const refusedNamespaces = new Set(['user', 'time'])
-
 export function features(machine: Machine): Features {
   const flags = Object.keys(FILTER_FLAGS).sort()
   return {
@@ -20,9 +17,7 @@ export function features(machine: Machine): Features {
     hooks: [...hookKinds],
     mountOptions: knownMountOptions(),
     linux: {
-      namespaces: Object.keys(namespaceFlags)
-        .filter((type) => !refusedNamespaces.has(type))
-        .sort(),
+      namespaces: Object.keys(namespaceFlags).sort(),
       capabilities: [...CAPABILITIES],
       cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
       seccomp: {

@@ -15,8 +15,8 @@ import type { Runtime } from './runtime.ts'
 /** Where the mapping of a mount comes from: its ranges, or a user namespace that is there. */
 export type Source = { uid: readonly IdMapping[]; gid: readonly IdMapping[] } | { path: string }
 
-/** The mounts that ask for mapped ids, by a look at every entry. */
-const asks = ({ options, uidMappings }: Mount): boolean =>
+/** Whether a mount asks for mapped ids, by a quick look. */
+export const asksForIdmap = ({ options, uidMappings }: Mount): boolean =>
   (uidMappings !== undefined && uidMappings.length > 0) || (options?.some((word) => /^r?idmap/.test(word)) ?? false)
 
 /**
@@ -26,7 +26,7 @@ const asks = ({ options, uidMappings }: Mount): boolean =>
 export function prepareIdmapped(runtime: Runtime, config: Config, bundle: string, caller: Caller): Map<number, number> {
   const made = new Map<number, number>()
   const mounts = config.mounts ?? []
-  if (!mounts.some(asks)) return made
+  if (!mounts.some(asksForIdmap)) return made
   const held = new Map<string, Held>()
   try {
     const b = new Batch(runtime.platform.machine)

@@ -5,6 +5,7 @@ import type { Machine } from '../base/platform.ts'
 import type { CgroupMountPlan } from '../cgroup/manager.ts'
 import type { Mount } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
+import { Errno } from '../linux/errno.ts'
 import { Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
@@ -15,6 +16,7 @@ import { planIdmap } from './idmapped-mounts.ts'
 import { forMount2, type MountOptions, readMountOptions } from './mount-options.ts'
 import { basename, cleanPath, coverFolder, dirname, makeFile, makeFolder, tentatively } from './paths.ts'
 import { InitSlot } from './slots.ts'
+import { bindSource, linkKey, type Reach } from './sources.ts'
 import { planStop } from './stop.ts'
 
 const ROOT = slot(InitSlot.ROOT)
@@ -34,6 +36,7 @@ export interface MountSetting {
   cgroup: CgroupMountPlan
   /** `linux.mountLabel`, where SELinux is there to read it. */
   label: string | null
+  reach: Reach
   /** By index: descriptors of mounts with mapped ids, or for them (idmapped-mounts.ts). */
   idmapped: ReadonlyMap<number, number>
 }
@@ -50,7 +53,8 @@ interface Reading {
 export function planMount(train: Train, mount: Mount, index: number, setting: MountSetting): void {
   const about = aboutMount(mount, index)
   const b = train.next(about)
-  if (setting.label === null && planIfPrepared(b, keyOfMount(mount, index))) {
+  const folder = setting.reach.unprivileged ? hostFolders[mount.type ?? ''] : undefined
+  if (!folder && setting.label === null && planIfPrepared(b, keyOfMount(mount, index))) {
     coverFolder(b, cleanPath(mount.destination))
     return
   }
@@ -65,7 +69,8 @@ export function planMount(train: Train, mount: Mount, index: number, setting: Mo
     makeFolder(b, reading.destination, InitSlot.TARGET)
     planStop(b, about, 'the copy for tmpcopyup')
     return
-  } else planFileSystem(b, reading, mount.type ?? '', mount.source ?? '', setting, index)
+  } else if (folder) planMountOrBind(b, reading, mount.type!, folder)
+  else planFileSystem(b, reading, mount.type ?? '', mount.source ?? '', setting, index)
 }
 
 const aboutMount = (mount: Mount, index: number): string => `mounts[${index}] (${mount.destination})`
@@ -188,10 +193,9 @@ function readMount(mount: Mount, index: number): Reading {
   return { about, destination, options, bind }
 }
 
-/** Relative paths start from the bundle. What `..` in them means is the kernel's to say: there may be links. */
 function sourceOf({ about }: Reading, source: string, { bundle }: MountSetting): string {
   if (source === '') throw new RuntError(`${about}: a bind mount needs a source`)
-  return source.startsWith('/') ? source : `${bundle}/${source}`
+  return bindSource(bundle, source)
 }
 
 function planBind(b: Batch, reading: Reading, path: string, setting: MountSetting, index: number): void {
@@ -203,7 +207,10 @@ function planBind(b: Batch, reading: Reading, path: string, setting: MountSettin
   else {
     const recursive = options.bind === 'bind' ? 0 : k.AT_RECURSIVE
     const nofollow = options.sourceNofollow ? k.AT_SYMLINK_NOFOLLOW : 0
-    c.openTree(b, k.AT_FDCWD, source, k.OPEN_TREE_CLONE | recursive | nofollow).keep(InitSlot.MOUNT)
+    const given = setting.reach.opened.get(options.sourceNofollow ? linkKey(source) : source)
+    if (given === undefined)
+      c.openTree(b, k.AT_FDCWD, source, k.OPEN_TREE_CLONE | recursive | nofollow).keep(InitSlot.MOUNT)
+    else c.openTree(b, given, '', k.OPEN_TREE_CLONE | recursive | k.AT_EMPTY_PATH).keep(InitSlot.MOUNT)
   }
   if (destination === '/proc') planDemandProc(b, about, source)
   b.about(about)
@@ -214,8 +221,15 @@ function planBind(b: Batch, reading: Reading, path: string, setting: MountSettin
   const attach = b.label()
   if (!options.targetNofollow) {
     b.about(`${about}: source ${source} is a folder`)
-    const probe = c.openat(b, MOUNT, '.', k.O_PATH | k.O_DIRECTORY).on(['ENOTDIR', 'ELOOP'], file)
+    const folder = b.label()
+    const closed = b.label()
+    const probe = c.openat(b, MOUNT, '.', k.O_PATH | k.O_DIRECTORY).on(['ENOTDIR', 'ELOOP', 'EACCES'], closed)
     c.close(b, probe)
+    b.jump(folder)
+    b.place(closed)
+    // EACCES: a folder that the root of a user namespace may not enter.
+    b.branch(probe, 'NOT_EQUAL', -Errno.EACCES!, file)
+    b.place(folder)
     tentatively(b, () => makeFolder(b, destination, InitSlot.TARGET, resolveFor(destination)))
     b.jump(attach)
     b.place(file)
@@ -256,6 +270,35 @@ function planFileSystem(
     planInheritMode(b)
     if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, MOUNT, 0, { set: k.MOUNT_ATTR_RDONLY })
   }
+  planRecursiveAttributes(b, options)
+  planAttach(b, about, destination, options)
+}
+
+/** File systems that show a namespace, and where the host has them. */
+const hostFolders: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  sysfs: '/sys',
+  mqueue: '/dev/mqueue',
+})
+
+/**
+ * A file system that only the owner of a namespace can mount anew. Who is not, the network being the host's, say, gets what the host
+ * has, with all that is mounted below.
+ */
+function planMountOrBind(b: Batch, { about, destination, options }: Reading, type: string, folder: string): void {
+  const refused = b.label()
+  const made = b.label()
+  makeFolder(b, destination, InitSlot.TARGET, resolveFor(destination, type))
+  c.fsopen(b, type).on(['EPERM'], refused).keep(InitSlot.FS)
+  c.fsconfigCreate(b, FS).on(['EPERM'], refused)
+  c.fsmount(b, FS, options.set).on(['EPERM'], refused).keep(InitSlot.MOUNT)
+  c.close(b, FS)
+  b.jump(made)
+  b.place(refused)
+  b.about(`${about}: ${folder} of the host`)
+  c.openTree(b, k.AT_FDCWD, folder, k.OPEN_TREE_CLONE | k.AT_RECURSIVE).keep(InitSlot.MOUNT)
+  c.mountSetattr(b, MOUNT, k.AT_RECURSIVE, { set: options.set, propagation: k.MS_SLAVE })
+  b.place(made)
+  b.about(about)
   planRecursiveAttributes(b, options)
   planAttach(b, about, destination, options)
 }

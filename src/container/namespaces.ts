@@ -1,11 +1,11 @@
 /** Plans the stage: namespaces are joined and created, and the init is forked into them. */
-import { RuntError } from '../base/errors.ts'
-import type { Config } from '../config/types.ts'
+import type { Config, TimeClock, TimeOffset } from '../config/types.ts'
 import { Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { type Arg, type Batch, slot } from '../session/batch.ts'
+import { ANY, type Batch, type Label, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { InitSlot } from './slots.ts'
+import { planPair } from './sources.ts'
 
 /** Types of config-linux.md, "Namespaces", and the clone flags of namespaces(7). */
 export const namespaceFlags: Readonly<Record<string, number>> = {
@@ -24,76 +24,193 @@ export function createsNamespace(config: Config, type: string): boolean {
   return config.linux?.namespaces?.some((namespace) => namespace.type === type && !namespace.path) ?? false
 }
 
+/** How the stage makes the init. */
+export interface Birth {
+  /** Descriptors that have come through the stage's execve: the init's end of its session, the socket it will park on. */
+  initSession: number
+  listener: number
+  /**
+   * A cgroup2 folder that the init is to be born in (CLONE_INTO_CGROUP, Linux 5.7); slot JOINED says whether it was. Entering it later
+   * would wait for an RCU grace period.
+   */
+  cgroup: string | null
+  /** Whether the caller is root, at least of its user namespace. */
+  privileged: boolean
+  /** The stage will send descriptors to the init (sources.ts). */
+  sends: boolean
+}
+
 /**
  * Joins, creates, forks. To be sent as a silent batch: stage and init both come to its end, each on its own session, and go on
- * serving. The init's pid is then in the stage's slot CHILD. `initSession` is the init's end of its
- * session, `listener` the socket it will park on; both have come here through an execve.
- * `cgroup`: a cgroup2 folder that the init is to be born in (CLONE_INTO_CGROUP, Linux 5.7); slot JOINED says whether it was. Entering
- * it later would wait for an RCU grace period.
+ * serving. The init's pid is then in the stage's slot CHILD, and in MIDDLE that of a process between the two, ended by then, where there was one.
+ *
+ * Namespaces belong to the user namespace in which they are created. So those of the container are created together with its new user
+ * namespace. A user namespace that is joined, or one that a new time namespace has to belong to, is entered by a process in the
+ * middle: the stage itself stays outside, to serve the init with what only the caller may do.
+ *
  * A new cgroup namespace is left to the init: its root is the cgroup that the process is in at that moment.
  */
-export function planStage(
-  b: Batch,
-  config: Config,
-  [initSession, listener]: [number, number],
-  cgroup: string | null,
-): void {
+export function planStage(b: Batch, config: Config, birth: Birth): void {
+  const { initSession, listener, privileged, sends } = birth
+  const namespaces = config.linux?.namespaces ?? []
+  const user = namespaces.find(({ type }) => type === 'user')
+  const time = createsNamespace(config, 'time')
   b.about('stage')
-  // Nobody in a joined pid namespace may look into our processes (/proc/PID/exe, ptrace) before the user's program runs.
-  c.prctl(b, k.PR_SET_DUMPABLE, 0)
+  // Nobody in a joined pid namespace may look into our processes (/proc/PID/exe, ptrace) before the user's program runs. Files of a process
+  // that is not dumpable belong to root, though: without its rights the ids are mapped first; see planRootIdentity.
+  if (!user || privileged) c.prctl(b, k.PR_SET_DUMPABLE, 0)
   c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)
   c.fcntl(b, listener, k.F_SETFD, k.FD_CLOEXEC)
-  const namespaces = config.linux?.namespaces ?? []
-  const joined = namespaces.flatMap((namespace, index) =>
-    namespace.path ? [{ ...namespace, path: namespace.path, index }] : [],
-  )
-  joined.forEach((namespace, order) => {
-    b.about(`linux.namespaces[${namespace.index}] (${namespace.type}): path ${namespace.path}`)
-    c.openat(b, k.AT_FDCWD, namespace.path, k.O_RDONLY).keep(InitSlot.NAMESPACES + order)
+  if (sends) planPair(b)
+  const joined = namespaces.flatMap((namespace, index): Joined[] => {
+    const { type, path } = namespace
+    return path ? [{ type, about: `linux.namespaces[${index}] (${type}): path ${path}`, path, slot: 0 }] : []
   })
   joined.forEach((namespace, order) => {
-    b.about(`linux.namespaces[${namespace.index}] (${namespace.type}): path ${namespace.path}`)
-    const fd: Arg = slot(InitSlot.NAMESPACES + order)
-    c.setns(b, fd, namespaceFlags[namespace.type]!)
-    c.close(b, fd)
+    namespace.slot = InitSlot.NAMESPACES + order
+    b.about(namespace.about)
+    c.openat(b, k.AT_FDCWD, namespace.path, k.O_RDONLY).keep(namespace.slot)
   })
+  const userJoined = joined.find(({ type }) => type === 'user')
+  const others = joined.filter((namespace) => namespace !== userJoined)
+  if (time && !user) planTime(b, config)
+  for (const namespace of others) planJoin(b, namespace, userJoined !== undefined)
   let flags = k.CLONE_PARENT
   const names: string[] = []
-  for (const namespace of namespaces) {
-    if (namespace.path || namespace.type === 'cgroup') continue
-    if (namespace.type === 'user' || namespace.type === 'time')
-      throw new RuntError(`linux.namespaces: creating a ${namespace.type} namespace is not supported yet`)
-    flags |= namespaceFlags[namespace.type]!
-    names.push(namespace.type)
+  for (const { type, path } of namespaces) {
+    if (path || type === 'cgroup' || type === 'time') continue
+    flags |= namespaceFlags[type]!
+    names.push(type)
   }
+  const through = userJoined !== undefined || (time && user !== undefined)
+  if (through) planMiddle(b, config, birth, flags, names, userJoined, others)
+  else {
+    const done = b.label()
+    b.about(`new namespaces (${names.join(', ')})`)
+    planInit(b, birth, flags, done)
+    b.place(done)
+  }
+}
+
+interface Joined {
+  type: string
+  path: string
+  about: string
+  slot: number
+}
+
+/** Joins a namespace. `again`: what takes rights that a user namespace gives is left for later, its slot keeps the descriptor; -1 otherwise. */
+function planJoin(b: Batch, namespace: Joined, again: boolean): void {
+  const fd = slot(namespace.slot)
+  const later = b.label()
+  b.about(namespace.about)
+  const step = c.setns(b, fd, namespaceFlags[namespace.type]!)
+  if (again) step.on(['EPERM'], later)
+  c.close(b, fd)
+  if (again) b.set(namespace.slot, -1)
+  b.place(later)
+}
+
+/**
+ * A process that enters the user namespace, forks the init from there and ends. It shares the stage's memory, which waits for it (as
+ * vfork(2) does): that is how the stage has the init's pid in slot CHILD. The sharing is safe, see boot.ts.
+ */
+function planMiddle(
+  b: Batch,
+  config: Config,
+  birth: Birth,
+  flags: number,
+  names: readonly string[],
+  userJoined: Joined | undefined,
+  others: readonly Joined[],
+): void {
+  const middle = b.label()
+  const end = b.label()
+  b.about(userJoined ? 'fork' : 'new namespaces (user)')
+  const own = userJoined ? 0 : k.CLONE_NEWUSER
+  // A child of the runtime, which waits for it, so that the init can be one too.
+  c.clone(b, own | k.CLONE_VM | k.CLONE_VFORK | k.CLONE_PARENT | k.SIGCHLD, middle).keep(InitSlot.MIDDLE)
+  b.jump(end)
+  b.place(middle)
+  c.prctl(b, k.PR_SET_PDEATHSIG, k.SIGKILL)
+  if (userJoined) planJoinUser(b, userJoined)
+  for (const namespace of others) {
+    const done = b.label()
+    b.branch(slot(namespace.slot), 'LESS', 0, done)
+    planJoin(b, namespace, false)
+    b.place(done)
+  }
+  if (createsNamespace(config, 'time')) planTime(b, config)
   b.about(`new namespaces (${names.join(', ')})`)
+  const parent = b.label()
+  planInit(b, birth, flags & ~own, parent)
+  b.jump(end)
+  b.place(parent)
+  c.exitGroup(b, 0)
+  b.place(end)
+}
+
+/** Joins a user namespace, unless it is the one that we are in: the kernel refuses that (EINVAL). */
+function planJoinUser(b: Batch, { about, slot: number }: Joined): void {
+  const fd = slot(number)
+  const refused = b.label()
+  const joined = b.label()
+  b.about(about)
+  c.setns(b, fd, k.CLONE_NEWUSER).on(['EINVAL'], refused)
+  b.jump(joined)
+  b.place(refused)
+  const [theirs, ours] = [b.data(new Uint8Array(256)), b.data(new Uint8Array(256))]
+  b.call('statx', fd, '', k.AT_EMPTY_PATH, k.STATX_BASIC_STATS, theirs)
+  b.call('statx', k.AT_FDCWD, '/proc/self/ns/user', 0, k.STATX_BASIC_STATS, ours)
+  // stx_ino
+  b.branch(load(theirs, 64, 32), 'EQUAL', load(ours, 64, 32), joined)
+  c.setns(b, fd, k.CLONE_NEWUSER)
+  b.place(joined)
+  c.close(b, fd)
+}
+
+/** A time namespace for the children, with its offsets; time_namespaces(7), Linux 5.6. They can be set until one is in it. */
+function planTime(b: Batch, { linux }: Config): void {
+  b.about('new namespaces (time)')
+  c.unshare(b, k.CLONE_NEWTIME)
+  const text = offsetLines(linux?.timeOffsets)
+  if (text === '') return
+  b.about(`linux.timeOffsets (${text.trim().replace('\n', ', ')})`)
+  c.writeFile(b, k.AT_FDCWD, '/proc/self/timens_offsets', text)
+}
+
+/** The lines of timens_offsets: clock, seconds, nanoseconds. */
+function offsetLines(offsets: Partial<Record<TimeClock, TimeOffset>> = {}): string {
+  return Object.entries(offsets)
+    .map(([clock, { secs = 0, nanosecs = 0 }]) => `${clock} ${secs} ${nanosecs}\n`)
+    .join('')
+}
+
+/** Forks the init, which goes on right behind; the process that forks it goes on at `parent`. */
+function planInit(b: Batch, { initSession, cgroup, privileged, sends }: Birth, flags: number, parent: Label): void {
   const child = b.label()
-  // The init is to be a child of our own parent, the runtime: it waits for it, and what it leaves to its own parent is the engine's.
   const plain = b.label()
-  const done = b.label()
   b.set(InitSlot.JOINED, 0)
   if (cgroup !== null) {
     const folder = c.openat(b, k.AT_FDCWD, cgroup, k.O_PATH | k.O_DIRECTORY)
     const born = b.label()
-    const fork = b.label()
-    // Seccomp filters of outer containers answer ENOSYS, since they cannot look into the structure.
+    // Seccomp filters of outer containers answer ENOSYS, since they cannot look into the structure. EACCES: the cgroup is not the
+    // caller's, or not that of the user namespace in which the init is forked; who moves it there will say so, or can do it.
     c.clone3(b, BigInt(flags) | k.CLONE_INTO_CGROUP, folder, born)
-      .on(['ENOSYS', 'EPERM', 'EINVAL', 'E2BIG'], plain)
+      .on(privileged && (flags & k.CLONE_NEWUSER || !sends) ? ['ENOSYS', 'EPERM', 'EINVAL', 'E2BIG'] : ANY, plain)
       .keep(InitSlot.CHILD)
-    b.jump(fork)
+    b.jump(parent)
     b.place(born)
     b.set(InitSlot.JOINED, 1)
     b.jump(child)
-    b.place(fork)
-    b.jump(done)
   }
   b.place(plain)
   c.clone(b, flags | k.SIGCHLD, child).keep(InitSlot.CHILD)
-  b.jump(done)
+  b.jump(parent)
   b.place(child)
   // The stage's end of its session comes along: it would keep the session open, and the brain would not see that the stage is gone.
   const inherited = b.add(slot(Slot.SESSION), 0)
   b.session(initSession)
   c.close(b, inherited)
-  b.place(done)
+  if (sends) c.close(b, slot(InitSlot.SENDER))
 }

@@ -116,20 +116,28 @@ export function planPasswd(b: Batch): Reading {
 /** What seccomp(2) takes of a process without no_new_privs. */
 const FOR_FILTER = ['CAP_SYS_ADMIN']
 
-/** Limits, working folder, user and rights, in the order in which each still has the rights it needs. */
-export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): void {
-  planLabels(b, wanted)
+/** Limits of resources and scheduling. `pid`: of whom, by somebody else; 0 for the executor itself. */
+export function planLimits(b: Batch, wanted: Process, pid = 0): void {
   for (const limit of wanted.rlimits ?? []) {
     b.about(`process.rlimits (${limit.type})`)
-    c.setRlimit(b, k.RLIMITS[limit.type]!, limit.soft, limit.hard)
+    c.setRlimit(b, k.RLIMITS[limit.type]!, limit.soft, limit.hard, pid)
   }
-  if (wanted.scheduler) planScheduler(b, wanted.scheduler)
+  if (wanted.scheduler) planScheduler(b, wanted.scheduler, pid)
   if (wanted.ioPriority) {
     b.about('process.ioPriority')
     const { class: name, priority } = wanted.ioPriority
     const value = (k.IOPRIO_CLASSES[name]! << k.IOPRIO_CLASS_SHIFT) | priority
-    b.call('ioprio_set', k.IOPRIO_WHO_PROCESS, 0, value)
+    b.call('ioprio_set', k.IOPRIO_WHO_PROCESS, pid, value)
   }
+}
+
+/**
+ * Limits, working folder, user and rights, in the order in which each still has the rights it needs. `inUserNamespace`: limits are left
+ * to the host, which may raise them, and setgroups(2) may be denied.
+ */
+export function planIdentity(b: Batch, wanted: Process, filter: Filter | null, inUserNamespace: boolean): void {
+  planLabels(b, wanted)
+  if (!inUserNamespace) planLimits(b, wanted)
   const { uid, gid, additionalGids = [] } = wanted.user
   if (uid !== 0) planStandardStreams(b, uid)
 
@@ -148,7 +156,7 @@ export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): 
   planBounding(b, capabilityMask(capabilities.bounding))
   b.about('process.user')
   c.prctl(b, k.PR_SET_KEEPCAPS, 1)
-  c.setgroups(b, additionalGids)
+  planGroups(b, additionalGids, inUserNamespace)
   c.setresgid(b, gid)
   c.setresuid(b, uid)
   c.prctl(b, k.PR_SET_KEEPCAPS, 0)
@@ -173,8 +181,16 @@ export function planIdentity(b: Batch, wanted: Process, filter: Filter | null): 
   }
 }
 
+function planGroups(b: Batch, gids: readonly number[], inUserNamespace: boolean): void {
+  const denied = b.label()
+  const step = c.setgroups(b, gids)
+  // The namespace's root has left all groups that it could leave.
+  if (inUserNamespace && gids.length === 0) step.on(['EPERM'], denied)
+  b.place(denied)
+}
+
 /** struct sched_attr of sched_setattr(2). */
-function planScheduler(b: Batch, scheduler: Scheduler): void {
+function planScheduler(b: Batch, scheduler: Scheduler, pid: number): void {
   b.about('process.scheduler')
   const { policy, nice = 0, priority = 0, flags = [], runtime = 0, deadline = 0, period = 0 } = scheduler
   // With the values of SCHED_FLAG_UTIL_CLAMP_*, of which the spec has none: Linux 5.3.
@@ -191,7 +207,7 @@ function planScheduler(b: Batch, scheduler: Scheduler): void {
     .u64(24, runtime)
     .u64(32, deadline)
     .u64(40, period)
-  b.call('sched_setattr', 0, b.data(attr.bytes, `{${policy}, nice=${nice}, priority=${priority}}`), 0)
+  b.call('sched_setattr', pid, b.data(attr.bytes, `{${policy}, nice=${nice}, priority=${priority}}`), 0)
 }
 
 /** CPUs of `process.execCPUAffinity`, a list such as `0-3,7`; sched_setaffinity(2). */

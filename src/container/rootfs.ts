@@ -5,6 +5,7 @@ import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { propagationFlag } from './mount-options.ts'
 import { InitSlot } from './slots.ts'
+import type { Reach } from './sources.ts'
 
 const ROOT = slot(InitSlot.ROOT)
 
@@ -15,7 +16,7 @@ const ROOT = slot(InitSlot.ROOT)
  * in it to the host (Kubernetes: Bidirectional). Then the mount that the root lies on becomes private, so that the root does not get
  * there too.
  */
-export function planRoot(b: Batch, config: Config, rootfs: string): void {
+export function planRoot(b: Batch, config: Config, rootfs: string, { opened }: Reach): void {
   const word = config.linux?.rootfsPropagation
   const wanted = word ? propagationFlag(word)! : k.MS_SLAVE | k.MS_REC
   b.about(word ? `linux.rootfsPropagation "${word}"` : 'mount namespace')
@@ -23,11 +24,13 @@ export function planRoot(b: Batch, config: Config, rootfs: string): void {
   if (!(wanted & k.MS_SHARED))
     c.mount(b, '', '/', 0, k.MS_REC | (wanted & (k.MS_PRIVATE | k.MS_UNBINDABLE) ? k.MS_PRIVATE : k.MS_SLAVE))
   b.about(`root.path (${rootfs})`)
-  const under = c.openat(b, k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY)
+  const given = opened.get(rootfs)
+  const under = given ?? c.openat(b, k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY)
   if (wanted & k.MS_SHARED) planPrivateBelow(b, rootfs)
-  c.openTree(b, k.AT_FDCWD, rootfs, k.OPEN_TREE_CLONE | k.AT_RECURSIVE).keep(InitSlot.ROOT)
+  if (given === undefined) c.openTree(b, k.AT_FDCWD, rootfs, k.OPEN_TREE_CLONE | k.AT_RECURSIVE).keep(InitSlot.ROOT)
+  else c.openTree(b, given, '', k.OPEN_TREE_CLONE | k.AT_RECURSIVE | k.AT_EMPTY_PATH).keep(InitSlot.ROOT)
   c.attachMount(b, ROOT, under)
-  c.close(b, under)
+  if (given === undefined) c.close(b, under)
   b.about('/dev/null of the host')
   c.openat(b, k.AT_FDCWD, '/dev/null', k.O_PATH).keep(InitSlot.NULL)
 }

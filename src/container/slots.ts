@@ -105,6 +105,11 @@ export const InitSlot = {
   CGROUP: first + 27,
   /** Namespaces to join: one slot each. */
   NAMESPACES: first + 16,
+  /** The ends of the pair of sockets on which the stage sends descriptors; see sources.ts. */
+  SENDER: first + 80,
+  RECEIVER: first + 81,
+  /** Stage: pid of the process between it and the init. */
+  MIDDLE: first + 82,
   /** Arguments and environment of the user's program, while they are brought here. */
   MEMFD: first + 24,
   /** The two ends of the process's terminal. */

@@ -26,7 +26,5 @@ export function unsupported(config: Config): string | undefined {
   for (const [field, asks] of fields) if (asks(config)) return field
   const hook = oversizedHook(config)
   if (hook !== undefined) return hook
-  for (const [index, { type }] of (config.linux?.namespaces ?? []).entries())
-    if (type === 'user' || type === 'time') return `linux.namespaces[${index}] (${type})`
   return undefined
 }

@@ -70,6 +70,7 @@ export const MFD_EXEC = 0x10
 
 // sched.h
 export const CLONE_NEWTIME = 0x80
+export const CLONE_VM = 0x100
 export const CLONE_PIDFD = 0x1000
 export const CLONE_VFORK = 0x4000
 export const CLONE_PARENT = 0x8000

@@ -4,6 +4,7 @@ import { EXIT_BRAIN_LOST, Flag, Slot } from '../executor/protocol.ts'
 import {
   AF_UNIX,
   AT_FDCWD,
+  CLONE_VM,
   F_DUPFD_CLOEXEC,
   PR_SET_PDEATHSIG,
   SIG_BLOCK,
@@ -13,7 +14,6 @@ import {
 import { ANY, at, Batch, type Label, load, type Machine, type OutPointer, type Step, slot } from './batch.ts'
 import * as calls from './calls.ts'
 
-const CLONE_VM = 0x100
 const CLONE_VFORK = 0x4000
 const STDERR = 2
 const SIGCHLD = 17

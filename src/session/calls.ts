@@ -192,12 +192,18 @@ export function sleep(b: Batch, milliseconds: number): Step {
   )
 }
 
-/** prlimit(2): sets a limit of the calling process. Values up to 2^64-1 (RLIM_INFINITY). */
-export function setRlimit(b: Batch, resource: number, soft: number | bigint, hard: number | bigint): Step {
+/** prlimit(2): sets a limit of the calling process (`pid` 0) or another one. Values up to 2^64-1 (RLIM_INFINITY). */
+export function setRlimit(
+  b: Batch,
+  resource: number,
+  soft: number | bigint,
+  hard: number | bigint,
+  pid: Arg = 0,
+): Step {
   const limit = new Struct(16).u64(0, soft).u64(8, hard)
   return b.call(
     'prlimit64',
-    0,
+    pid,
     resource,
     b.data(limit.bytes, () => `{rlim_cur=${soft}, rlim_max=${hard}}`),
     0,

@@ -1,6 +1,7 @@
 /** A whole runtime on fake kernels: files come from a table, everything else succeeds. */
 import { encodeUtf8 } from '../../base/bytes.ts'
 import type { Platform } from '../../base/platform.ts'
+import { S_IFCHR } from '../../linux/constants.ts'
 import { Session } from '../../session/session.ts'
 import { agreeableKernel, type Call, FakeKernel, type Kernel } from '../../session/testing/fake-kernel.ts'
 import type { Runtime } from '../runtime.ts'
@@ -29,6 +30,16 @@ export const hostFiles: Record<string, string> = {
   '/proc/4711/stat': `4711 (runt:init) S 1 4711 4711 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 987654 0 0`,
 }
 
+/** Device nodes that every host has. */
+const nodes: Record<string, [number, number]> = {
+  '/dev/null': [1, 3],
+  '/dev/zero': [1, 5],
+  '/dev/full': [1, 7],
+  '/dev/random': [1, 8],
+  '/dev/urandom': [1, 9],
+  '/dev/tty': [5, 0],
+}
+
 /** `files` by path; `kernel` may answer a call of one of the executors itself (undefined: as an agreeable kernel does). */
 export function fakeHost(
   files: Record<string, string>,
@@ -37,6 +48,7 @@ export function fakeHost(
   const all = { ...hostFiles, ...files }
   const make = (executor: 'host' | 'stage' | 'init'): FakeKernel => {
     const agreeable = agreeableKernel()
+    const devices = new Map<number, [number, number]>()
     const open = new Map<number, { bytes: Uint8Array; at: number }>()
     const answer: Kernel = (call) => {
       const own = kernel(executor, call)
@@ -44,6 +56,20 @@ export function fakeHost(
       if (call.name === 'getcwd') {
         call.memory(call.args[0]!, 8).set(encodeUtf8('/bundle\0'))
         return 8
+      }
+      const node = call.name === 'openat' && nodes[call.text(call.args[1]!)]
+      if (node) {
+        const fd = agreeable(call) as number
+        devices.set(fd, node)
+        return fd
+      }
+      const device = call.name === 'statx' && devices.get(call.args[0]!)
+      if (device) {
+        const status = call.memory(call.args[4]!, 256)
+        status[29] = S_IFCHR >> 8
+        status[128] = device[0]
+        status[132] = device[1]
+        return 0
       }
       // Programs are no folders.
       if (

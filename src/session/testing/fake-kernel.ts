@@ -53,7 +53,17 @@ export function agreeableKernel(): Kernel {
     'pidfd_open',
     'signalfd4',
   ])
-  return ({ name, args }) => {
+  return ({ name, args, memory }) => {
+    // As many descriptors as there is room for: struct msghdr, struct cmsghdr.
+    if (name === 'recvmsg') {
+      const header = new DataView(memory(args[1]!, 56).slice().buffer)
+      const [control, length] = [header.getUint32(32, true), header.getUint32(40, true)]
+      const bytes = memory(control, length)
+      const view = new DataView(bytes.buffer, bytes.byteOffset, length)
+      view.setUint32(0, length, true)
+      for (let at = 16; at + 4 <= length; at += 4) view.setInt32(at, fd++, true)
+      return 1
+    }
     if (opening.has(name)) return fd++
     if (name === 'write') return args[2]!
     return name === 'clone' || name === 'clone3' ? 4711 : 0
@@ -181,6 +191,8 @@ export class FakeKernel implements Channel {
       default:
         result = this.#call(view.getUint32(at + Op.NUMBER, true), args)
     }
+    // A test's kernel that answers 0 wants to see what the child does.
+    if (kind === Kind.FORK && result === 0n) next = Number(args[5])
     view.setBigInt64(replyAt + REPLY_SIZE + 8 * index, result, true)
     const dst = view.getUint16(at + Op.DST, true)
     if (dst) this.#setSlot(dst, result)
