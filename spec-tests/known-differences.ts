@@ -165,8 +165,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'no mounts at all is a valid configuration': 'needs /proc in the container',
     },
     'config/process': {
-      'the scheduler of the configuration is set': 'scheduler (runtime-spec 1.2) is not known',
-      'the I/O priority of the configuration is set': 'ioPriority (runtime-spec 1.2) is not known',
+      'the scheduler of the configuration is set': 'scheduler (runtime-spec 1.1) is not known',
+      'the I/O priority of the configuration is set': 'ioPriority (runtime-spec 1.1) is not known',
       'the personality of the configuration is set': 'personality is not known',
     },
     'config/root': {
@@ -182,7 +182,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'config-linux/cgroups': {
       'cpu.idle is set': 'cpu.idle (runtime-spec 1.1) is not known',
-      'cpu.burst is set': 'cpu.burst (runtime-spec 1.2) is not known',
+      'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',
     },
     'config-linux/namespaces': {
       'a time namespace has the offsets of the configuration': 'time namespaces (runtime-spec 1.1) are not known',
@@ -388,6 +388,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       ),
       'an overlay that is read-only has a read-only file system': 'ro is done by another remount, of the mount only',
     },
+    'config/version': {
+      'a configuration of version 1.2.0 is taken': 'takes versions up to its own, 1.0',
+      'a configuration of version 1.3.0 is taken': 'takes versions up to its own, 1.0',
+    },
     'config-linux/seccomp': {
       'a filter need not allow what the runtime does, with noNewPrivileges':
         'what it does itself after loading the filter has to be allowed',
@@ -535,8 +539,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'config/process': {
       'empty labels ask for nothing': 'an empty selinuxLabel is written too',
       'HOME of a user whom /etc/passwd does not know is /': 'sets no HOME',
-      'the scheduler of the configuration is set': 'scheduler (runtime-spec 1.2) is not known',
-      'the I/O priority of the configuration is set': 'ioPriority (runtime-spec 1.2) is not known',
+      'the scheduler of the configuration is set': 'scheduler (runtime-spec 1.1) is not known',
+      'the I/O priority of the configuration is set': 'ioPriority (runtime-spec 1.1) is not known',
     },
     'config/root': {
       'root.path may be relative to the bundle with dots': 'resolves x/.. by the file system, and x is missing',
@@ -547,7 +551,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'config-linux/cgroups': {
       'pids.limit -1 is set': 'writes -1 to pids.max, which the kernel refuses',
-      'cpu.burst is set': 'cpu.burst (runtime-spec 1.2) is not known',
+      'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',
       'events --stats prints one JSON object with the usage': 'has no events command',
     },
     'config-linux/namespaces': {

@@ -5,7 +5,7 @@
  *
  * RUNTIME="path [arguments]" names the runtime; the default is dist/runt. `--hide-unified` runs in a mount
  * namespace of its own without /sys/fs/cgroup/unified, for runtimes that refuse the hybrid layout (crun). `--json` writes
- * the counts to a file too (`Summary`).
+ * the counts and all outcomes to a file too (`Summary`).
  * The exit status is 1 if a test failed, a file did not end by itself, or a file ran no test.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
@@ -43,6 +43,16 @@ export interface Summary {
   failed: number
   skipped: number
   known: number
+  /** What the runtime says to `--version`. */
+  version: string
+  headings: HeadingSummary[]
+}
+
+export interface HeadingSummary {
+  heading: string
+  outcomes: Outcome[]
+  /** Why the file as a whole is bad; empty if it is not. */
+  problem: string
 }
 
 /** How long one file may take, in milliseconds. */
@@ -66,11 +76,7 @@ function testFiles(directory: string): string[] {
     })
 }
 
-interface Row {
-  heading: string
-  outcomes: Outcome[]
-  /** Why the file as a whole is bad. */
-  problem: string
+interface Row extends HeadingSummary {
   seconds: number
 }
 
@@ -136,6 +142,11 @@ const worker = async (): Promise<void> => {
 await Promise.all(Array.from({ length: Math.max(1, Number(flags.jobs)) }, worker))
 rmSync(results, { recursive: true })
 
+function runtimeVersion(): string {
+  const [program = 'dist/runt', ...words] = (process.env.RUNTIME || 'dist/runt').trim().split(/\s+/)
+  return spawnSync(program, [...words, '--version'], { cwd: resolve(here, '..'), encoding: 'utf8' }).stdout.trim()
+}
+
 const count = (outcomes: Outcome[], what: Outcome['outcome']) => outcomes.filter((one) => one.outcome === what).length
 const width = Math.max(7, ...rows.map((row) => row.heading.length))
 const cell = (value: number) => (value === 0 ? '-' : String(value)).padStart(8)
@@ -160,6 +171,8 @@ const summary: Summary = {
   failed: count(all, 'failed') + rows.filter((row) => row.problem !== '').length,
   skipped: count(all, 'skipped'),
   known,
+  version: runtimeVersion(),
+  headings: rows.map(({ heading, outcomes, problem }) => ({ heading, outcomes, problem })),
 }
 const { passed, failed, skipped } = summary
 console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped (${known} of the passed are known differences)`)

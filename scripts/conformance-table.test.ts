@@ -1,0 +1,97 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Outcome } from '../spec-tests/harness.ts'
+import { type Facts, type Run, render } from './conformance-table.ts'
+
+const facts: Facts = { date: '2026-01-02', kernel: 'Linux 6.1.0', machine: 'x86-64, 2 CPUs', cgroups: 'v2' }
+
+/** Outcomes as `outcome: name: reason`. */
+function runOf(name: string, headings: Record<string, string[]>, problems: Record<string, string> = {}): Run {
+  return {
+    version: [`${name} version 1.2.3`, 'spec: 1.0.2', 'go: go1.19'],
+    headings: Object.entries(headings).map(([heading, lines]) => ({
+      heading,
+      problem: problems[heading] ?? '',
+      outcomes: lines.map((line) => {
+        const [outcome, test, reason = ''] = line.split(': ')
+        return { heading, name: test!, outcome: outcome as Outcome['outcome'], reason }
+      }),
+    })),
+  }
+}
+
+const lineWith = (text: string, part: string): string => text.split('\n').find((line) => line.includes(part)) ?? ''
+
+test('headings stand in the order of the specification, with their sections and counts', () => {
+  const { text } = render(facts, [
+    runOf('runt', { 'errors/host': ['passed: a'], 'config/root': ['passed: a', 'passed: b', 'skipped: c: no disk'] }),
+    runOf('runc', { 'config/root': ['passed: a', 'known: b: takes it', 'failed: c: boom\nat x'] }),
+  ])
+  assert.match(text, /\| `config\/root` \| config\.md: Root \| 2 \/ 0 \/ 1 \| 1 \/ 2 \/ 0 \|/)
+  assert.ok(text.indexOf('| `config/root`') < text.indexOf('| `errors/host`'))
+  assert.match(text, /\| \*\*all\*\* \| {2}\| 3 \/ 0 \/ 1 \| 1 \/ 2 \/ 0 \|/)
+  assert.match(text, /^- `config\/root`: b: takes it$/m)
+  assert.match(text, /^- `config\/root`: c: boom$/m)
+  assert.match(text, /^- no disk\n {2}- `config\/root`: c$/m)
+  assert.match(text, /^- Kernel: Linux 6\.1\.0, x86-64, 2 CPUs$/m)
+  assert.match(text, /^- runc: 1\.2\.3, spec: 1\.0\.2$/m)
+})
+
+test('what is not there yet is a failure, what is about others is not counted', () => {
+  const { text, failed } = render(facts, [
+    runOf('runt', { 'config/root': ['skipped: a: not yet', 'skipped: b: only for runc crun', 'passed: c'] }),
+    runOf('runc', { 'config/root': ['passed: a', 'passed: b', 'passed: c'] }),
+  ])
+  assert.match(lineWith(text, '`config/root`'), '1 / 0 / 1 | 3 / 0 / 0')
+  assert.is(failed, 0)
+  const run = runOf('runt', { 'config/root': ['passed: c'] })
+  run.headings[0]!.outcomes.push({ heading: 'config/root', name: 'd', outcome: 'skipped', reason: 'not yet: pause' })
+  assert.is(render(facts, [run]).failed, 1)
+})
+
+test('a file that is bad as a whole is told, and counts', () => {
+  const { text, failed } = render(facts, [runOf('runt', { 'config/root': [] }, { 'config/root': 'ran no test' })])
+  assert.match(text, /^- `config\/root` as a whole: ran no test$/m)
+  assert.is(failed, 1)
+})
+
+test('what all peers fail has a note, or is asked for', () => {
+  const runs = [
+    runOf('runt', { 'config/mounts': ['passed: no mounts at all is a valid configuration', 'passed: x', 'passed: y'] }),
+    ...['runc', 'crun'].map((name) =>
+      runOf(name, {
+        'config/mounts': [
+          'known: no mounts at all is a valid configuration: no',
+          'failed: x: no',
+          `known: y ${name}: no`,
+        ],
+      }),
+    ),
+  ]
+  const { text, warnings } = render(facts, runs)
+  const section = text.slice(text.indexOf('## What runc and crun both fail'))
+  assert.match(section, 'no mounts at all is a valid configuration. config.md, Mounts: mounts is OPTIONAL.')
+  assert.match(section, '`config/mounts`: x. Not looked at yet.')
+  assert.not.match(section, '`config/mounts`: y')
+  assert.equal(warnings, ['conformance-notes.ts has no word on config/mounts: x'])
+})
+
+test('a heading without a section comes last, and is asked for', () => {
+  const { text, warnings } = render(facts, [runOf('runt', { 'a/new': ['passed: a'], 'faults/kill': ['passed: a'] })])
+  assert.ok(text.indexOf('| `a/new`') > text.indexOf('| `faults/kill`'))
+  assert.equal(warnings, ['sections.ts knows no a/new'])
+})
+
+test('paths and pids of one run do not get into the text', () => {
+  const reason = 'cannot open /tmp/runt-spec-aB3xYz/c1 in /runt-test-4711/c1 <x> a|b'
+  const run = runOf('runt', { 'config/root': [] })
+  run.headings[0]!.outcomes.push({ heading: 'config/root', name: 'a_b', outcome: 'failed', reason })
+  assert.match(render(facts, [run]).text, 'a\\_b: cannot open /tmp/…/c1 in /…/c1 \\<x\\> a\\|b')
+})
+
+test('the same results give the same text', () => {
+  const run = (): Run => runOf('runt', { 'config/root': ['passed: a'] })
+  assert.is(render(facts, [run()]).text, render(facts, [run()]).text)
+})
+
+test.run()

@@ -1,0 +1,98 @@
+/** One note for several tests. */
+const same = (note: string, ...tests: string[]): Record<string, string> =>
+  Object.fromEntries(tests.map((test) => [test, note]))
+
+/**
+ * Who is right where both peers fail a test: heading, test, what the specification (runtime-spec 1.3) says. `*` is for all tests of a
+ * heading that have no note of their own.
+ */
+export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'cli/exec': {
+    'exec has the limits, the umask and the OOM score of the configuration':
+      'The specification has no exec. process.user.umask is "the umask of the user" (config.md, POSIX-platform User), whichever program that user runs: the test asks for that.',
+  },
+  'cli/exec-terminal': {
+    'the standard streams are one terminal of the container, the controlling one, with the size of that of the caller':
+      'The specification has no exec; a terminal that has its size from the start is what a caller expects.',
+  },
+  'config/hooks': {
+    'a hook without args is called with its path, without env with nothing':
+      'config.md, POSIX-platform Hooks: env has "the same semantics as IEEE Std 1003.1-2008\'s environ". Without env there is nothing to hand over: the test is right, though nobody minds more.',
+    'a startContainer hook that fails makes start fail, and leaves a stopped container for delete':
+      'runtime.md, Lifecycle, step 7: if a startContainer hook fails, the runtime MUST generate an error and stop the container. The test is right.',
+    'a poststart hook that fails does not keep the container from its end and its deletion':
+      'runtime.md, Lifecycle, step 9 (since 1.3): if a poststart hook fails, the runtime MUST generate an error, stop the container, and continue with its destruction. The test is right; runc is of the time of 1.0, crun has a race.',
+  },
+  'config/mounts': {
+    'no mounts at all is a valid configuration': 'config.md, Mounts: mounts is OPTIONAL. The test is right.',
+    'tmpcopyup copies folders, links, modes and owners, before the mount becomes read-only':
+      'config.md, Linux mount options: tmpcopyup copies up the contents; what the root of the tmpfs gets it does not say. The test asks that options win, and that without them the copied folder does.',
+  },
+  'config/mount-options': {
+    '*': 'config.md, Linux mount options: the words "correspond to mount(8)", where the last of two that contradict each other counts; those that begin with r are the attributes of mount_setattr(2), access times among them. The test is right.',
+    ...same(
+      'The specification does not say what becomes of flags that no word names. A bind mount has those of its source (mount(2)); the test asks that nosuid, nodev and others stay, as they protect the host.',
+      'bind of a mount that is nosuid,nodev,noatime: rbind noexec',
+      'bind of a mount that is nosuid,nodev,noatime: rbind suid',
+      'bind of a mount that is nosuid,nodev,noatime: rbind relatime',
+    ),
+    ...same(
+      'config.md, Linux mount options: remount and ro MUST be implemented. The test is right that the other words of the mount hold too.',
+      'remount: remount ro',
+      'remount: remount bind ro',
+      'remount: a tmpfs of a read-only mount becomes writable again',
+    ),
+  },
+  'config/mounts-idmap': {
+    '*': 'config.md, Linux mount options: idmap is for the mount, ridmap is "applied recursively". The test is right.',
+    'a relative source is relative to the bundle':
+      'config.md, Mounts: "Path values for bind mounts are either absolute or relative to the bundle." The test is right.',
+  },
+  'config/process': {
+    '*': 'config.md, Linux Process (since 1.1) has the property; the peers of Debian 12 are older. The test is right.',
+  },
+  'config/terminal': {
+    '*': 'config.md, Process: with terminal true a pseudoterminal is allocated; that the caller has to have one itself is said nowhere. The test is right.',
+  },
+  'config-linux/cgroups': {
+    'cpu.burst is set': 'config-linux.md, CPU (since 1.1) has burst; the peers are older. The test is right.',
+  },
+  'config-linux/namespaces': {
+    'a time namespace has the offsets of the configuration':
+      'config-linux.md, Offset for Time Namespace (since 1.1): the test is right. runc is older; crun fails on this kernel.',
+  },
+  'config-linux/seccomp': {
+    'a filter need not allow what the runtime does, without noNewPrivileges':
+      'config-linux.md, Seccomp: it "provides application sandboxing"; which calls a runtime makes by itself is not what a filter of the container is for. The test is right.',
+  },
+  'config-linux/seccomp-notify': {
+    'the connection to the agent is closed behind the state':
+      'config-linux.md, Seccomp, listenerPath: the runtime sends the container process state once. The specification does not say when it closes; an agent that reads to the end waits otherwise.',
+    'an agent may be asked about every call that a runtime makes itself':
+      'config-linux.md, Seccomp, forbids SCMP_ACT_NOTIFY for no call. The test is right.',
+    'the flags of a filter are taken, with an agent too':
+      'config-linux.md, Seccomp: flags and listenerPath exclude each other nowhere. The test is right.',
+  },
+  'errors/config': {
+    '*': 'config.md, Valid values: runtimes MUST generate an error when invalid or unsupported values are encountered. That they name the field, in one line, is asked for by this project and not by the specification; where a peer "takes it", the test is right.',
+    'a rlimit that is given twice is refused in one line':
+      'config.md, POSIX process: "If rlimits contains duplicated entries with same type, the runtime MUST generate an error." The test is right.',
+    'a missing ociVersion is refused in one line':
+      'config.md, Specification version: ociVersion is REQUIRED. The test is right.',
+    'user mappings without a user namespace is refused in one line':
+      'config-linux.md does not say it. The test asks that a property without any effect is no silence: stricter than the specification.',
+    'time offsets without a time namespace is refused in one line':
+      'config-linux.md does not say it. The test asks that a property without any effect is no silence: stricter than the specification.',
+    'a device without a path is refused in one line': 'config-linux.md, Devices: path is REQUIRED. The test is right.',
+  },
+  'errors/host': {
+    'a full state directory makes create fail and leaves nothing':
+      'runtime.md, Errors: an error MUST leave the state of the environment as if the operation were never attempted. The test is right.',
+    'a create that is killed leaves nothing that delete --force cannot remove':
+      'The specification knows no --force, and no create that is killed. The test asks more than it does.',
+  },
+  'runtime/pause': {
+    'a container whose parent control group is frozen cannot be resumed by itself, and the error says why':
+      'The specification has no resume. The test asks for no success that is none.',
+  },
+}
