@@ -128,6 +128,7 @@ test('events --stats prints one line and ends', () => {
 test('the statistics have the limits and the use of the container', () => {
   const c = started(limited('i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done; sleep 60; true'))
   c.says(/done/)
+  assert.ok(waitFor(() => stats(c).pids.current === 2))
   const { cpu, cpuset, memory, pids, blkio, hugetlb, intel_rdt, network_interfaces } = stats(c)
   assert.is(memory.usage.limit, LIMIT)
   assert.ok(memory.usage.usage > 0 && memory.usage.usage < LIMIT)
