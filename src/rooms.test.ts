@@ -13,14 +13,15 @@ const ranks: Record<string, number> = {
   executor: 2,
   session: 3,
   config: 3,
-  cgroup: 4,
+  dbus: 4,
   seccomp: 4,
-  container: 5,
-  cli: 6,
-  'engine-node': 7,
-  'engine-quickjs': 7,
+  cgroup: 5,
+  container: 6,
+  cli: 7,
+  'engine-node': 8,
+  'engine-quickjs': 8,
 }
-const engineFree = Object.keys(ranks).filter((room) => ranks[room]! < 7)
+const engineFree = Object.keys(ranks).filter((room) => ranks[room]! < 8)
 
 function sources(folder: string): string[] {
   return readdirSync(folder).flatMap((name) => {

@@ -83,7 +83,7 @@ function planCgroup(
   for (const folder of paths.folders) {
     const filled = b.label()
     const fill = folder.controllers.includes('cpuset') ? b.label() : null
-    if (refusals) makeFolder(b, aside, folder, fill ?? filled, refusals)
+    if (refusals) makeFolder(b, aside, folder, fill ?? filled, () => planRefusal(b, folder, fill ?? filled, refusals))
     else {
       b.about('linux.cgroupsPath')
       attempts.push(mkdirat(b, AT_FDCWD, folderPath(folder), 0o755))
@@ -102,17 +102,38 @@ function planCgroup(
   return { attempts, unenforced }
 }
 
-/** mkdir of the leaf, and only if that fails of its parents. Goes on at `other` when it was not simply made. */
-function makeFolder(b: Batch, aside: Aside, folder: CgroupFolder, other: Label, refusals: Step[]): void {
+/** Plans what is missing of a cgroup that somebody else has made, and its limits. No controller is handed on that no limit needs. */
+export function planAdoption(train: Train, paths: CgroupPaths, resources: Resources): void {
+  const writes = writesFor(paths, resources, [])
+  const b = train.next('cgroup')
+  const aside: Aside = []
+  for (const folder of paths.folders) {
+    const filled = b.label()
+    const fill = folder.controllers.includes('cpuset') ? b.label() : null
+    makeFolder(b, aside, folder, fill ?? filled, () => b.jump(fill ?? filled))
+    if (fill) inheritCpuset(b, aside, folder, fill)
+    b.place(filled)
+    if (folder.version === 2) enable(b, aside, folder, neededControllers(paths, writes))
+  }
+  placeAside(b, aside)
+  planLimits(train, paths, writes)
+  planDeviceRules(train, paths, resources.devices ?? [], 'none')
+}
+
+/**
+ * mkdir of the leaf, and only if that fails of its parents. Goes on at `other` when it was not simply made; `exists` plans what is done
+ * about a leaf that is there.
+ */
+function makeFolder(b: Batch, aside: Aside, folder: CgroupFolder, other: Label, exists: () => void): void {
   const leaf = folderPath(folder)
   const failed = b.label()
   b.about('linux.cgroupsPath')
   const made = mkdirat(b, AT_FDCWD, leaf, 0o755).on(['ENOENT', 'EEXIST'], failed)
   aside.push(() => {
-    const exists = b.label()
+    const there = b.label()
     b.place(failed)
     b.about('linux.cgroupsPath')
-    b.branch(made, 'EQUAL', -Errno.EEXIST!, exists)
+    b.branch(made, 'EQUAL', -Errno.EEXIST!, there)
     for (const parent of ancestors(folder.path)) {
       const next = b.label()
       mkdirat(b, AT_FDCWD, folder.mountpoint + parent, 0o755).on(['EEXIST'], next)
@@ -120,32 +141,37 @@ function makeFolder(b: Batch, aside: Aside, folder: CgroupFolder, other: Label, 
     }
     mkdirat(b, AT_FDCWD, leaf, 0o755)
     b.jump(other)
-
-    b.place(exists)
-    const buffer = b.out(8)
-    const empty = b.label()
-    const procs = openat(b, AT_FDCWD, `${leaf}/cgroup.procs`, O_RDONLY)
-    const count = read(b, procs, buffer)
-    close(b, procs)
-    b.branch(count, 'EQUAL', 0, empty)
-    b.about(`linux.cgroupsPath: the cgroup ${leaf} has processes in it`)
-    refusals.push(b.fail('EBUSY'))
-    b.place(empty)
-    if (folder.version === 2 || folder.controllers.includes('freezer')) {
-      const [name, length, word, test] =
-        folder.version === 2
-          ? (['cgroup.freeze', 1, asciiWord('1'), 'NOT_EQUAL'] as const)
-          : (['freezer.state', 4, asciiWord('THAW'), 'EQUAL'] as const)
-      b.about('linux.cgroupsPath')
-      b.store(64, buffer, 0)
-      const state = openat(b, AT_FDCWD, `${leaf}/${name}`, O_RDONLY).on(['ENOENT'], other)
-      b.call('read', state, buffer, length)
-      close(b, state)
-      b.branch(load(buffer, 32), test, word, other)
-      b.about(`linux.cgroupsPath: the cgroup ${leaf} is frozen`)
-      refusals.push(b.fail('EBUSY'))
-    } else b.jump(other)
+    b.place(there)
+    exists()
   })
+}
+
+/** Goes on at `other` if the cgroup has no process in it and is not frozen. */
+function planRefusal(b: Batch, folder: CgroupFolder, other: Label, refusals: Step[]): void {
+  const leaf = folderPath(folder)
+  const buffer = b.out(8)
+  const empty = b.label()
+  const procs = openat(b, AT_FDCWD, `${leaf}/cgroup.procs`, O_RDONLY)
+  const count = read(b, procs, buffer)
+  close(b, procs)
+  b.branch(count, 'EQUAL', 0, empty)
+  b.about(`linux.cgroupsPath: the cgroup ${leaf} has processes in it`)
+  refusals.push(b.fail('EBUSY'))
+  b.place(empty)
+  if (folder.version === 2 || folder.controllers.includes('freezer')) {
+    const [name, length, word, test] =
+      folder.version === 2
+        ? (['cgroup.freeze', 1, asciiWord('1'), 'NOT_EQUAL'] as const)
+        : (['freezer.state', 4, asciiWord('THAW'), 'EQUAL'] as const)
+    b.about('linux.cgroupsPath')
+    b.store(64, buffer, 0)
+    const state = openat(b, AT_FDCWD, `${leaf}/${name}`, O_RDONLY).on(['ENOENT'], other)
+    b.call('read', state, buffer, length)
+    close(b, state)
+    b.branch(load(buffer, 32), test, word, other)
+    b.about(`linux.cgroupsPath: the cgroup ${leaf} is frozen`)
+    refusals.push(b.fail('EBUSY'))
+  } else b.jump(other)
 }
 
 /** Up to four characters as the little-endian word that reading them gives. */
@@ -202,11 +228,18 @@ const USUAL_CONTROLLERS = ['cpuset', 'cpu', 'io', 'memory', 'pids']
 
 /** Controllers to enable above the container's cgroup2. On a hybrid host only those that a limit needs. */
 function wantedControllers(paths: CgroupPaths, writes: readonly Write[]): string[] {
-  const wanted = new Set(paths.mode === 'v2' ? USUAL_CONTROLLERS : [])
-  for (const { controller } of writes)
-    if (controller !== 'cgroup' && folderOf(paths, controller)?.version === 2) wanted.add(controller)
-  return [...wanted]
+  const usual = paths.mode === 'v2' ? USUAL_CONTROLLERS : []
+  return [...new Set([...usual, ...neededControllers(paths, writes)])]
 }
+
+/** The controllers of the limits that are set on cgroup2. */
+const neededControllers = (paths: CgroupPaths, writes: readonly Write[]): string[] => [
+  ...new Set(
+    writes
+      .map(({ controller }) => controller)
+      .filter((controller) => controller !== 'cgroup' && folderOf(paths, controller)?.version === 2),
+  ),
+]
 
 /**
  * Hands controllers on from the mount point to the container's parent. What cannot be had is left out: the limit that needs it

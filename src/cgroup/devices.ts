@@ -53,7 +53,7 @@ const char = (major: number | undefined, minor: number | undefined, access = 'rw
 })
 
 /** Devices every container may use (config-linux.md, "Default Devices"), terminals, and mknod of any. */
-const DEFAULT_RULES: readonly DeviceRule[] = [
+export const DEFAULT_RULES: readonly DeviceRule[] = [
   char(undefined, undefined, 'm'),
   { allow: true, type: 'b', access: 'm' },
   char(1, 3),
@@ -66,9 +66,9 @@ const DEFAULT_RULES: readonly DeviceRule[] = [
   char(136, undefined),
 ]
 
-const isAll = (rule: DeviceRule): boolean => !rule.type || rule.type === 'a'
+export const isAll = (rule: DeviceRule): boolean => !rule.type || rule.type === 'a'
 /** -1 and absence mean any. */
-const isAny = (value: number | undefined): value is undefined => value === undefined || value < 0
+export const isAny = (value: number | undefined): value is undefined => value === undefined || value < 0
 
 /** Whether the rules deny nothing. */
 export function allowsAll(rules: readonly DeviceRule[]): boolean {

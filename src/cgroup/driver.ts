@@ -1,7 +1,7 @@
 /**
  * What a manager of control groups is. The files in a cgroup are the same whoever made it, so most verbs are plain functions on them
  * (limits.ts, freezer.ts, processes.ts, join.ts). A driver is asked for what differs: who makes the folders, who else has to know the
- * limits, who takes both back. `cgroupfs.ts` makes folders itself; a driver for systemd has them made.
+ * limits, who takes both back. `cgroupfs.ts` makes folders itself, `systemd/driver.ts` has them made.
  */
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
@@ -10,6 +10,8 @@ import type { Batch, Step } from '../session/batch.ts'
 import type { Session } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
 import type { CgroupPaths } from './layout.ts'
+import type { Systemd } from './systemd/manager.ts'
+import type { Property } from './systemd/properties.ts'
 
 /** A cgroup that `begin` has begun to make. */
 export interface Making {
@@ -19,19 +21,21 @@ export interface Making {
   readonly ignored: readonly string[]
   /** cgroupfs: the operations that make the folders, in the order of `cgroup.folders`. */
   readonly attempts: readonly Step[]
+  /** systemd: who is asked, and the properties for the limits. */
+  readonly systemd?: { link: Systemd; limits: readonly Property[] }
 }
 
 export interface Driver {
   /**
    * Plans what needs no answer into the host's train, which saves the state too: it costs no round trip. Nothing was made if planning
-   * throws (RuntError: a limit that this host cannot have).
+   * throws (RuntError: a limit that this host cannot have). `link`: to systemd, if that manages the cgroup.
    */
-  begin(train: Train, cgroup: CgroupPaths, resources: Resources): Making
+  begin(train: Train, cgroup: CgroupPaths, resources: Resources, link: Systemd | null): Making
   /**
    * Waits for `control`, the last batch of that train, and does what is left. Afterwards the cgroup has its limits and can be joined.
-   * `pid`: the stage, which has not forked yet if the cgroup comes first (cgroup2, systemd); a driver may move it. Gives the cgroup as
-   * it is: a rootless caller may have less than was asked for, null if there is none. On a failure the caller removes the cgroup, but
-   * not on a `CgroupInUse`: that one is somebody else's, and nothing of ours is left.
+   * `pid`: a process of the container's that a driver may move: the stage if the cgroup comes before the init (cgroup2), else the init.
+   * Gives the cgroup as it is: a rootless caller may have less than was asked for, null if there is none. On a failure the caller removes
+   * the cgroup, but not on a `CgroupInUse`: that one is somebody else's, and nothing of ours is left.
    */
   finish(host: Session, making: Making, control: Batch, pid: number): CgroupPaths | null
   /**
@@ -47,5 +51,5 @@ export interface Driver {
   remove(host: Session, machine: Machine, cgroup: CgroupPaths): void
 }
 
-/** The cgroup that a container is to have exists, and somebody uses it. */
+/** The cgroup that a container is to have exists and somebody uses it, or it was refused: nothing of ours is there. */
 export class CgroupInUse extends RuntError {}

@@ -1,5 +1,6 @@
 /** Where control groups lie on this host, and where a container's own one belongs. */
 import { RuntError } from '../base/errors.ts'
+import type { Address } from '../dbus/address.ts'
 
 /** One mounted hierarchy. */
 export interface Hierarchy {
@@ -30,6 +31,20 @@ export interface CgroupFolder {
 export interface CgroupPaths {
   mode: Layout['mode']
   folders: CgroupFolder[]
+  /** The unit that it is, where systemd manages it. */
+  systemd?: SystemdUnit
+}
+
+export interface SystemdUnit {
+  /** `runt-ID.scope`, or the name of a slice. */
+  unit: string
+  /** The slice that it is in. */
+  slice: string
+  description: string
+  /** Where that systemd is reached, best first. */
+  buses: Address[]
+  /** Properties that the config's annotations ask for, as text (GVariant). */
+  properties: Record<string, string>
 }
 
 /** A mount that the container's `cgroup` mount consists of. */

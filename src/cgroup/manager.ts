@@ -12,6 +12,8 @@ import type { Train } from '../session/train.ts'
 import { cgroupfs } from './cgroupfs.ts'
 import type { Driver, Making } from './driver.ts'
 import type { CgroupPaths } from './layout.ts'
+import { systemd } from './systemd/driver.ts'
+import type { Systemd } from './systemd/manager.ts'
 
 export { CgroupInUse, type Making } from './driver.ts'
 export { freeze, freezerFile, saysFrozen, thaw, thawAnyhow } from './freezer.ts'
@@ -31,14 +33,17 @@ export {
 } from './layout.ts'
 export { killAll, processes, signalAll } from './processes.ts'
 export { planRemove } from './remove.ts'
+export { callSystemd, leftToJoin, locateUnit } from './systemd/driver.ts'
 
-function driverOf(_cgroup: CgroupPaths): Driver {
-  return cgroupfs
-}
+const driverOf = (cgroup: CgroupPaths): Driver => (cgroup.systemd ? systemd : cgroupfs)
 
 /** See Driver.begin. */
-export const begin = (train: Train, cgroup: CgroupPaths, resources: Resources = {}): Making =>
-  driverOf(cgroup).begin(train, cgroup, resources)
+export const begin = (
+  train: Train,
+  cgroup: CgroupPaths,
+  resources: Resources = {},
+  link: Systemd | null = null,
+): Making => driverOf(cgroup).begin(train, cgroup, resources, link)
 
 /** See Driver.finish. */
 export const finish = (host: Session, making: Making, control: Batch, pid: number): CgroupPaths | null =>

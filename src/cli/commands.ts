@@ -71,8 +71,8 @@ export const globalOptions: readonly OptionEntry[] = [
   {
     name: 'cgroup-manager',
     value: 'manager',
-    choices: ['cgroupfs', 'systemd'],
-    summary: 'who manages control groups',
+    choices: ['cgroupfs', 'systemd', 'disabled'],
+    summary: 'who manages control groups; disabled: the container stays in that of the caller',
   },
   { name: 'criu', value: 'path', summary: 'ignored' },
   {

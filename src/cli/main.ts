@@ -15,7 +15,7 @@ import { notifySocketOf } from '../container/notify.ts'
 import { pause, resume } from '../container/pause.ts'
 import { hostTable, look, pidsOf } from '../container/ps.ts'
 import { run } from '../container/run.ts'
-import { type CreateOptions, callerPid, type Runtime } from '../container/runtime.ts'
+import { type CgroupManager, type CreateOptions, callerPid, type Runtime } from '../container/runtime.ts'
 import { openSessions, type Sessions } from '../container/sessions.ts'
 import { start } from '../container/start.ts'
 import { state } from '../container/state.ts'
@@ -95,7 +95,7 @@ class Program {
       globals: {
         root: root === null ? defaultRoot(this.place, this.platform.env) : this.absolute(root),
         debug: wantsDebug(globals),
-        systemdCgroup: manager === null ? globals.flag('systemd-cgroup') : manager === 'systemd',
+        cgroupManager: (manager as CgroupManager | null) ?? (globals.flag('systemd-cgroup') ? 'systemd' : 'cgroupfs'),
       },
       warn: (message) => this.log.warning(message),
       debug: (message) => this.log.debug(message),

@@ -19,6 +19,7 @@ import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.t
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
+import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
@@ -117,6 +118,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const configReading = planReading(facts, configPath, 0x4000)
   const mountinfo = planLongReading(facts, '/proc/self/mountinfo', 0x3000)
   const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x800)
+  const uidMap = planUidMap(facts, runtime)
   host.send(facts)
 
   // 2. The id is claimed and the stage started while the config is parsed.
@@ -129,14 +131,17 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const bundle = absolutePath(pathIn(known.bytes(cwd)), options.bundle)
   const configText = finishReading(host, machine, known, configReading)
   if ('errno' in configText) throw missingConfig(options, bundle, configText.errno)
-  const mountinfoText = finishReading(host, machine, known, mountinfo)
-  const ownCgroupText = finishReading(host, machine, known, ownCgroup)
+  const text = (reading: Reading | null): string => textOf(reading && finishReading(host, machine, known, reading))
+  const cgroupFacts: CgroupFacts = {
+    mountinfo: text(mountinfo),
+    ownCgroup: text(ownCgroup),
+    uidMap: text(uidMap),
+    uid: known.value(uid)!,
+  }
   host.send(spawn)
   stage.inherit(spawn, host.sequence)
 
-  const parsed = attempt(() =>
-    interpret(runtime, configText.text, bundle, options, foreground, [mountinfoText, ownCgroupText]),
-  )
+  const parsed = attempt(() => interpret(runtime, configText.text, bundle, options, foreground, cgroupFacts))
   let started: Answer
   try {
     started = host.wait(spawn)
@@ -149,13 +154,14 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   progress.claimed = true
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
-  const { config, cgroup, root, filter, label } = parsed.value
+  const { config, cgroup, shown, root, filter, label } = parsed.value
   checkSysctls(runtime, config)
+  const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
   const privileged = known.value(uid) === 0
   // In a mount namespace of somebody else's the init may not find the cgroup's files.
   const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
-  const joins = joinedMounts ? null : cgroup
+  const joins = joinedMounts || !cgroup ? null : cgroups.leftToJoin(cgroup)
   // A caller without rights reaches no more than the init.
   const sources = user && privileged ? sourcesOf(config, root, bundle, joins) : []
 
@@ -179,8 +185,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     stage.send(born)
     if (!sends) stage.send(goodbye, Flag.SILENT)
   }
-  // On cgroup2 the init is born in its cgroup, which has to be there by then.
-  const unified = cgroup?.folders.find((folder) => folder.version === 2) ?? null
+  // On cgroup2 the init is born in its cgroup, which has to be there by then. systemd has to be given a process: the init.
+  const unified = (!cgroup?.systemd && cgroup?.folders.find((folder) => folder.version === 2)) || null
   if (!unified) startStage()
 
   // 4. The cgroup is made by the host while the init mounts. The state is saved first, so that `delete` finds all there is.
@@ -205,7 +211,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   planSaving(state, runtime, saved)
   planWriting(state, 'state (config.json)', `${folder}/config.json`, configText.text, 0o600)
   if (config.process.terminal) terminals.planMeeting(state.next('process.terminal'), folder, START_SOCKET)
-  const making = cgroup && cgroups.begin(state, cgroup, config.linux?.resources)
+  const making = cgroup && cgroups.begin(state, cgroup, config.linux?.resources, systemd)
   const control = state.depart()
   const ready = (): void => finishCgroup(runtime, control, making, progress)
   if (unified) {
@@ -227,7 +233,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const early = firstCgroup < 0 ? mounts.length : firstCgroup
   const setting: MountSetting = {
     bundle,
-    cgroup: cgroups.mountPlan(cgroup ?? { mode: 'none', folders: [] }, createsNamespace(config, 'cgroup')),
+    cgroup: cgroups.mountPlan(shown, createsNamespace(config, 'cgroup')),
     label,
     reach,
     idmapped,
@@ -254,14 +260,14 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
   const birth = attempt(() => stage.wait(born))
   if ('value' in birth) progress.init = birth.value.value(pid)!
-  const cgroupReady = unified ? { value: null } : attempt(ready)
+  const cgroupReady = unified || (systemd && 'error' in birth) ? { value: null } : attempt(ready)
   if ('error' in birth) throw birth.error
   if ('error' in cgroupReady) throw cgroupReady.error
   saved.pid = progress.init
   progress.saved = saved
   if (joinedMounts && cgroup) {
     const pushing = new Batch(machine)
-    cgroups.join(pushing, cgroup, progress.init)
+    cgroups.join(pushing, cgroups.leftToJoin(cgroup), progress.init)
     host.run(pushing)
   }
   moveDevices(runtime, config, progress.init)
@@ -465,14 +471,14 @@ function finishCgroup(runtime: Runtime, control: Batch, making: cgroups.Making |
   }
   for (const sentence of making.ignored) runtime.debug(sentence)
   try {
-    progress.cgroup = cgroups.finish(host, making, control, progress.stage)
+    progress.cgroup = cgroups.finish(host, making, control, progress.init || progress.stage)
   } catch (error) {
     if (!(error instanceof cgroups.CgroupInUse)) progress.cgroup = making.cgroup
     throw error
   }
 }
 
-type FileText = { text: string } | { errno: string }
+const textOf = (read: { text: string } | { errno: string } | null): string => (read && 'text' in read ? read.text : '')
 
 /** Reads the config, and finds the places on the host that it names. */
 function interpret(
@@ -481,11 +487,11 @@ function interpret(
   bundle: string,
   options: CreateOptions,
   foreground: boolean,
-  [mountinfo, ownCgroup]: [FileText, FileText],
-): { config: Config; cgroup: cgroups.CgroupPaths | null; root: string; filter: Filter | null; label: string | null } {
+  cgroupFacts: CgroupFacts,
+): CgroupPlace & { config: Config; root: string; filter: Filter | null; label: string | null } {
   const { config, warnings } = readConfig(text, options.config ?? `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
-  checkSupport(config, runtime.globals)
+  checkSupport(config)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
   if (options.notifySocket !== null) amend(config, folderOf(runtime, options.id))
   // The program is process 1 of its namespace; where it has none, the peers say so all the same.
@@ -494,19 +500,15 @@ function interpret(
     const names = LISTEN_FDNAMES ? [`LISTEN_FDNAMES=${LISTEN_FDNAMES}`] : []
     config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1', ...names]
   }
-  const layout = cgroups.detectLayout(
-    'text' in mountinfo ? mountinfo.text : '',
-    'text' in ownCgroup ? ownCgroup.text : '',
-  )
-  const cgroup = layout.mode === 'none' ? null : cgroups.locate(layout, config.linux?.cgroupsPath, options.id)
+  const place = placeCgroup(runtime, config, options.id, cgroupFacts)
   const seccomp = config.linux?.seccomp
   const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
   for (const warning of filter?.warnings ?? []) runtime.debug(warning)
   // Without SELinux nobody would read the label, and file systems refuse it.
-  const selinux = config.linux?.mountLabel && 'text' in mountinfo && / - selinuxfs /.test(mountinfo.text)
+  const selinux = config.linux?.mountLabel && / - selinuxfs /.test(cgroupFacts.mountinfo)
   return {
     config,
-    cgroup,
+    ...place,
     root: absolutePath(bundle, config.root.path),
     filter,
     label: selinux ? config.linux!.mountLabel! : null,

@@ -19,7 +19,7 @@ export function features(machine: Machine): Features {
     linux: {
       namespaces: Object.keys(namespaceFlags).sort(),
       capabilities: [...CAPABILITIES],
-      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
+      cgroup: { v1: true, v2: true, systemd: true, systemdUser: true, rdma: true },
       seccomp: {
         enabled: true,
         actions: Object.keys(RET).sort(),

@@ -3,12 +3,15 @@ import type { Platform } from '../base/platform.ts'
 import type { Batch, Step } from '../session/batch.ts'
 import type { Session } from '../session/session.ts'
 
+/** Who makes the cgroups of containers; `disabled`: nobody, they stay in the caller's. */
+export type CgroupManager = 'cgroupfs' | 'systemd' | 'disabled'
+
 /** Flags that stand before the command. */
 export interface Globals {
   /** Folder of the containers' state, absolute. */
   root: string
   debug: boolean
-  systemdCgroup: boolean
+  cgroupManager: CgroupManager
 }
 
 export interface Runtime {

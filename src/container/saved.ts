@@ -37,6 +37,16 @@ const folder = shape({
   path: (value) => path(value) && value !== '/',
 })
 
+const texts: Check = (value) => isObject(value) && Object.values(value).every(text)
+
+const unit = shape({
+  unit: (value) => typeof value === 'string' && /^[^/]+\.(scope|slice)$/.test(value),
+  slice: text,
+  description: text,
+  buses: listOf(shape({ name: text, socket: text, direct: flag })),
+  properties: texts,
+})
+
 const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   format: (value) => value === 1,
   ociVersion: text,
@@ -46,9 +56,9 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   bundle: path,
   rootfs: path,
   created: text,
-  annotations: (value) => isObject(value) && Object.values(value).every(text),
+  annotations: texts,
   owner: count,
-  cgroup: (value) => value === null || shape({ mode: text, folders: listOf(folder) })(value),
+  cgroup: (value) => value === null || shape({ mode: text, folders: listOf(folder), systemd: optional(unit) })(value),
   keyring: flag,
   program: text,
   hooks: optional(shape({ poststart: listOf(hook), poststop: listOf(hook) })),

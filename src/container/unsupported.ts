@@ -2,7 +2,6 @@
 import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
 import { oversizedHook } from './hooks.ts'
-import type { Globals } from './runtime.ts'
 
 /** Field, and whether it asks for something. Empty values ask for nothing: engines write them for "unset". */
 const fields: readonly [string, (config: Config) => unknown][] = [['linux.intelRdt', ({ linux }) => linux?.intelRdt]]
@@ -11,10 +10,9 @@ const fields: readonly [string, (config: Config) => unknown][] = [['linux.intelR
  * Refuses what is not supported, before anything is made: a container that runs without a part of its rights or
  * restrictions is worse than none. Throws a RuntError that names the field.
  */
-export function checkSupport(config: Config, globals: Globals): void {
+export function checkSupport(config: Config): void {
   const asked = unsupported(config)
   if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
-  if (globals.systemdCgroup) throw new RuntError('--systemd-cgroup: not supported yet')
   if (!config.linux?.namespaces?.some((namespace) => namespace.type === 'mount'))
     throw new RuntError(
       "linux.namespaces: no mount namespace; without one the mounts of the container would be the host's",

@@ -186,8 +186,8 @@ export const SOCK_CLOEXEC = O_CLOEXEC
 export const SOL_SOCKET = 1
 export const SO_RCVTIMEO = 20
 export const SO_SNDTIMEO = 21
-export const MSG_NOSIGNAL = 0x4000
 export const MSG_DONTWAIT = 0x40
+export const MSG_NOSIGNAL = 0x4000
 export const SIOCSIFFLAGS = 0x8914
 export const IFF_UP = 1
 
