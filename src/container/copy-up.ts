@@ -6,7 +6,8 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
-import { Batch, type OutPointer, slot } from '../session/batch.ts'
+import { Errno } from '../linux/errno.ts'
+import { ANY, type Arg, Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer, Session } from '../session/session.ts'
 import type { MountOptions } from './mount-options.ts'
@@ -16,10 +17,16 @@ const ABOUT = ': the copy for tmpcopyup'
 
 /** Entries looked at, and made, by one batch. */
 const CHUNK = 16
+/** Bytes of attribute names that a look at an entry has room for; a longer list is asked for again. */
+const LIST = 1024
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX, xattr(7). */
+const XATTR_MAX = 0x1_0000
 /** sendfile(2) moves at most this many bytes at once. */
 const SENDFILE_MAX = 0x7fff_f000
 /** Bytes of a millisecond's copying that we wait for, with slow machines in mind. */
 const SLOWEST = 10_000
+/** PATH_MAX, with some room. */
+const LONGEST_PATH = 4000
 
 interface Entry {
   name: string
@@ -28,54 +35,75 @@ interface Entry {
   gid: number
   size: number
   device: number
+  /** Two timespecs, as utimensat(2) takes them. */
+  times: Uint8Array
+  /** What tells the file from all others, where it has several names. */
+  identity: string | null
+  /** Names of its extended attributes. */
+  attributes: string[]
+}
+
+/** One copy. */
+interface Copy {
+  init: Session
+  machine: Machine
+  about: string
+  /** Paths below the copy's root of files that have several names. */
+  linked: Map<string, string>
 }
 
 /**
- * Copies the tree below TARGET into the file system MOUNT, which is not attached yet: folders, files, links, nodes; with
- * owners and modes, without times, extended attributes and hard links. The root takes owner and mode of TARGET where the options
+ * Copies the tree below TARGET into the file system MOUNT, which is not attached yet: folders, files, links, nodes; with owners, modes,
+ * times, extended attributes (those that a tmpfs takes) and hard links. The root takes owner and mode of TARGET where the options
  * say nothing of them. Names are looked up one by one and never through a link.
  */
 export function copyUp(init: Session, machine: Machine, about: string, options: MountOptions): void {
-  const here = about + ABOUT
+  const copy: Copy = { init, machine, about: about + ABOUT, linked: new Map() }
   const root = { source: slot(InitSlot.TARGET), copy: slot(InitSlot.MOUNT) }
   const set = (name: string) => options.data.some(([key]) => key === name)
 
-  const b = new Batch(machine).about(here)
-  const stat = b.out(256)
-  c.statx(b, root.source, '.', k.AT_SYMLINK_NOFOLLOW, stat)
-  const { uid, gid, mode } = entryOf('.', init.run(b), stat)
-  const top = new Batch(machine).about(here)
-  c.fchownat(top, root.copy, '.', set('uid') ? -1 : uid, set('gid') ? -1 : gid)
-  if (!set('mode')) c.fchmodat(top, root.copy, '.', mode & 0o7777)
-  const source = c.openat(top, root.source, '.', k.O_RDONLY | k.O_DIRECTORY)
-  const copy = c.openat(top, root.copy, '.', k.O_RDONLY | k.O_DIRECTORY)
-  const answer = init.run(top)
-  copyFolder(init, machine, here, answer.value(source)!, answer.value(copy)!)
+  const opening = new Batch(machine).about(copy.about)
+  const [source, target] = [root.source, root.copy].map((fd) => c.openat(opening, fd, '.', k.O_RDONLY | k.O_DIRECTORY))
+  const opened = init.run(opening)
+  const [from, to] = [opened.value(source!)!, opened.value(target!)!]
+  const entry = look(copy, from, ['.'])[0]!
+  const top = new Batch(machine).about(copy.about)
+  c.fchownat(top, to, '.', set('uid') ? -1 : entry.uid, set('gid') ? -1 : entry.gid)
+  if (!set('mode')) c.fchmodat(top, to, '.', entry.mode & 0o7777)
+  init.run(top)
+  copyFolder(copy, from, to, '', entry)
 }
 
-/** The descriptors are closed at the end. */
-function copyFolder(init: Session, machine: Machine, about: string, source: number, copy: number): void {
+/** `path`: of the folder, below the root. The descriptors are closed at the end. */
+function copyFolder(copy: Copy, source: number, target: number, path: string, folder: Entry): void {
+  const { init, machine, about } = copy
   const names = namesIn(init, machine, about, source)
   for (let at = 0; at < names.length; at += CHUNK) {
-    const entries = look(init, machine, about, source, names.slice(at, at + CHUNK))
+    const entries = look(copy, source, names.slice(at, at + CHUNK))
     const b = new Batch(machine)
     for (const entry of entries) {
-      b.about(`${about} (${entry.name})`)
-      planEntry(b, entry, source, copy)
+      b.about(`${about} (${path}${entry.name})`)
+      planEntry(b, copy, entry, source, target, path + entry.name)
     }
     init.run(b)
-    for (const { name, mode } of entries) {
-      if ((mode & k.S_IFMT) !== k.S_IFDIR) continue
-      const open = new Batch(machine).about(`${about} (${name})`)
+    for (const entry of entries) {
+      if ((entry.mode & k.S_IFMT) !== k.S_IFDIR) {
+        copyAttributes(copy, source, target, entry, entry.name)
+        continue
+      }
+      const open = new Batch(machine).about(`${about} (${path}${entry.name})`)
       const flags = k.O_RDONLY | k.O_DIRECTORY | k.O_NOFOLLOW
-      const [inner, target] = [c.openat(open, source, name, flags), c.openat(open, copy, name, flags)]
+      const [inner, made] = [c.openat(open, source, entry.name, flags), c.openat(open, target, entry.name, flags)]
       const answer = init.run(open)
-      copyFolder(init, machine, about, answer.value(inner)!, answer.value(target)!)
+      copyFolder(copy, answer.value(inner)!, answer.value(made)!, `${path}${entry.name}/`, entry)
     }
   }
+  // A default ACL would be inherited by what is made in the folder, and that changes its times.
+  copyAttributes(copy, source, target, folder, '.')
   const b = new Batch(machine).about(about)
+  b.call('utimensat', target, 0, b.data(folder.times, 'times'), 0)
   c.close(b, source)
-  c.close(b, copy)
+  c.close(b, target)
   init.run(b)
 }
 
@@ -99,21 +127,53 @@ function namesIn(init: Session, machine: Machine, about: string, folder: number)
 }
 
 /** What the names stand for; what is gone meanwhile is left out. */
-function look(init: Session, machine: Machine, about: string, folder: number, names: readonly string[]): Entry[] {
-  const b = new Batch(machine)
+function look(copy: Copy, folder: number, names: readonly string[]): Entry[] {
+  const b = new Batch(copy.machine).about(copy.about)
+  c.fchdir(b, folder)
   const looks = names.map((name) => {
-    const stat = b.about(`${about} (${name})`).out(256)
-    const gone = b.label()
+    b.about(`${copy.about} (${name})`)
+    const [stat, list] = [b.out(256), b.out(LIST)]
+    const [gone, none] = [b.label(), b.label()]
     const step = c.statx(b, folder, name, k.AT_SYMLINK_NOFOLLOW, stat).on(['ENOENT'], gone)
+    const attributes = b.call('llistxattr', name, list, LIST).on(ANY, none)
+    b.place(none)
     b.place(gone)
-    return { name, stat, step }
+    return { name, stat, step, list, attributes }
   })
-  const answer = init.run(b)
-  return looks.filter(({ step }) => answer.ok(step)).map(({ name, stat }) => entryOf(name, answer, stat))
+  const answer = copy.init.run(b)
+  return looks
+    .filter(({ step }) => answer.ok(step))
+    .map(({ name, stat, list, attributes }) => {
+      const length = answer.value(attributes)!
+      const entry = entryOf(name, answer, stat)
+      if (length > 0) entry.attributes = attributesIn(answer.bytes(list, length))
+      else if (length === -Errno.ERANGE!) entry.attributes = longList(copy, folder, name)
+      return entry
+    })
+}
+
+/** A list of names, each ended by a NUL. The label is the mount's business. */
+const attributesIn = (list: Uint8Array): string[] =>
+  decodeUtf8(list)
+    .split('\0')
+    .filter((name) => name !== '' && name !== 'security.selinux')
+
+function longList(copy: Copy, folder: number, name: string): string[] {
+  const b = new Batch(copy.machine).about(`${copy.about} (${name})`)
+  const list = b.out(XATTR_MAX)
+  c.fchdir(b, folder)
+  const length = b.call('llistxattr', name, list, XATTR_MAX)
+  const answer = copy.init.run(b)
+  return attributesIn(answer.bytes(list, answer.value(length)!))
 }
 
 /** struct statx. */
 function entryOf(name: string, answer: Answer, stat: OutPointer): Entry {
+  const bytes = answer.bytes(stat)
+  const times = new Uint8Array(32)
+  times.set(bytes.subarray(64, 80))
+  times.set(bytes.subarray(112, 128), 16)
+  const folder = (answer.half(stat, 28) & k.S_IFMT) === k.S_IFDIR
   return {
     name,
     mode: answer.half(stat, 28),
@@ -121,35 +181,68 @@ function entryOf(name: string, answer: Answer, stat: OutPointer): Entry {
     gid: answer.word(stat, 24),
     size: (answer.word(stat, 40) >>> 0) + 2 ** 32 * answer.word(stat, 44),
     device: c.makedev(answer.word(stat, 128), answer.word(stat, 132)),
+    times,
+    identity:
+      folder || answer.word(stat, 16) < 2
+        ? null
+        : `${answer.long(stat, 32)} ${answer.word(stat, 136)} ${answer.word(stat, 140)}`,
+    attributes: [],
   }
 }
 
-function planEntry(b: Batch, { name, mode, uid, gid, size, device }: Entry, source: number, copy: number): void {
+/** `path`: of the entry, below the root. */
+function planEntry(b: Batch, copy: Copy, entry: Entry, source: number, target: number, path: string): void {
+  const { name, mode, uid, gid, size, device, identity } = entry
+  const first = identity === null ? undefined : copy.linked.get(identity)
+  if (first !== undefined) {
+    b.call('linkat', slot(InitSlot.MOUNT), first, target, name, 0)
+    // It is there with all that belongs to it.
+    entry.attributes = []
+    return
+  }
+  if (identity !== null && path.length <= LONGEST_PATH) copy.linked.set(identity, path)
   switch (mode & k.S_IFMT) {
     case k.S_IFDIR:
-      c.mkdirat(b, copy, name, 0o700)
+      c.mkdirat(b, target, name, 0o700)
       break
     case k.S_IFREG:
-      planFile(b, name, size, source, copy)
+      planFile(b, name, size, source, target)
       break
     case k.S_IFLNK: {
       // The last byte stays zero: readlinkat(2) ends its text with none.
-      const target = b.data(new Uint8Array(size + 1), () => `the link ${name}`)
-      b.call('readlinkat', source, name, target, size)
-      b.call('symlinkat', target, copy, name)
+      const text = b.data(new Uint8Array(size + 1), () => `the link ${name}`)
+      b.call('readlinkat', source, name, text, size)
+      b.call('symlinkat', text, target, name)
       break
     }
     default:
-      c.mknodat(b, copy, name, mode, device)
+      c.mknodat(b, target, name, mode, device)
   }
-  c.fchownat(b, copy, name, uid, gid, k.AT_SYMLINK_NOFOLLOW)
-  if ((mode & k.S_IFMT) !== k.S_IFLNK) c.fchmodat(b, copy, name, mode & 0o7777)
+  c.fchownat(b, target, name, uid, gid, k.AT_SYMLINK_NOFOLLOW)
+  if ((mode & k.S_IFMT) !== k.S_IFLNK) c.fchmodat(b, target, name, mode & 0o7777)
+  b.call('utimensat', target, name, b.data(entry.times, 'times'), k.AT_SYMLINK_NOFOLLOW)
 }
 
-function planFile(b: Batch, name: string, size: number, source: number, copy: number): void {
+/** Extended attributes, one batch an entry that has some. What a tmpfs does not take (user.* before Linux 6.6) is left out, as cp(1) does. */
+function copyAttributes(copy: Copy, source: Arg, target: Arg, { name, attributes }: Entry, as: string): void {
+  if (attributes.length === 0) return
+  const b = new Batch(copy.machine).about(`${copy.about} (${name}): extended attributes`)
+  const value = b.out(XATTR_MAX)
+  for (const attribute of attributes) {
+    const next = b.label()
+    c.fchdir(b, source)
+    const length = b.call('lgetxattr', as, attribute, value, XATTR_MAX).on(['ENODATA', 'EOPNOTSUPP'], next)
+    c.fchdir(b, target)
+    b.call('lsetxattr', as, attribute, value, length, 0).on(['EOPNOTSUPP', 'EPERM'], next)
+    b.place(next)
+  }
+  copy.init.run(b)
+}
+
+function planFile(b: Batch, name: string, size: number, source: number, target: number): void {
   b.patience += Math.ceil(size / SLOWEST)
   const from = c.openat(b, source, name, k.O_RDONLY | k.O_NOFOLLOW)
-  const to = c.openat(b, copy, name, k.O_WRONLY | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW, 0o600)
+  const to = c.openat(b, target, name, k.O_WRONLY | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW, 0o600)
   const again = b.label()
   b.place(again)
   const moved = b.call('sendfile', to, from, 0, SENDFILE_MAX)

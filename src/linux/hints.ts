@@ -7,6 +7,7 @@ const hints: Readonly<Record<string, string>> = {
   'open_tree ENOSYS': 'runt needs Linux 5.12 or later',
   'openat2 ELOOP': 'too many symbolic links, or a link that may not be followed',
   'openat2 EXDEV': 'the path leads out of the container',
+  'sendfile ENOSPC': 'the tmpfs is full; its size is an option of the mount',
   'prlimit64 EPERM': 'raising a hard limit takes CAP_SYS_RESOURCE',
   'clone ENOSPC': 'the limit of namespaces is reached (/proc/sys/user/max_*_namespaces)',
   'clone EAGAIN': 'a limit of processes is reached (RLIMIT_NPROC, pids.max, kernel.pid_max)',
