@@ -111,6 +111,14 @@ test('a tmpfs has the mode of the folder that it covers, unless the options say 
   assert.is(inside('stat -c %a /a /b /c /new; touch /c/x 2>/dev/null || echo ro', made), '750\n711\n750\n1777\nro\n')
 })
 
+only('runt', 'so does a tmpfs that only mount(2) can make', () => {
+  const made = bundle((config) => {
+    config.mounts.push(tmpfs('/a', 'silent'), tmpfs('/b', 'silent', 'ro'), tmpfs('/new', 'silent'))
+  })
+  for (const name of ['a', 'b']) mkdirSync(join(made.rootfs, name), { mode: 0o750 })
+  assert.is(inside('stat -c %a /a /b /new; touch /b/x 2>/dev/null || echo ro', made), '750\n750\n1777\nro\n')
+})
+
 test('a thousand mounts are made', () => {
   const made = bundle((config) => {
     config.mounts.push(tmpfs('/m', 'nr_inodes=2000'))

@@ -261,15 +261,12 @@ function planFileSystem(
   makeFolder(b, destination, InitSlot.TARGET, resolveFor(destination, type), inherits ? InitSlot.MADE : undefined)
   if (isForMount2(options, source)) {
     if (userns !== undefined) throw new RuntError(`${about}: its options are too long for an id-mapped mount`)
-    planLongFileSystem(b, about, destination, type, source, options, label)
+    planLongFileSystem(b, about, destination, type, source, options, label, inherits)
     return
   }
   planNewMount(b, type, source, inherits ? writable(options) : options, label)
   if (userns !== undefined) planIdmap(b, MOUNT, userns, about, `the file system ${type}`, false)
-  if (inherits) {
-    planInheritMode(b)
-    if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, MOUNT, 0, { set: k.MOUNT_ATTR_RDONLY })
-  }
+  if (inherits) planInheritMode(b, options)
   planRecursiveAttributes(b, options)
   planAttach(b, about, destination, options)
 }
@@ -305,8 +302,8 @@ function planMountOrBind(b: Batch, { about, destination, options }: Reading, typ
 
 const writable = (options: MountOptions): MountOptions => ({ ...options, set: options.set & ~k.MOUNT_ATTR_RDONLY })
 
-/** The root of MOUNT takes the mode of TARGET, unless that has just been made. */
-function planInheritMode(b: Batch): void {
+/** The root of MOUNT, writable still, takes the mode of TARGET, unless that has just been made. */
+function planInheritMode(b: Batch, options: MountOptions): void {
   const stat = b.scratch(256)
   const made = b.label()
   b.branch(slot(InitSlot.MADE), 'NOT_EQUAL', 0, made)
@@ -314,6 +311,7 @@ function planInheritMode(b: Batch): void {
   // stx_mode, and zeros behind it; the kernel takes the bits that chmod(2) knows.
   b.call('fchmodat', MOUNT, '.', load(stat, 32, 28))
   b.place(made)
+  if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, MOUNT, 0, { set: k.MOUNT_ATTR_RDONLY })
 }
 
 /** File systems that are no place of files: read-only is a matter of the mount alone. Their superblock is shared with others. */
@@ -373,8 +371,9 @@ function planLongFileSystem(
   source: string,
   options: MountOptions,
   label: string | null,
+  inherits: boolean,
 ): void {
-  const { flags, data } = forMount2(options)
+  const { flags, data } = forMount2(inherits ? writable(options) : options)
   const context = label !== null && type !== 'mqueue' && takesLabel(type, options) ? `context="${label}"` : ''
   const all = [data, context].filter((part) => part !== '').join(',')
   if (all.length > MOUNT_DATA_MAX)
@@ -387,6 +386,7 @@ function planLongFileSystem(
   coverFolder(b, destination)
   c.fchdir(b, ROOT)
   c.openInRoot(b, ROOT, destination, k.O_PATH).keep(InitSlot.MOUNT)
+  if (inherits) planInheritMode(b, options)
   planRecursiveAttributes(b, options)
   for (const flag of options.propagation) planPropagation(b, MOUNT, flag)
   c.close(b, MOUNT)
