@@ -5,12 +5,14 @@ import { renderCall } from '../session/render.ts'
 import type { Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { type MountSetting, planMount } from './mounts.ts'
+import { ALL } from './sources.ts'
 
 const label = 'system_u:object_r:container_file_t:s0:c1,c2'
 const setting: MountSetting = {
   bundle: '/bundle',
   cgroup: { tmpfs: false, mounts: [], links: [] },
   label: null,
+  reach: ALL,
   idmapped: new Map(),
 }
 
