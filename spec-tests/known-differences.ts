@@ -97,6 +97,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'mountinfo shows which mounts have mapped ids, and no more than the mount is the hosts',
         'idmap with rbind: a mount below has ids 1000:2000',
         'ridmap with rbind: a mount below has ids 5:6',
+        'idmap without mappings takes those of the user namespace of the container',
+        'ridmap without mappings takes those of the user namespace of the container',
+        'a mount may have mappings of its own in a user namespace',
+        'in a user namespace a source that is closed to its root can be bound with mapped ids',
       ),
     },
     'config/mount-options': {
@@ -330,6 +334,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'idmap is recursive, and ridmap is not known',
         'idmap with rbind: a mount below has ids 1000:2000',
         'ridmap with rbind: a mount below has ids 5:6',
+        'ridmap without mappings takes those of the user namespace of the container',
       ),
     },
     'config/mount-options': {

@@ -151,6 +151,46 @@ only('runt crun', 'ranges may stand in the option: id in the file system, id on 
   assert.is(inside(owners, made), 'of-user 5:6\nof-root 7:8\n')
 })
 
+/** A user namespace for the container: root is 100000 on the host. */
+function inUserNamespace(made: Bundle): void {
+  // Mount points are made by the root of the container.
+  chownSync(made.rootfs, 100_000, 100_000)
+  const ranges = mapping(0, 100_000, 65_536)
+  made.config.linux.namespaces.push({ type: 'user' })
+  made.config.linux.uidMappings = ranges
+  made.config.linux.gidMappings = ranges
+}
+
+for (const option of ['idmap', 'ridmap'])
+  test(`${option} without mappings takes those of the user namespace of the container`, () => {
+    const made = prepared({ options: ['bind', option] })
+    inUserNamespace(made)
+    assert.is(inside(owners, made), 'of-user 1000:2000\nof-root 0:0\n')
+  })
+
+test('a mount may have mappings of its own in a user namespace', () => {
+  const made = prepared({
+    options: ['bind', 'idmap'],
+    uidMappings: mapping(1000, 100_005),
+    gidMappings: mapping(2000, 100_006),
+  })
+  inUserNamespace(made)
+  assert.match(inside(owners, made), /^of-user 5:6$/m)
+})
+
+only('runt crun', 'ranges behind a @ are ids of the container', () => {
+  const made = prepared({ options: ['bind', 'idmap=uids=@1000-5-1;gids=@2000-6-1'] })
+  inUserNamespace(made)
+  assert.match(inside(owners, made), /^of-user 5:6$/m)
+})
+
+test('in a user namespace a source that is closed to its root can be bound with mapped ids', () => {
+  const made = prepared({ options: ['bind', 'idmap'] })
+  chmodSync(join(made.directory, 'extra'), 0o700)
+  inUserNamespace(made)
+  assert.match(inside(owners, made), /^of-user 1000:2000$/m)
+})
+
 /** What is refused: the mount, and what the message has to name. */
 const refused: [string, Record<string, unknown>, RegExp][] = [
   ['uidMappings without gidMappings', { uidMappings: mapping(0, 1) }, /mounts\[7\]\.gidMappings/],
