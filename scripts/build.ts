@@ -27,4 +27,5 @@ await script(async () => {
     logLevel: 'warning',
   })
   chmodSync(join(output, 'runt.js'), 0o755)
+  run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.types.json'], 'nodejs')
 })

@@ -1,7 +1,18 @@
 /** Makes the packages, in this tree and in a copy of it elsewhere. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -95,6 +106,37 @@ test('the fields of the .deb are those of its machine, and it depends on nothing
 test('the archive is one folder for a prefix; its command works there', () => {
   run('tar', ['-xzf', path(new RegExp(`linux-${own}\\.tar\\.gz$`)), '-C', work])
   assert.match(run(join(work, `runt-${VERSION}-linux-${own}`, 'bin/runt'), ['--version'], {}), /^runt version /)
+})
+
+test('the npm package has the command, the library and its types', () => {
+  run('npm', ['run', '--silent', 'build'])
+  const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--pack-destination', work]))
+  const names: string[] = files.map((file: { path: string }) => file.path)
+  assert.not.ok(names.some((name) => name.endsWith('runt-brain') || name.includes('packages/')))
+  const modules = join(work, 'npm/node_modules')
+  mkdirSync(modules, { recursive: true })
+  run('tar', ['-xzf', join(work, filename), '-C', modules])
+  renameSync(join(modules, 'package'), join(modules, 'runt'))
+  for (const name of ['koffi', '@koromix', 'commander', '@types', 'undici-types'])
+    if (existsSync(join(root, 'node_modules', name))) symlinkSync(join(root, 'node_modules', name), join(modules, name))
+  const command = join(modules, 'runt/dist/node/runt.js')
+  assert.match(run(process.execPath, [command, '--version']), new RegExp(`^runt version ${VERSION}\n`))
+
+  const user = join(work, 'npm/user.ts')
+  const compile = (text: string) => {
+    writeFileSync(user, text)
+    const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node', user]
+    return spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...flags], {
+      encoding: 'utf8',
+      cwd: work,
+    })
+  }
+  const good = compile(`import { type Config, Runt } from 'runt'
+const config: Config = { ociVersion: '1.3.0', process: { args: ['a'], cwd: '/', user: { uid: 0, gid: 0 } }, root: { path: 'r' } }
+export const status: Promise<number> = new Runt().run('a', { bundle: JSON.stringify(config) }).status
+`)
+  assert.is(good.status, 0, good.stdout)
+  assert.match(compile(`import { Runt } from 'runt'\nnew Runt().run('a', { bundel: '' })\n`).stdout, /bundel/)
 })
 
 if (cross)

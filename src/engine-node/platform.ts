@@ -59,9 +59,15 @@ const FORWARDED = [
 export interface NodePlatform extends Platform {
   /** Process id of the host executor. */
   readonly executorPid: number
+  /** The executor. A program in the foreground has its standard streams, and ends it with its own exit status. */
+  readonly executor: ChildProcess
   /** Ends the sessions, and with them the executor. */
   close(): void
 }
+
+/** What stdin, stdout and stderr of the executor are, and so those of programs in the foreground; as node:child_process has it. */
+export type Stdio = 'inherit' | 'pipe' | 'ignore' | readonly [StdioEntry, StdioEntry, StdioEntry]
+export type StdioEntry = 'inherit' | 'pipe' | 'ignore' | number
 
 function poll(libc: Libc, fd: number, events: number, timeoutMs: number): boolean {
   const deadline = performance.now() + timeoutMs
@@ -140,12 +146,13 @@ function firstOwn(): number {
 }
 
 /** Starts the executor with its ends of the sessions behind all inherited descriptors. */
-function startExecutor(libc: Libc, machine: Machine, ends: readonly number[]): ChildProcess {
+function startExecutor(libc: Libc, machine: Machine, ends: readonly number[], stdio: Stdio): ChildProcess {
   const first = firstOwn()
   const image = stageImage(machine, first)
   const passed = Array.from({ length: first - 3 }, (_, at) => at + 3)
   const execute = (path: string): ChildProcess => {
-    const child = spawn(path, [], { argv0: 'runt', stdio: ['inherit', 'inherit', 'inherit', ...passed, ...ends] })
+    const standard = typeof stdio === 'string' ? [stdio, stdio, stdio] : stdio
+    const child = spawn(path, [], { argv0: 'runt', stdio: [...standard, ...passed, ...ends] })
     // Without a listener, a failure to execute would be thrown later on. It shows in the missing pid right away.
     child.on('error', () => {})
     return child
@@ -198,7 +205,7 @@ function rawEnvironment(): Record<string, string> {
 }
 
 /** Starts an executor. Throws a RuntError when the machine is not supported or the executor cannot be started. */
-export function openPlatform(args: readonly string[] = process.argv.slice(2)): NodePlatform {
+export function openPlatform(args: readonly string[] = process.argv.slice(2), stdio: Stdio = 'inherit'): NodePlatform {
   const machines: Partial<Record<NodeJS.Architecture, Machine>> = { x64: 'x86_64', arm64: 'aarch64' }
   const machine = machines[process.arch]
   if (process.platform !== 'linux' || !machine)
@@ -217,6 +224,7 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2)): N
       libc,
       machine,
       pairs.map(([, other]) => other),
+      stdio,
     )
   } catch (error) {
     for (const session of [host, stage, init]) session.close()
@@ -247,6 +255,7 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2)): N
     stage,
     init,
     executorPid: child.pid!,
+    executor: child,
     stdout(text) {
       try {
         write(1, text)
