@@ -25,7 +25,7 @@ export interface Platform {
   readonly args: readonly string[]
   /** The caller's environment. Bytes that are not UTF-8 are kept as lone surrogates (see bytes.ts). */
   readonly env: Readonly<Record<string, string>>
-  /** Milliseconds since 1970-01-01 UTC. */
+  /** Milliseconds since 1970-01-01 UTC, with a fraction. */
   now(): number
   /** Sessions with the three executors. `host` runs in the caller's namespaces and is there from the start. */
   readonly host: Channel

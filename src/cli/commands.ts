@@ -67,6 +67,11 @@ export const globalOptions: readonly OptionEntry[] = [
     default: 'warning',
     summary: 'what is logged',
   },
+  {
+    name: 'trace',
+    value: 'file',
+    summary: 'write when each batch of system calls was sent, performed and answered to a file, as Trace Event JSON',
+  },
   { name: 'systemd-cgroup', summary: 'let systemd manage control groups; cgroupsPath is then "slice:prefix:name"' },
   {
     name: 'cgroup-manager',
@@ -317,6 +322,12 @@ const table = [
       'not supported: runt neither saves the processes of a container nor brings them back (CRIU); use runc for containers that need it',
     options: [],
   })),
+  {
+    name: 'trace',
+    summary: 'draw a file of --trace, as FILE.svg',
+    arguments: [{ name: 'file', summary: 'what another command with --trace has written' }],
+    options: [],
+  },
   { name: 'features', summary: 'print what this runtime supports, as JSON', arguments: [], options: [] },
   {
     name: 'help',

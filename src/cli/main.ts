@@ -31,7 +31,7 @@ import { absolute, defaultRoot, findPlace, type Place } from './place.ts'
 import { resourcesOf } from './resources.ts'
 import { writeSpec } from './spec.ts'
 import { listTable, processTable } from './table.ts'
-import { traceCalls } from './trace.ts'
+import { CallLog, drawFile, observe, Stopwatch, writeTrace } from './trace.ts'
 
 /** Exit status for a mistake of the user's or a refusal of the kernel's; and for a bug of runt's. */
 const FAILED = 1
@@ -77,16 +77,43 @@ class Program {
     return path.startsWith('/') ? path : absolute(path, this.place.cwd)
   }
 
-  /** Logs the calls that were traced, if any were. */
-  tellTrace(): void {
-    for (const line of this.#trace?.() ?? []) this.log.debug(line)
+  /** Tells what was observed, if anything was. To tell it takes system calls itself, so the observing ends first. */
+  tellTrace(failed = false): void {
+    const tell = this.#trace
     this.#trace = null
+    tell?.(failed)
   }
-  #trace: (() => string[]) | null = null
+  #trace: ((failed: boolean) => void) | null = null
+
+  #observe(command: CommandName, debug: boolean, file: string | null): void {
+    const calls = debug ? new CallLog() : null
+    const watch = file === null ? null : new Stopwatch(() => this.platform.now())
+    const path = file === null ? '' : this.absolute(file)
+    const stop = observe(
+      this.sessions,
+      [calls, watch].filter((one) => one !== null),
+    )
+    this.#trace = (failed) => {
+      stop()
+      for (const line of calls?.lines ?? []) this.log.debug(line)
+      if (!watch) return
+      const { host } = this.sessions
+      const { machine } = this.platform
+      try {
+        if (failed) host.recover(new Batch(machine))
+        writeTrace(host, machine, path, `runt ${command}`, watch.spans())
+      } catch (error) {
+        if (!(error instanceof RuntError)) throw error
+        this.log.warning(error.message)
+      }
+    }
+  }
 
   /** What the commands of a container's life work with. */
-  runtime(globals: Options): Runtime {
-    if (wantsDebug(globals)) this.#trace = traceCalls(this.sessions)
+  runtime(globals: Options, command: CommandName): Runtime {
+    const debug = wantsDebug(globals)
+    const trace = globals.text('trace')
+    if (debug || trace !== null) this.#observe(command, debug, trace)
     const root = globals.text('root')
     const manager = globals.text('cgroup-manager')
     return {
@@ -94,7 +121,7 @@ class Program {
       ...this.sessions,
       globals: {
         root: root === null ? defaultRoot(this.place, this.platform.env) : this.absolute(root),
-        debug: wantsDebug(globals),
+        debug,
         cgroupManager: (manager as CgroupManager | null) ?? (globals.flag('systemd-cgroup') ? 'systemd' : 'cgroupfs'),
       },
       warn: (message) => this.log.warning(message),
@@ -109,7 +136,7 @@ type Status = number | Promise<number>
 /** What a command of a container's life does. Gives the exit status. */
 type Action = (runtime: Runtime, options: Options, operands: readonly string[]) => Status
 
-const actions: Record<Exclude<CommandName, 'help' | 'spec' | 'checkpoint' | 'restore'>, Action> = {
+const actions: Record<Exclude<CommandName, 'help' | 'spec' | 'trace' | 'checkpoint' | 'restore'>, Action> = {
   features({ platform }) {
     platform.stdout(`${stringifyJson(features(platform.machine), 2)}\n`)
     return 0
@@ -319,7 +346,7 @@ export function main(platform: Platform): Status {
     program.tellTrace()
     return typeof status === 'number' ? status : status.catch((error: unknown) => report(program.log, error))
   } catch (error) {
-    program.tellTrace()
+    program.tellTrace(true)
     return report(program.log, error)
   }
 }
@@ -388,8 +415,13 @@ function carryOut(program: Program, globals: Options, { command, options, operan
         options.flag('rootless'),
       )
       return 0
+    case 'trace': {
+      const file = program.absolute(operands[0]!)
+      program.platform.stdout(`${drawFile(program.sessions.host, program.platform.machine, file)}\n`)
+      return 0
+    }
     default:
-      return actions[command](program.runtime(globals), options, operands)
+      return actions[command](program.runtime(globals, command), options, operands)
   }
 }
 

@@ -250,7 +250,7 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2), st
     machine,
     args: rawArguments(args),
     env: rawEnvironment(),
-    now: () => Date.now(),
+    now: () => performance.timeOrigin + performance.now(),
     host,
     stage,
     init,

@@ -382,9 +382,11 @@ static JSValue host_exit(JSContext *ctx, JSValueConst this, int argc, JSValueCon
   _exit(status);
 }
 
-/* now(): milliseconds since 1970 */
+/* now(): milliseconds since 1970, with a fraction */
 static JSValue host_now(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
-  return JS_NewInt64(ctx, milliseconds(CLOCK_REALTIME));
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return JS_NewFloat64(ctx, now.tv_sec * 1e3 + now.tv_nsec / 1e6);
 }
 
 static JSValue strings(JSContext *ctx, char **list) {

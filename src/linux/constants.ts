@@ -229,6 +229,7 @@ export const POLLIN = 1
 export const POLLOUT = 4
 
 // time.h, timerfd.h, eventfd.h, inotify.h; the flags of all three are those of open(2), the same on x86-64 and arm64
+export const CLOCK_REALTIME = 0
 export const CLOCK_MONOTONIC = 1
 export const TFD_NONBLOCK = O_NONBLOCK
 export const TFD_CLOEXEC = O_CLOEXEC

@@ -80,11 +80,13 @@ export class Answer {
   }
 }
 
-/**
- * Sees every batch: a silent one when it is sent (answer null), any other, and one that failed, when it is answered (null: it was
- * skipped).
- */
-export type Observer = (session: string, batch: Batch, answer: Answer | null) => void
+/** Sees every batch. */
+export interface Observer {
+  /** Before a batch is laid out; operations may be added behind its own. A silent one is not answered unless it fails. */
+  sending(session: string, batch: Batch, silent: boolean): void
+  /** The answer, also of a batch that failed; null: it was skipped. */
+  answered(session: string, batch: Batch, answer: Answer | null): void
+}
 
 /** Milliseconds that a session waits for an answer beyond what the batch says it may take. */
 const PATIENCE = 120_000
@@ -123,10 +125,10 @@ export class Session {
 
   /** Sends a batch and does not wait. Each batch sent so must be waited for, in order, unless it is silent. */
   send(batch: Batch, flags = 0, sequence = ++this.#sequence): void {
+    this.observer?.sending(this.name, batch, (flags & Flag.SILENT) !== 0)
     // A batch that cannot be laid out is never waited for.
     const message = batch.encode(sequence, flags)
     this.#waiting.push({ sequence, batch, silent: (flags & Flag.SILENT) !== 0 })
-    if (this.observer && flags & Flag.SILENT) this.observer(this.name, batch, null)
     this.#channel.send(message)
   }
 
@@ -192,14 +194,14 @@ export class Session {
     if (!sent) throw new RuntError(`the ${this.name} executor sent an answer to no question`)
     const { batch } = sent
     if (stoppedAt === SKIPPED) {
-      this.observer?.(this.name, batch, null)
+      this.observer?.answered(this.name, batch, null)
       return { batch, answer: null, failure: null }
     }
     if (reply.length !== batch.outAt + batch.outLength || stoppedAt > batch.count)
       throw new RuntError(`the ${this.name} executor sent an answer of the wrong shape`)
     // The channel's buffer is used again for the next message.
     const answer = new Answer(reply.slice(), batch)
-    this.observer?.(this.name, batch, answer)
+    this.observer?.answered(this.name, batch, answer)
     if (stoppedAt < batch.count) {
       const step = batch.stepAt(stoppedAt)
       const code = -(answer.value(step) ?? 0)
