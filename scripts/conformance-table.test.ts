@@ -3,7 +3,13 @@ import * as assert from 'uvu/assert'
 import type { Outcome } from '../spec-tests/harness.ts'
 import { type Facts, type Run, render } from './conformance-table.ts'
 
-const facts: Facts = { date: '2026-01-02', kernel: 'Linux 6.1.0', machine: 'x86-64, 2 CPUs', cgroups: 'v2' }
+const facts: Facts = {
+  date: '2026-01-02',
+  commit: 'abc1234',
+  kernel: 'Linux 6.1.0',
+  machine: 'x86-64, 2 CPUs',
+  cgroups: 'v2',
+}
 
 /** Outcomes as `outcome: name: reason`. */
 function runOf(name: string, headings: Record<string, string[]>, problems: Record<string, string> = {}): Run {
@@ -33,6 +39,7 @@ test('headings stand in the order of the specification, with their sections and 
   assert.match(text, /^- `config\/root`: b: takes it$/m)
   assert.match(text, /^- `config\/root`: c: boom$/m)
   assert.match(text, /^- no disk\n {2}- `config\/root`: c$/m)
+  assert.match(text, /^- Date: 2026-01-02, commit abc1234$/m)
   assert.match(text, /^- Kernel: Linux 6\.1\.0, x86-64, 2 CPUs$/m)
   assert.match(text, /^- runc: 1\.2\.3, spec: 1\.0\.2$/m)
 })

@@ -8,6 +8,8 @@ import { sections } from '../spec-tests/sections.ts'
 /** What the machine was. */
 export interface Facts {
   date: string
+  /** Of this project; empty where that is unknown. */
+  commit: string
   kernel: string
   machine: string
   cgroups: string
@@ -114,14 +116,14 @@ export function render(facts: Facts, runs: readonly Run[]): Rendered {
   return { text: `${text.join('\n').trimEnd()}\n`, warnings, failed }
 }
 
-function introduction({ date, kernel, machine, cgroups }: Facts, columns: readonly Column[]): string[] {
+function introduction({ date, commit, kernel, machine, cgroups }: Facts, columns: readonly Column[]): string[] {
   return [
     'The black-box tests of `spec-tests/` on several runtimes, in one run. They go along',
     '[runtime-spec](https://github.com/opencontainers/runtime-spec) 1.3, and beyond it along what engines ask of a runtime.',
     'The tests are those of this project: that runt passes most of them is no wonder. What they say of the others was looked',
     'at test by test; the reasons stand below.',
     '',
-    `- Date: ${date}`,
+    `- Date: ${date}${commit && `, commit ${commit}`}`,
     `- Kernel: ${kernel}, ${machine}`,
     `- Control groups: ${cgroups}`,
     ...columns.map(({ name, version }) => `- ${name}: ${version}`),

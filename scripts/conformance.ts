@@ -4,7 +4,8 @@
  *     npm run conformance [-- [--output FILE] [--jobs N] [--runtime "PATH [ARGUMENTS]"]... [part of a heading ...]]
  *     npm run conformance -- --from FOLDER [--output FILE]
  *
- * Without --runtime: dist/runt, and runc and crun where they are installed. The table goes to docs/conformance.md, or to FILE.
+ * Without --runtime: dist/runt, and runc and crun where they are installed. Without a heading: all that are about what any runtime
+ * does on any host. The table goes to docs/conformance.md, or to FILE.
  * What the runs gave is kept in build/conformance/; --from makes the table of that again.
  * The exit status is 1 if a test failed on the first runtime, or a run did not come to its end.
  */
@@ -32,6 +33,13 @@ const { values: flags, positionals } = parseArgs({
 /** How long one runtime may take, in milliseconds. */
 const TIMEOUT = 1_800_000
 const FACTS = 'facts.json'
+/** Folders of spec-tests/ with tests: of runt's own code (faults), and of guests (docs/testing.md). */
+const LEFT_OUT = ['faults', 'rootless', 'systemd', 'vm']
+
+const headings = (): string[] =>
+  readdirSync(join(root, 'spec-tests'), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !LEFT_OUT.includes(entry.name))
+    .map(({ name }) => `${name}/`)
 
 /** crun refuses hosts that have both versions of cgroups. */
 const mixed = !unified && hierarchies().some(({ version }) => version === 2)
@@ -48,7 +56,7 @@ function perform(runtime: string, file: string): Run | null {
   console.log(`\n=== ${runtime}`)
   const args = ['--import', 'tsx', 'spec-tests/run.ts', '--json', file, '--jobs', flags.jobs]
   if (hides(runtime)) args.push('--hide-unified')
-  spawnSync(process.execPath, [...args, ...positionals], {
+  spawnSync(process.execPath, [...args, ...(positionals.length > 0 ? positionals : headings())], {
     cwd: root,
     stdio: 'inherit',
     env: { ...process.env, RUNTIME: runtime },
@@ -66,6 +74,7 @@ function load(file: string): Run {
 
 const factsOfHost = (): Facts => ({
   date: new Date().toISOString().slice(0, 10),
+  commit: spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).stdout?.trim() ?? '',
   kernel: `${type()} ${release()}`,
   machine: `${process.arch === 'x64' ? 'x86-64' : process.arch}, ${cpus().length} CPUs`,
   cgroups: unified ? 'v2' : mixed ? 'v1, with an empty v2 beside (hidden from crun, which refuses that)' : 'v1',

@@ -44,6 +44,7 @@ export const sections: readonly (readonly [heading: string, section: string])[] 
   ['cli/list', 'the commands list, spec and features'],
   ['cli/flags', 'flags that engines use'],
   ['cli/crun', 'flags of crun'],
+  ['cli/managers', 'the flags --systemd-cgroup and --cgroup-manager'],
   ['cli/log', 'the log that engines read'],
   ['cli/trace', 'the flag --trace, the command trace'],
   ['cli/environment', 'what the caller hands on'],
