@@ -145,7 +145,7 @@ export function detectLayout(mountinfo: string, selfCgroup: string): Layout {
 const isUsual = (mountpoint: string): boolean => mountpoint === USUAL || mountpoint.startsWith(`${USUAL}/`)
 
 /** mountinfo writes blanks and backslashes in octal. */
-function unescapeOctal(text: string): string {
+export function unescapeOctal(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 }
 

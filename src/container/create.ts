@@ -26,6 +26,7 @@ import { finishReading, planLongReading, planReading, planWriting, type Reading 
 import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
 import { type Caller, writeIdMaps } from './id-maps.ts'
 import { prepareIdmapped } from './idmapped-mounts.ts'
+import { applyRdt, findResctrl } from './intel-rdt.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import { type MountSetting, mountByLooking, planMount } from './mounts.ts'
@@ -154,7 +155,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   progress.claimed = true
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
-  const { config, cgroup, shown, root, filter, label } = parsed.value
+  const { config, cgroup, shown, root, filter, label, resctrl } = parsed.value
   checkSysctls(runtime, config)
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
@@ -271,6 +272,14 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     host.run(pushing)
   }
   moveDevices(runtime, config, progress.init)
+  if (config.linux?.intelRdt && resctrl !== null) {
+    saved.rdt = { joined: [], made: [] }
+    applyRdt(runtime, config.linux.intelRdt, resctrl, options.id, progress.init, saved.rdt)
+    // What was made is found by `delete`, whatever becomes of us.
+    const saving = new Train(host, machine)
+    planSaving(saving, runtime, saved)
+    host.wait(saving.depart())
+  }
   if (user) {
     const sending = new Train(stage, machine)
     if (sources.length > 0) planSending(sending, sources)
@@ -488,7 +497,13 @@ function interpret(
   options: CreateOptions,
   foreground: boolean,
   cgroupFacts: CgroupFacts,
-): CgroupPlace & { config: Config; root: string; filter: Filter | null; label: string | null } {
+): CgroupPlace & {
+  config: Config
+  root: string
+  filter: Filter | null
+  label: string | null
+  resctrl: string | null
+} {
   const { config, warnings } = readConfig(text, options.config ?? `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
   checkSupport(config)
@@ -511,6 +526,7 @@ function interpret(
     ...place,
     root: absolutePath(bundle, config.root.path),
     filter,
+    resctrl: config.linux?.intelRdt ? findResctrl(cgroupFacts.mountinfo) : null,
     label: selinux ? config.linux!.mountLabel! : null,
   }
 }

@@ -4,6 +4,7 @@ import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import { callPoststop } from './hooks.ts'
+import { planRemoveRdt } from './intel-rdt.ts'
 import { signalInit, waitForInit } from './kill.ts'
 import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
@@ -35,6 +36,7 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
     }
   }
   const b = new Batch(platform.machine)
+  if (typeof loaded === 'object' && loaded.saved.rdt) planRemoveRdt(b, loaded.saved.rdt)
   planRemoveFolder(b, folderOf(runtime, id))
   host.run(b)
   if (typeof loaded === 'object') callPoststop(runtime, loaded.saved)

@@ -26,6 +26,7 @@ import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, readInput } from './files.ts'
 import { planReapBrain, planSignals, planWait } from './foreground.ts'
+import { joinRdt } from './intel-rdt.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
@@ -184,6 +185,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const unified = cgroup?.folders.find((folder) => folder.version === 2)
   if (unified && birth.value(joined) !== 1)
     joinUnified(runtime, unified, saved.pid, progress.init, options.cgroups.length === 0)
+  if (saved.rdt) joinRdt(runtime, saved.rdt, progress.init)
   runtime.debug(`container ${options.id}: process ${progress.init}`)
 
   // 4. The process becomes what it is to be, and looks for its program as the user who will run it.

@@ -39,7 +39,7 @@ export function features(machine: Machine): Features {
       apparmor: { enabled: true },
       selinux: { enabled: true },
       memoryPolicy: { modes: Object.keys(MEMORY_POLICIES).sort(), flags: Object.keys(MEMORY_POLICY_FLAGS).sort() },
-      intelRdt: { enabled: false },
+      intelRdt: { enabled: true, schemata: true, monitoring: true },
       mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: true },
     },

@@ -9,6 +9,7 @@ import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
 import { type Interruption, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { callPoststart, explainHook, planStartHooks } from './hooks.ts'
+import { planRemoveRdt } from './intel-rdt.ts'
 import { createsNamespace } from './namespaces.ts'
 import { attendUntilReady, openNotify, waitForReady } from './notify.ts'
 import { planProgram } from './process.ts'
@@ -89,6 +90,7 @@ function attend(
     if (!ended) planAttendance(b, launched, settings)
     if (!options.keep) {
       if (launched.saved.cgroup) cgroups.planRemove(b, launched.saved.cgroup)
+      if (launched.saved.rdt) planRemoveRdt(b, launched.saved.rdt)
       planRemoveFolder(b, folderOf(runtime, options.id))
     }
     c.exitGroup(b, slot(HostSlot.STATUS))

@@ -9,6 +9,7 @@ import * as c from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
 import { EXECUTOR_FILE } from './executors.ts'
 import { finishReading, planReading, planWriting } from './files.ts'
+import type { RdtGroups } from './intel-rdt.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
 import { wrongField } from './saved.ts'
@@ -38,6 +39,8 @@ export interface Saved {
   hooks?: { poststart: Hook[]; poststop: Hook[] } | undefined
   /** Who gets the listener of the program's seccomp filter, if it has one. */
   seccompAgent?: Agent | undefined
+  /** What it has in resctrl, if anything. */
+  rdt?: RdtGroups | undefined
 }
 
 export interface Loaded {

@@ -7,6 +7,7 @@ import { ANY, Batch, load } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Progress } from './create.ts'
 import { callPoststop } from './hooks.ts'
+import { planRemoveRdt } from './intel-rdt.ts'
 import type { Runtime } from './runtime.ts'
 import { folderOf, planRemoveFolder } from './state.ts'
 
@@ -36,6 +37,11 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
     // Hooks may have left processes in it.
     if (progress.cgroup && progress.saved) cgroups.killAll(host, platform.machine, progress.cgroup)
     if (progress.cgroup) cgroups.remove(host, platform.machine, progress.cgroup)
+    if (progress.saved?.rdt) {
+      const groups = new Batch(platform.machine)
+      planRemoveRdt(groups, progress.saved.rdt)
+      host.recover(groups)
+    }
     if (progress.claimed) {
       const folder = new Batch(platform.machine)
       planRemoveFolder(folder, folderOf(runtime, id))

@@ -3,9 +3,6 @@ import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
 import { oversizedHook } from './hooks.ts'
 
-/** Field, and whether it asks for something. Empty values ask for nothing: engines write them for "unset". */
-const fields: readonly [string, (config: Config) => unknown][] = [['linux.intelRdt', ({ linux }) => linux?.intelRdt]]
-
 /**
  * Refuses what is not supported, before anything is made: a container that runs without a part of its rights or
  * restrictions is worse than none. Throws a RuntError that names the field.
@@ -21,7 +18,6 @@ export function checkSupport(config: Config): void {
 
 /** The first field that asks for something unsupported. */
 export function unsupported(config: Config): string | undefined {
-  for (const [field, asks] of fields) if (asks(config)) return field
   const hook = oversizedHook(config)
   if (hook !== undefined) return hook
   return undefined
