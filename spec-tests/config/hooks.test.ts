@@ -475,6 +475,32 @@ test('a hook that does not read its state is no mistake, however long the state 
   leavesNothing()
 })
 
+test('every kind of hook takes large arguments and environments, several of a kind too', () => {
+  const made = withHooks(['true'])
+  const env = Array.from({ length: 40 }, (_, n) => `LARGE${n}=${'x'.repeat(8000)}`)
+  const words = Array.from({ length: 3000 }, (_, n) => `word${n}`)
+  const counting = (name: string, folder: string) => ({
+    path: '/bin/sh',
+    args: ['sh', '-c', `echo $# \${#LARGE39} >> ${folder}/${name}`, 'sh', ...words],
+    env: [...env, 'PATH=/usr/bin:/bin'],
+  })
+  const folder = join(made.directory, 'extra')
+  mkdirSync(folder, { recursive: true })
+  const hooks: NonNullable<typeof made.config.hooks> = {}
+  for (const name of OUTSIDE) hooks[name] = [counting(name, folder), counting(name, folder)]
+  hooks.startContainer = [counting('startContainer', '/dev/shm'), counting('startContainer', '/dev/shm')]
+  made.config.hooks = hooks
+  made.config.process.args = ['cat', '/dev/shm/startContainer']
+  made.write()
+  const c = container(made)
+  ok(c.create())
+  ok(c.start())
+  c.says(/^(3000 8000\n){2}$/)
+  c.until('stopped')
+  ok(c.delete())
+  for (const name of OUTSIDE) assert.is(readFileSync(join(folder, name), 'utf8'), '3000 8000\n3000 8000\n')
+})
+
 test('hooks of one kind run one after the other in the order of the list', () => {
   const made = bundle()
   made.config.hooks = { createRuntime: ['one', 'two', 'three'].map((name) => hook(made, name)) }

@@ -23,6 +23,7 @@ import { ANY, at, Batch, load, type OutPointer, type Step, slot } from '../sessi
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
+import { envAt, planVectors } from './program-vectors.ts'
 import type { Runtime } from './runtime.ts'
 import { HookSlot } from './slots.ts'
 import type { Saved } from './state.ts'
@@ -35,12 +36,13 @@ const PIECE = 0x8000
 const NOT_EXECUTED = 127
 /** The init's file mode mask is 0 while it makes the root; hooks are to find the usual one. */
 const UMASK = 0o022
-/** Bytes of arguments and environment that a hook may have: they travel in one message. */
-const LONGEST = 0x1_0000
-/** The same for all startContainer hooks together, which share a message with the program's. */
-const LONGEST_START = 0x8000
-/** Bytes that a hook takes there besides. */
-const OVERHEAD = 0x1000
+/** Bytes of arguments and environment that travel with the batch; more is put into the executor's memory beforehand. */
+const SMALL = 0x800
+/** Where that memory lies: behind what program-vectors.ts uses. Each startContainer hook has a place of its own. */
+const VECTORS = 0x4000_0000
+const PLACE = 0x100_0000
+/** startContainer hooks that fit into the init's last batch. */
+const START_HOOKS = 16
 
 /** What the answer to a batch tells about a hook. */
 interface Outcome {
@@ -80,17 +82,22 @@ export function laterHooks({ hooks }: Config): Saved['hooks'] {
   return poststart.length + poststop.length > 0 ? { poststart, poststop } : undefined
 }
 
-/** The first field of hooks that are longer than what can be sent to an executor. */
-export function oversizedHook({ hooks }: Config): string | undefined {
-  let all = 0
-  // Kinds that the specification does not have are ignored, whatever they hold.
-  for (const kind of hookKinds)
-    for (const [index, { path, args = [], env = [] }] of (hooks?.[kind] ?? []).entries()) {
-      const size = [path, ...args, ...env].reduce((sum, text) => sum + encodeUtf8(text).length + 16, 0)
-      if (kind === 'startContainer') all += size + OVERHEAD
-      if (size > LONGEST || all > LONGEST_START) return `hooks.${kind}[${index}]: args and env of ${size} bytes`
-    }
-  return undefined
+/** Why hooks cannot be had, if so. */
+export function refusedHooks({ hooks }: Config): string | undefined {
+  const count = hooks?.startContainer?.length ?? 0
+  return count > START_HOOKS ? `hooks.startContainer: more than ${START_HOOKS} hooks` : undefined
+}
+
+const argsOf = ({ path, args }: Hook): readonly string[] => (args?.length ? args : [path])
+
+/** Whether a hook's arguments and environment are more than a batch should carry. */
+function isLarge(hook: Hook): boolean {
+  return [...argsOf(hook), ...(hook.env ?? [])].reduce((sum, text) => sum + text.length + 16, 0) > SMALL
+}
+
+/** Brings the arguments and environment of a large hook to the executor that is to fork it. */
+function planLargeHook(train: Train, about: string, hook: Hook, base: number): void {
+  planVectors(train, about, { args: [...argsOf(hook)], env: hook.env ?? [] }, base, HookSlot.VECTORS)
 }
 
 /**
@@ -101,7 +108,13 @@ export function callCreateHooks(runtime: Runtime, { hooks = {} }: Config, saved:
   callHooks(runtime, 'prestart', hooks.prestart, saved, 'creating')
   callHooks(runtime, 'createRuntime', hooks.createRuntime, saved, 'creating')
   callHooks(runtime, 'createContainer', hooks.createContainer, saved, 'creating')
-  if (hooks.startContainer?.length) supply(runtime, runtime.init, saved, 'created')
+  if (!hooks.startContainer?.length) return
+  supply(runtime, runtime.init, saved, 'created')
+  const train = new Train(runtime.init, runtime.platform.machine)
+  hooks.startContainer.forEach((hook, index) => {
+    if (isLarge(hook)) planLargeHook(train, nameOf('startContainer', index, hook), hook, VECTORS + index * PLACE)
+  })
+  train.dispatch()
 }
 
 /** Throws when a hook fails. */
@@ -141,8 +154,12 @@ function perform(
   const mistakes: string[] = []
   for (const [index, hook] of hooks.entries()) {
     runtime.debug(`container ${saved.id}: ${nameOf(kind, index, hook)}`)
+    const train = new Train(session, machine)
+    if (isLarge(hook)) planLargeHook(train, nameOf(kind, index, hook), hook, VECTORS)
+    train.dispatch()
     const b = new Batch(machine)
     const outcome = planHook(b, kind, index, hook, saved.bundle)
+    if (isLarge(hook)) b.call('munmap', VECTORS, PLACE)
     let mistake: string | null
     try {
       mistake = judge(outcome, session.run(b))
@@ -200,7 +217,7 @@ function supply({ platform }: Runtime, session: Session, saved: Saved, status: S
  */
 export function planStartHooks(b: Batch, hooks: readonly Hook[] | null | undefined): StartHook[] {
   return (hooks ?? []).map((hook, index) => {
-    const outcome = planHook(b, 'startContainer', index, hook, null)
+    const outcome = planHook(b, 'startContainer', index, hook, null, VECTORS + index * PLACE)
     const failed = b.label()
     const next = b.label()
     b.branch(load(outcome.info, 32, 8), 'NOT_EQUAL', k.CLD_EXITED, failed)
@@ -222,9 +239,9 @@ export function explainHook(error: unknown, hooks: readonly StartHook[]): unknow
 
 /**
  * Plans to fork a hook, to wait for it, and to collect what there is to say about it. A hook that fails is no failure of the batch.
- * `folder`: where it is to run; null for where the executor is.
+ * `folder`: where it is to run; null for where the executor is. `base`: where the vectors of a large hook are.
  */
-function planHook(b: Batch, kind: HookKind, index: number, hook: Hook, folder: string | null): Outcome {
+function planHook(b: Batch, kind: HookKind, index: number, hook: Hook, folder: string | null, base = VECTORS): Outcome {
   const about = nameOf(kind, index, hook)
   const timeout = hook.timeout ?? undefined
   b.about(about)
@@ -243,7 +260,14 @@ function planHook(b: Batch, kind: HookKind, index: number, hook: Hook, folder: s
   b.jump(parent)
 
   b.place(child)
-  planExecution(b, hook, [state, slot(HookSlot.STDOUT), stderr], kind === 'createContainer' ? UMASK : null, folder)
+  planExecution(
+    b,
+    hook,
+    [state, slot(HookSlot.STDOUT), stderr],
+    kind === 'createContainer' ? UMASK : null,
+    folder,
+    base,
+  )
 
   b.place(parent)
   const pidfd = load(poll, 32)
@@ -285,6 +309,7 @@ function planExecution(
   streams: readonly c.Fd[],
   umask: number | null,
   folder: string | null,
+  base: number,
 ): void {
   const failed = b.label()
   const must = (step: Step): Step => step.on(ANY, failed).keep(HookSlot.RESULT)
@@ -306,8 +331,9 @@ function planExecution(
   }
   const report = b.data(new Uint8Array(16))
   b.store(64, at(report, 8), 1)
-  const args = hook.args?.length ? hook.args : [hook.path]
-  must(b.call('execve', hook.path, b.strings(args), b.strings(hook.env ?? [])))
+  const args = argsOf(hook)
+  if (isLarge(hook)) must(b.call('execve', hook.path, base, envAt(base, args)))
+  else must(b.call('execve', hook.path, b.strings(args), b.strings(hook.env ?? [])))
   b.place(failed)
   const end = b.label()
   b.store(64, report, slot(HookSlot.RESULT))

@@ -28,7 +28,7 @@ export function isLarge({ args, env = [] }: Process): boolean {
  * argv, its null; envp, room for one more entry, its null; then the strings. Pointers are absolute, for a block that lies at
  * `base`.
  */
-export function layOut({ args, env = [] }: Process, base: number): Uint8Array {
+export function layOut({ args, env = [] }: Pick<Process, 'args' | 'env'>, base: number): Uint8Array {
   const strings = [...args, ...env].map(encodeUtf8)
   const pointers = (strings.length + 3) * 8
   const block = new Uint8Array(strings.reduce((sum, bytes) => sum + bytes.length + 1, pointers))
@@ -47,28 +47,41 @@ export function layOut({ args, env = [] }: Process, base: number): Uint8Array {
  * in force.
  */
 export function planBlock(train: Train, process: Process): void {
-  const about = 'process.args and process.env'
-  const block = layOut(process, BLOCK)
-  const memfd = slot(InitSlot.MEMFD)
-  c.memfdCreate(train.next(about), 'runt:args', k.MFD_CLOEXEC).keep(InitSlot.MEMFD)
+  planVectors(train, 'process.args and process.env', process, BLOCK, InitSlot.MEMFD)
+}
+
+/** Puts vectors into an executor's memory, at `base`; where execve(2) finds them then. `memfd`: a slot for a moment. */
+export function planVectors(
+  train: Train,
+  about: string,
+  vectors: Pick<Process, 'args' | 'env'>,
+  base: number,
+  memfd: number,
+): void {
+  const block = layOut(vectors, base)
+  const file = slot(memfd)
+  c.memfdCreate(train.next(about), 'runt:args', k.MFD_CLOEXEC).keep(memfd)
   for (let at = 0; at < block.length; at += PIECE) {
     const b = train.next(about)
     const piece = block.subarray(at, at + PIECE)
     const whole = b.label()
-    b.branch(c.write(b, memfd, piece), 'EQUAL', piece.length, whole)
+    b.branch(c.write(b, file, piece), 'EQUAL', piece.length, whole)
     b.fail('ENOMEM')
     b.place(whole)
   }
   const b = train.next(about)
-  b.call('mmap', BLOCK, block.length, k.PROT_READ | k.PROT_WRITE, k.MAP_PRIVATE | k.MAP_FIXED_NOREPLACE, memfd, 0)
-  c.close(b, memfd)
+  b.call('mmap', base, block.length, k.PROT_READ | k.PROT_WRITE, k.MAP_PRIVATE | k.MAP_FIXED_NOREPLACE, file, 0)
+  c.close(b, file)
 }
+
+/** Where envp of vectors at `base` begins. */
+export const envAt = (base: number, args: readonly string[]): number => base + (args.length + 1) * 8
 
 /** Plans execve(2). `home`: an entry for the end of the environment, or null. */
 export function planExecve(b: Batch, process: Process, program: string, home: string | null): void {
   const { args, env = [] } = process
   if (isLarge(process)) {
-    const envp = BLOCK + (args.length + 1) * 8
+    const envp = envAt(BLOCK, args)
     b.store(64, envp + env.length * 8, home ?? 0)
     b.call('execve', program, BLOCK, envp)
   } else b.call('execve', program, b.strings(args), b.strings(home === null ? env : [...env, home]))

@@ -16,6 +16,8 @@ export const HookSlot = {
   VERDICT: first + 62,
   /** Result of the child's last system call. */
   RESULT: first + 63,
+  /** File with arguments and environment of a hook, for a moment. */
+  VECTORS: first + 64,
 } as const
 
 /** In the host executor. */

@@ -1,7 +1,7 @@
 /** What a config can ask for and this version of runt does not do. */
 import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
-import { oversizedHook } from './hooks.ts'
+import { refusedHooks } from './hooks.ts'
 
 /**
  * Refuses what is not supported, before anything is made: a container that runs without a part of its rights or
@@ -18,7 +18,7 @@ export function checkSupport(config: Config): void {
 
 /** The first field that asks for something unsupported. */
 export function unsupported(config: Config): string | undefined {
-  const hook = oversizedHook(config)
-  if (hook !== undefined) return hook
+  const hooks = refusedHooks(config)
+  if (hooks !== undefined) return hooks
   return undefined
 }
