@@ -124,6 +124,9 @@ function isSeccompUnset(config: unknown): boolean {
 /** Fills in what others would have to ask for again and again. */
 function complete(config: Config, warnings: string[]): void {
   const { linux, mounts } = config
+  // crun's way, from before the spec had listenerPath.
+  const receiver = config.annotations?.['run.oci.seccomp.receiver']
+  if (receiver !== undefined && linux?.seccomp) linux.seccomp.listenerPath ||= receiver
   if (config.process !== undefined) {
     config.process.user ??= { uid: 0, gid: 0 }
     config.process.user.uid ??= 0

@@ -14,15 +14,17 @@ import type { Config, Mount } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { compile, type Filter } from '../seccomp/compile.ts'
+import type { Filter } from '../seccomp/compile.ts'
 import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
+import { keepsGroups, pidfdReceiver } from './annotations.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
+import { filterOf } from './filter.ts'
 import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
 import { type Caller, writeIdMaps } from './id-maps.ts'
 import { prepareIdmapped } from './idmapped-mounts.ts'
@@ -324,6 +326,12 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   // Limits may be higher than what the root of a user namespace can set.
   if (user) processes.planLimits(finish.next('process'), config.process, saved.pid)
   planSaving(finish, runtime, saved)
+  const receiver = options.pidfdSocket === null ? pidfdReceiver(config.annotations) : undefined
+  if (receiver !== undefined) {
+    const b = finish.next('annotations (run.oci.pidfd_receiver)')
+    planPidfdSocket(b, receiver)
+    planSendPidfd(b, receiver, saved.pid, 'standard')
+  }
   if (options.pidfdSocket !== null)
     planSendPidfd(finish.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
   if (options.pidFile !== null) {
@@ -412,7 +420,8 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
     : null
   if (terminal) terminals.planControl(last)
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
-  processes.planIdentity(last, config.process, inside.filter, setting.reach.unprivileged)
+  const keepGroups = keepsGroups(config.annotations)
+  processes.planIdentity(last, config.process, inside.filter, setting.reach.unprivileged, keepGroups)
   processes.planPersonality(last, config.linux?.personality)
   planMemoryPolicy(last, config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, config.process)
@@ -516,8 +525,7 @@ function interpret(
     config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1', ...names]
   }
   const place = placeCgroup(runtime, config, options.id, cgroupFacts)
-  const seccomp = config.linux?.seccomp
-  const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
+  const filter = filterOf(config, runtime.platform.machine)
   for (const warning of filter?.warnings ?? []) runtime.debug(warning)
   // Without SELinux nobody would read the label, and file systems refuse it.
   const selinux = config.linux?.mountLabel && / - selinuxfs /.test(cgroupFacts.mountinfo)

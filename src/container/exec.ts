@@ -16,15 +16,17 @@ import type { Config, Process } from '../config/types.ts'
 import { readConfig, readProcess } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { compile, type Filter } from '../seccomp/compile.ts'
+import type { Filter } from '../seccomp/compile.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
+import { keepsGroups } from './annotations.ts'
 import type { Progress } from './create.ts'
 import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, readInput } from './files.ts'
+import { filterOf } from './filter.ts'
 import { planReapBrain, planSignals, planWait } from './foreground.ts'
 import { joinRdt } from './intel-rdt.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
@@ -201,7 +203,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const number = meeting === null ? null : terminals.planHandOver(last, meeting)
   if (number) terminals.planControl(last)
   const passwd = processes.hasHome(wanted) ? null : processes.planPasswd(last)
-  processes.planIdentity(last, wanted, filter, user !== null)
+  processes.planIdentity(last, wanted, filter, user !== null, keepsGroups(plan.config.annotations))
   processes.planPersonality(last, plan.config.linux?.personality)
   planMemoryPolicy(last, plan.config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, wanted)
@@ -321,8 +323,7 @@ function interpret(
   terminals.checkTerminal({ terminal: wanted.terminal, consoleSocket, foreground: !detach })
   const asked = unsupported({ ...config, process: wanted })
   if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
-  const seccomp = config.linux?.seccomp
-  const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
+  const filter = filterOf(config, runtime.platform.machine)
   return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups), filter }
 }
 

@@ -5,6 +5,7 @@ import { CAPABILITIES, MEMORY_POLICIES, MEMORY_POLICY_FLAGS } from '../linux/con
 import { ABIS } from '../seccomp/abis.ts'
 import { FILTER_FLAGS, RET } from '../seccomp/kernel.ts'
 import type { Machine } from '../session/batch.ts'
+import { unsafeAnnotations } from './annotations.ts'
 import { hookKinds } from './hooks.ts'
 import { knownMountOptions } from './mount-options.ts'
 import { namespaceFlags } from './namespaces.ts'
@@ -43,6 +44,6 @@ export function features(machine: Machine): Features {
       mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: true },
     },
-    potentiallyUnsafeConfigAnnotations: [],
+    potentiallyUnsafeConfigAnnotations: [...unsafeAnnotations].sort(),
   }
 }

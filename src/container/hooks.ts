@@ -23,6 +23,7 @@ import { ANY, at, Batch, load, type OutPointer, type Step, slot } from '../sessi
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
+import { fieldOf, type HookOutput, hookOutput } from './annotations.ts'
 import { envAt, planVectors } from './program-vectors.ts'
 import type { Runtime } from './runtime.ts'
 import { HookSlot } from './slots.ts'
@@ -56,9 +57,10 @@ interface Outcome {
   verdict: OutPointer
   judged: Step
   stderr: OutPointer
-  /** Result: where in stderr the reading starts, an errno where it is short. */
-  tail: Step
-  shown: Step
+  /** Result: where in stderr the reading starts, an errno where it is short. Null where stderr is a file that `kept` names. */
+  tail: Step | null
+  shown: Step | null
+  kept: string | undefined
 }
 
 /** A startContainer hook among the operations before the program. */
@@ -158,7 +160,7 @@ function perform(
     if (isLarge(hook)) planLargeHook(train, nameOf(kind, index, hook), hook, VECTORS)
     train.dispatch()
     const b = new Batch(machine)
-    const outcome = planHook(b, kind, index, hook, saved.bundle)
+    const outcome = planHook(b, kind, index, hook, saved.bundle, hookOutput(saved.annotations))
     if (isLarge(hook)) b.call('munmap', VECTORS, PLACE)
     let mistake: string | null
     try {
@@ -175,6 +177,7 @@ function perform(
   const b = new Batch(machine).about('hooks')
   c.close(b, slot(HookSlot.STATE))
   c.close(b, slot(HookSlot.STDOUT))
+  if (hookOutput(saved.annotations).stderr !== undefined) c.close(b, slot(HookSlot.STDERR))
   session.run(b)
   return mistakes
 }
@@ -207,17 +210,30 @@ function supply({ platform }: Runtime, session: Session, saved: Saved, status: S
   const b = train.next(about)
   c.fcntl(b, file, k.F_ADD_SEALS, k.F_SEAL_SEAL | k.F_SEAL_SHRINK | k.F_SEAL_GROW | k.F_SEAL_WRITE)
   b.about('hooks: /dev/null')
-  c.openat(b, k.AT_FDCWD, '/dev/null', k.O_WRONLY).keep(HookSlot.STDOUT)
+  const { stdout, stderr } = hookOutput(saved.annotations)
+  if (stdout === undefined) c.openat(b, k.AT_FDCWD, '/dev/null', k.O_WRONLY).keep(HookSlot.STDOUT)
+  else planOutput(b, 'stdout', stdout, HookSlot.STDOUT)
+  if (stderr !== undefined) planOutput(b, 'stderr', stderr, HookSlot.STDERR)
   session.wait(train.depart())
+}
+
+/** Opens the file that hooks write to; see annotations.ts. */
+function planOutput(b: Batch, stream: 'stdout' | 'stderr', path: string, keep: number): void {
+  b.about(`${fieldOf(`run.oci.hooks.${stream}`)} (${path})`)
+  c.openat(b, k.AT_FDCWD, path, k.O_WRONLY | k.O_CREAT | k.O_APPEND, 0o700).keep(keep)
 }
 
 /**
  * Plans the startContainer hooks, in the init's last batch. The batch stops at the first that fails: `explainHook` makes a sentence
  * of that.
  */
-export function planStartHooks(b: Batch, hooks: readonly Hook[] | null | undefined): StartHook[] {
+export function planStartHooks(
+  b: Batch,
+  hooks: readonly Hook[] | null | undefined,
+  annotations: Config['annotations'],
+): StartHook[] {
   return (hooks ?? []).map((hook, index) => {
-    const outcome = planHook(b, 'startContainer', index, hook, null, VECTORS + index * PLACE)
+    const outcome = planHook(b, 'startContainer', index, hook, null, hookOutput(annotations), VECTORS + index * PLACE)
     const failed = b.label()
     const next = b.label()
     b.branch(load(outcome.info, 32, 8), 'NOT_EQUAL', k.CLD_EXITED, failed)
@@ -241,7 +257,15 @@ export function explainHook(error: unknown, hooks: readonly StartHook[]): unknow
  * Plans to fork a hook, to wait for it, and to collect what there is to say about it. A hook that fails is no failure of the batch.
  * `folder`: where it is to run; null for where the executor is. `base`: where the vectors of a large hook are.
  */
-function planHook(b: Batch, kind: HookKind, index: number, hook: Hook, folder: string | null, base = VECTORS): Outcome {
+function planHook(
+  b: Batch,
+  kind: HookKind,
+  index: number,
+  hook: Hook,
+  folder: string | null,
+  output: HookOutput,
+  base = VECTORS,
+): Outcome {
   const about = nameOf(kind, index, hook)
   const timeout = hook.timeout ?? undefined
   b.about(about)
@@ -249,9 +273,10 @@ function planHook(b: Batch, kind: HookKind, index: number, hook: Hook, folder: s
   const parent = b.label()
   const ended = b.label()
   const state = slot(HookSlot.STATE)
-  const stderr = c.memfdCreate(b, 'runt:stderr', k.MFD_CLOEXEC)
+  const kept = output.stderr
+  const stderr = kept === undefined ? c.memfdCreate(b, 'runt:stderr', k.MFD_CLOEXEC) : slot(HookSlot.STDERR)
   // Parts of a hook that open /dev/stderr again do not write over each other.
-  c.fcntl(b, stderr, k.F_SETFL, k.O_APPEND)
+  if (kept === undefined) c.fcntl(b, stderr, k.F_SETFL, k.O_APPEND)
   const verdictFile = c.memfdCreate(b, 'runt:verdict', k.MFD_CLOEXEC).keep(HookSlot.VERDICT)
   b.call('lseek', state, 0, k.SEEK_SET)
   // struct pollfd. The kernel stores the pidfd in it (CLONE_PIDFD, Linux 5.2); POLLIN is 1.
@@ -284,19 +309,24 @@ function planHook(b: Batch, kind: HookKind, index: number, hook: Hook, folder: s
   c.waitid(b, k.P_PIDFD, pidfd, info, k.WEXITED).on(['EINTR'], ended)
   const verdict = b.out(16)
   const judged = b.call('pread64', verdictFile, verdict, verdict.length, 0)
+  const text = b.out(SHOWN)
+  const { tail, shown } = kept === undefined ? planTail(b, stderr, text) : { tail: null, shown: null }
+  c.close(b, pidfd)
+  if (kept === undefined) c.close(b, stderr)
+  c.close(b, verdictFile)
+  return { about, timeout, timedOut, info, verdict, judged, stderr: text, tail, shown, kept }
+}
+
+/** Reads the end of a hook's stderr. */
+function planTail(b: Batch, stderr: c.Fd, text: OutPointer): { tail: Step; shown: Step } {
   const short = b.label()
   const read = b.label()
-  const text = b.out(SHOWN)
   const tail = b.call('lseek', stderr, -SHOWN, k.SEEK_END).on(['EINVAL'], short)
   b.jump(read)
   b.place(short)
   b.call('lseek', stderr, 0, k.SEEK_SET)
   b.place(read)
-  const shown = c.read(b, stderr, text)
-  c.close(b, pidfd)
-  c.close(b, stderr)
-  c.close(b, verdictFile)
-  return { about, timeout, timedOut, info, verdict, judged, stderr: text, tail, shown }
+  return { tail, shown: c.read(b, stderr, text) }
 }
 
 /**
@@ -358,6 +388,7 @@ function judge(outcome: Outcome, answer: Answer): string | null {
       : exited
         ? `exit status ${status}`
         : `ended by signal ${k.signalName(status)}`
+  if (outcome.shown === null || outcome.tail === null) return `${about}: ${ending}; its stderr is in ${outcome.kept}`
   const text = oneLine(answer.bytes(stderr, answer.value(outcome.shown) ?? 0), (answer.value(outcome.tail) ?? 0) > 0)
   return `${about}: ${ending}${text && `; its stderr: ${text}`}`
 }

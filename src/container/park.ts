@@ -12,6 +12,7 @@ export interface Parked {
   process: Process
   linux?: { seccomp?: Seccomp }
   hooks?: Hooks | null
+  annotations?: Record<string, string>
 }
 
 /** Sequence number of the parking batch, so that `start` knows the answer when it gets one. */
@@ -34,7 +35,7 @@ export function planPark(
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
   b.session(slot(InitSlot.CONNECTION))
-  const hooks = planStartHooks(b, config.hooks?.startContainer)
+  const hooks = planStartHooks(b, config.hooks?.startContainer, config.annotations)
   planProgram(b, config.process, program, home, filter)
   return hooks
 }

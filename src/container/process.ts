@@ -135,7 +135,13 @@ export function planLimits(b: Batch, wanted: Process, pid = 0): void {
  * Limits, working folder, user and rights, in the order in which each still has the rights it needs. `inUserNamespace`: limits are left
  * to the host, which may raise them, and setgroups(2) may be denied.
  */
-export function planIdentity(b: Batch, wanted: Process, filter: Filter | null, inUserNamespace: boolean): void {
+export function planIdentity(
+  b: Batch,
+  wanted: Process,
+  filter: Filter | null,
+  inUserNamespace: boolean,
+  keepGroups = false,
+): void {
   planLabels(b, wanted)
   if (!inUserNamespace) planLimits(b, wanted)
   const { uid, gid, additionalGids = [] } = wanted.user
@@ -156,7 +162,7 @@ export function planIdentity(b: Batch, wanted: Process, filter: Filter | null, i
   planBounding(b, capabilityMask(capabilities.bounding))
   b.about('process.user')
   c.prctl(b, k.PR_SET_KEEPCAPS, 1)
-  planGroups(b, additionalGids, inUserNamespace)
+  if (!keepGroups) planGroups(b, additionalGids, inUserNamespace)
   c.setresgid(b, gid)
   c.setresuid(b, uid)
   c.prctl(b, k.PR_SET_KEEPCAPS, 0)

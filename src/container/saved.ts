@@ -63,6 +63,7 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   program: text,
   hooks: optional(shape({ poststart: listOf(hook), poststop: listOf(hook) })),
   seccompAgent: optional(shape({ path: text, metadata: optional(text) })),
+  rdt: optional(shape({ joined: listOf(path), made: listOf(path) })),
 }
 
 /** Name of the first field that is not as `create` writes it; undefined if all are. */

@@ -18,6 +18,8 @@ export const HookSlot = {
   RESULT: first + 63,
   /** File with arguments and environment of a hook, for a moment. */
   VECTORS: first + 64,
+  /** File that their stderr is added to. */
+  STDERR: first + 65,
 } as const
 
 /** In the host executor. */

@@ -3,11 +3,11 @@ import { RuntError } from '../base/errors.ts'
 import type { Channel } from '../base/platform.ts'
 import { MESSAGE_MAX } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { compile } from '../seccomp/compile.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { Session } from '../session/session.ts'
 import { readText } from './files.ts'
+import { filterOf } from './filter.ts'
 import { callPoststart, explainHook } from './hooks.ts'
 import { signalInit, waitForInit } from './kill.ts'
 import { openNotify, waitForReady } from './notify.ts'
@@ -103,8 +103,7 @@ function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
   if (config === null)
     throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
   const batch = new Batch(runtime.platform.machine)
-  const seccomp = config.linux?.seccomp
-  const filter = seccomp ? compile(seccomp, runtime.platform.machine) : null
+  const filter = filterOf(config, runtime.platform.machine)
   const hooks = planPark(batch, config, saved.program, null, filter, 0)
   const session = new Session('init', { send() {}, receive: () => reply, close() {} })
   session.inherit(batch, PARK_SEQUENCE)

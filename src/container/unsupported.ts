@@ -18,7 +18,5 @@ export function checkSupport(config: Config): void {
 
 /** The first field that asks for something unsupported. */
 export function unsupported(config: Config): string | undefined {
-  const hooks = refusedHooks(config)
-  if (hooks !== undefined) return hooks
-  return undefined
+  return refusedHooks(config)
 }

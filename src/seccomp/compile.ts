@@ -48,6 +48,8 @@ export interface Filter {
   readonly listener: boolean
   /** What of the config has no effect, a line each. Profiles name calls of other machines and other times: for --debug only. */
   readonly warnings: readonly string[]
+  /** Of these, the names that are no system calls. */
+  readonly unknown: readonly string[]
 }
 
 export interface CompileOptions {
@@ -93,6 +95,7 @@ const functionConditions = new Map<number, readonly Condition[]>()
  */
 export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: CompileOptions = {}): Filter {
   const warnings: string[] = []
+  const unknown: string[] = []
   const parts = participants(seccomp, machine, warnings)
   const defaultReturn = returnValue(seccomp.defaultAction, seccomp.defaultErrnoRet)
   const returns: number[] = [defaultReturn]
@@ -108,7 +111,7 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
     for (const name of names) {
       const index = INDEX.get(name)
       if (index !== undefined) indices.push(index)
-      else warnings.push(`linux.seccomp.syscalls[${at}].names: "${name}" is no system call that runt knows: ignored`)
+      else unknown.push(`linux.seccomp.syscalls[${at}].names: "${name}" is no system call that runt knows`)
     }
     if (value === defaultReturn) {
       for (const part of parts) for (const index of indices) mention(part, part.abi.cells[index]!)
@@ -154,7 +157,8 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
       } else flags |= FILTER_FLAGS[flag]
     }
   }
-  return { program, flags, optionalFlags, listener, warnings }
+  warnings.push(...unknown.map((text) => `${text}: ignored`))
+  return { program, flags, optionalFlags, listener, warnings, unknown }
 }
 
 function participants(seccomp: Seccomp, machine: Machine, warnings: string[]): Part[] {
