@@ -219,20 +219,39 @@ test('the program is not traced and not a child subreaper of the runtime', () =>
   assert.match(inside('grep TracerPid /proc/1/status'), /\t0\n/)
 })
 
-test('the scheduler of the configuration is set', () => {
-  const policy = inside('cut -d " " -f 41 /proc/1/stat', (config) => {
-    config.process.scheduler = { policy: 'SCHED_BATCH', nice: 5 }
+/** Fields 19, 40 and 41 of proc_pid_stat(5): nice value, real-time priority, policy. */
+for (const [scheduler, fields] of [
+  [{ policy: 'SCHED_OTHER', nice: 7 }, '7 0 0'],
+  [{ policy: 'SCHED_BATCH', nice: 5, flags: ['SCHED_FLAG_RESET_ON_FORK'] }, '5 0 3'],
+  [{ policy: 'SCHED_IDLE' }, '0 0 5'],
+  [{ policy: 'SCHED_FIFO', priority: 3 }, '0 3 1'],
+  [{ policy: 'SCHED_RR', priority: 99 }, '0 99 2'],
+  [{ policy: 'SCHED_DEADLINE', runtime: 1e7, deadline: 2e7, period: 3e7 }, '0 0 6'],
+] as const)
+  test(`the scheduler ${scheduler.policy} is set`, () => {
+    const c = container((config) => {
+      config.process.scheduler = scheduler
+      config.process.args = ['cut', '-d', ' ', '-f', '19,40,41', '/proc/1/stat']
+    })
+    const result = c.run()
+    const realTime = /FIFO|RR|DEADLINE/.test(scheduler.policy)
+    if (realTime && result.status !== 0 && /EPERM|EBUSY|not permitted|busy/i.test(result.stderr))
+      skip(`this host lets no cgroup have ${scheduler.policy}`)
+    assert.is(ok(result).stdout, `${fields}\n`)
   })
-  assert.is(policy, '3\n')
-})
 
-test('the I/O priority of the configuration is set', () => {
-  const c = container((config) => {
-    config.process.ioPriority = { class: 'IOPRIO_CLASS_IDLE', priority: 0 }
-    config.process.args = ['/bin/busybox', 'ionice']
+for (const [ioPriority, shown] of [
+  [{ class: 'IOPRIO_CLASS_IDLE', priority: 0 }, /^idle/],
+  [{ class: 'IOPRIO_CLASS_BE', priority: 6 }, /^best-effort: prio 6/],
+  [{ class: 'IOPRIO_CLASS_RT', priority: 2 }, /^realtime: prio 2/],
+] as const)
+  test(`the I/O priority ${ioPriority.class} is set`, () => {
+    const c = container((config) => {
+      config.process.ioPriority = ioPriority
+      config.process.args = ['/bin/busybox', 'ionice']
+    })
+    assert.match(ok(c.run()).stdout, shown)
   })
-  assert.match(ok(c.run()).stdout, /^idle/)
-})
 
 test('the personality of the configuration is set', () => {
   const machine = inside('uname -m', (config) => {

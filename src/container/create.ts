@@ -228,7 +228,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const kept = options.preserveFds + options.listenFds + idmapped.size
   const opened = sources.length > 0 ? planTaking(train.next('sources'), sources, kept) : ALL.opened
   const reach: Reach = { unprivileged: user !== null, opened }
-  if (user) planRootIdentity(train.next('user namespace'), user)
+  if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations))
   processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
   rootfs.planRoot(train.next('mounts'), config, root, reach)
   const mounts = config.mounts ?? []

@@ -193,7 +193,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   // 4. The process becomes what it is to be, and looks for its program as the user who will run it.
   const train = new Train(init, machine)
   const user = userNamespaceOf(plan.config)
-  if (user) planRootIdentity(train.next('user namespace'), user)
+  if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(plan.config.annotations))
   processes.planSession(train.next('process'), options.id, saved.keyring, wanted)
   if (isLarge(wanted)) planBlock(train, wanted)
   const last = train.next('process')

@@ -39,12 +39,12 @@ function firstId(mappings: readonly IdMapping[]): number {
   return mappings.length === 0 || mappings.some(({ containerID }) => containerID === 0) ? 0 : mappings[0]!.containerID
 }
 
-/** Plans how a process in a user namespace becomes its root. What it makes then belongs to that user. */
-export function planRootIdentity(b: Batch, { root: { uid, gid } }: UserNamespace): void {
+/** Plans how a process in a user namespace becomes its root. What it makes then belongs to that user. `keepGroups`: see annotations.ts. */
+export function planRootIdentity(b: Batch, { root: { uid, gid } }: UserNamespace, keepGroups = false): void {
   b.about('user namespace: root of it')
   // Where the caller gave up setgroups(2) to map its ids, it keeps its groups.
   const denied = b.label()
-  c.setgroups(b, []).on(['EPERM'], denied)
+  if (!keepGroups) c.setgroups(b, []).on(['EPERM'], denied)
   b.place(denied)
   c.setresgid(b, gid)
   c.setresuid(b, uid)
