@@ -64,12 +64,20 @@ export function planFilter(b: Batch, filter: Filter): void {
   b.place(taken)
 }
 
+const NOBODY = 'no seccomp agent listens there'
+
 const aboutAgent = (path: string): string => `linux.seccomp.listenerPath (${path})`
 
 /** Looks, for `create`, whether the agent's socket is there: it is connected to only when there is something to send. */
 export function planCheck(b: Batch, { path }: Agent): void {
   b.about(aboutAgent(path))
-  c.faccessat(b, k.AT_FDCWD, path, k.W_OK)
+  const missing = b.label()
+  const there = b.label()
+  c.faccessat(b, k.AT_FDCWD, path, k.W_OK).on(['ENOENT'], missing)
+  b.jump(there)
+  b.place(missing)
+  b.about(`${aboutAgent(path)}: ${NOBODY}`).fail('ENOENT')
+  b.place(there)
 }
 
 /** Connects to the agent, before the process is told to load its filter. */
@@ -98,7 +106,7 @@ export function connectAgent({ host, platform }: Runtime, { path }: Agent): void
 
 function explain(error: CallError): RuntError {
   const why: Record<string, string> = {
-    ENOENT: 'no seccomp agent listens there',
+    ENOENT: NOBODY,
     ECONNREFUSED: 'no seccomp agent listens there any more',
     EPROTOTYPE: 'the socket is not of the type SOCK_STREAM',
     EAGAIN: `the seccomp agent accepted no connection for ${PATIENCE} s`,
@@ -134,7 +142,7 @@ export function handOver(runtime: Runtime, agent: Agent, pid: number, saved: Sav
   try {
     host.run(b)
   } catch (error) {
-    if (!(error instanceof CallError) || error.errno !== 'EPERM') throw error
+    if (!(error instanceof CallError) || (error.errno !== 'EPERM' && error.errno !== 'EACCES')) throw error
     throw new RuntError(
       `${error.message}: taking the listener needs CAP_SYS_PTRACE, and sysctl kernel.yama.ptrace_scope below 3`,
     )
