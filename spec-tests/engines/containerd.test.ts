@@ -1,8 +1,9 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { cgroupRoot, heading, ok, type Result } from '../harness.ts'
+import { cgroupRoot, fails, heading, ok, type Result } from '../harness.ts'
 import { waitFor } from '../host.ts'
+import { act } from '../terminal.ts'
 import { folder, IMAGE, imageArchive, needs, runtimeScript, startDaemons } from './engine.ts'
 
 const { test, run } = heading('engines/containerd')
@@ -16,8 +17,14 @@ const DISABLED = [
   'snapshotter.v1.zfs',
 ]
 
+/** Runs the client; as words too, for what needs a terminal. */
+interface Client {
+  (...words: string[]): Result
+  words(...words: string[]): string[]
+}
+
 /** Gives the body the client of a containerd that has the image, and the flags of `ctr run`. */
-function withContainerd(body: (ctr: (...words: string[]) => Result, flags: string[]) => void): void {
+function withContainerd(body: (ctr: Client, flags: string[]) => void): void {
   needs('containerd', 'ctr', 'containerd-shim-runc-v2')
   const place = folder()
   const socket = join(place, 'socket')
@@ -33,7 +40,9 @@ function withContainerd(body: (ctr: (...words: string[]) => Result, flags: strin
   const daemon = startDaemons(place, [
     { words: ['containerd', '--config', configuration], ready: [...client, 'version'] },
   ])
-  const ctr = (...words: string[]) => daemon.run([...client, ...words])
+  const ctr: Client = Object.assign((...words: string[]) => daemon.run([...client, ...words]), {
+    words: (...words: string[]) => daemon.words([...client, ...words]),
+  })
   try {
     ok(ctr('images', 'import', imageArchive(place)), 'import')
     body(ctr, ['--runc-binary', runtimeScript(place, false), '--cgroup', `${cgroupRoot}/ctr`])
@@ -67,6 +76,58 @@ test('ctr runs a task in the background, and kills and removes it', () => {
     assert.ok(waitFor(shows('STOPPED')))
     assert.match(ctr('tasks', 'delete', 'one').stderr, 'exit code 5')
     ok(ctr('containers', 'delete', 'one'))
+  })
+})
+
+test('ctr executes programs in a task, with streams, statuses and a terminal', () => {
+  withContainerd((ctr, flags) => {
+    ok(ctr('run', '--detach', ...flags, IMAGE, 'one', 'sleep', '100'))
+    let executions = 0
+    const exec = (...words: string[]) => ctr('task', 'exec', '--exec-id', `e${executions++}`, ...words)
+    const said = exec('one', 'sh', '-c', 'echo out; echo err >&2; exit 7')
+    assert.equal([said.status, said.stdout, said.stderr], [7, 'out\n', 'err\n'])
+    const user = exec('--user', '1000:50', '--cwd', '/tmp', 'one', 'sh', '-c', 'id -u; id -g; pwd')
+    assert.is(user.stdout, '1000\n50\n/tmp\n')
+    assert.match(exec('one', 'no-such-program').stderr, /no-such-program/)
+    const { output, statuses, restored } = act({
+      place: 'terminal',
+      command: ctr.words('task', 'exec', '--exec-id', 'tty', '--tty', 'one', 'sh', '-c', 'tty; read line; exit 6'),
+      steps: [['expect', '/dev/pts/0'], ['send', 'words\r'], ['end']],
+    })
+    assert.match(output, /words/)
+    assert.equal([statuses, restored], [[6], true])
+    ok(ctr('task', 'pause', 'one'))
+    assert.match(ctr('tasks', 'list').stdout, /^one .*PAUSED/m)
+    ok(ctr('task', 'resume', 'one'))
+    fails(ctr('task', 'checkpoint', 'one'))
+    ok(ctr('task', 'kill', '--signal', 'KILL', 'one'))
+    assert.ok(waitFor(() => /STOPPED/.test(ctr('tasks', 'list').stdout)))
+    ctr('task', 'delete', 'one')
+    ok(ctr('containers', 'delete', 'one'))
+  })
+})
+
+test('a pod as CRI makes it: a sandbox, and a container in its namespaces', () => {
+  withContainerd((ctr, flags) => {
+    ok(ctr('run', '--detach', ...flags, IMAGE, 'sandbox', '/pause'))
+    const listed = () => /^sandbox +(\d+) +RUNNING/m.exec(ctr('tasks', 'list').stdout)
+    assert.ok(waitFor(() => listed() !== null))
+    const links = { network: 'net', ipc: 'ipc', uts: 'uts', pid: 'pid' }
+    const path = (link: string) => `/proc/${listed()![1]}/ns/${link}`
+    const shares = Object.entries(links).flatMap(([name, link]) => ['--with-ns', `${name}:${path(link)}`])
+    const script = 'for n in net ipc uts pid; do readlink /proc/self/ns/$n; done'
+    const other = flags.map((flag) => (flag === `${cgroupRoot}/ctr` ? `${cgroupRoot}/other` : flag))
+    const said = ok(ctr('run', '--rm', ...shares, ...other, IMAGE, 'one', 'sh', '-c', script)).stdout
+    assert.is(
+      said,
+      `${Object.values(links)
+        .map((link) => readlinkSync(path(link)))
+        .join('\n')}\n`,
+    )
+    ok(ctr('task', 'kill', '--signal', 'KILL', 'sandbox'))
+    assert.ok(waitFor(() => /STOPPED/.test(ctr('tasks', 'list').stdout)))
+    ctr('task', 'delete', 'sandbox')
+    ok(ctr('containers', 'delete', 'sandbox'))
   })
 })
 

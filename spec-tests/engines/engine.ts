@@ -41,6 +41,8 @@ export function imageArchive(directory: string): string {
   makeStore(join(place, 'busybox'))
   makeRootfs(join(place, 'rootfs'), join(place, 'busybox'))
   for (const name of ['proc', 'sys', 'dev']) mkdirSync(join(place, 'rootfs', name))
+  // What the first container of a pod runs.
+  writeFileSync(join(place, 'rootfs/pause'), '#!/bin/sh\nexec sleep 1000\n', { mode: 0o755 })
   const tar = (...args: string[]) => execute(['tar', '--owner=0', '--group=0', ...args])
   const sum = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
   const layer = join(place, 'layer.tar')
@@ -53,7 +55,7 @@ export function imageArchive(directory: string): string {
       architecture: process.arch === 'x64' ? 'amd64' : process.arch,
       os: 'linux',
       created: time,
-      config: { Env: ['PATH=/bin'], Cmd: ['sh'], WorkingDir: '/' },
+      config: { Env: ['PATH=/bin'], Cmd: ['/pause'], WorkingDir: '/' },
       rootfs: { type: 'layers', diff_ids: [`sha256:${sum(layer)}`] },
       history: [{ created: time, created_by: 'runt' }],
     }),
@@ -86,6 +88,8 @@ export const engine = (words: readonly string[], env: Record<string, string> = {
 export interface Daemon {
   /** Runs a command where the daemon's mounts are seen. */
   run(words: readonly string[]): Result
+  /** The words of such a command. */
+  words(words: readonly string[]): string[]
   stop(): void
 }
 
@@ -95,7 +99,8 @@ export function startDaemons(
   daemons: { words: readonly string[]; ready: readonly string[] }[],
 ): Daemon {
   const started: number[] = []
-  const run = (words: readonly string[]) => engine(['nsenter', `--mount=/proc/${started[0]}/ns/mnt`, ...words])
+  const inside = (words: readonly string[]) => ['nsenter', `--mount=/proc/${started[0]}/ns/mnt`, ...words]
+  const run = (words: readonly string[]) => engine(inside(words))
   const stop = () => {
     for (const pid of [...started].reverse()) {
       if (isAlive(pid)) process.kill(pid, 'SIGTERM')
@@ -120,7 +125,7 @@ export function startDaemons(
       const log = readFileSync(join(directory, `${started.length - 1}.log`), 'utf8')
       throw new Error(`${words[0]} is not ready: ${log.slice(-500)}`)
     }
-    return { run, stop }
+    return { run, words: inside, stop }
   } catch (error) {
     stop()
     throw error
