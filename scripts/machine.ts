@@ -37,6 +37,7 @@ const needs: readonly Need[] = [
   { package: 'podman', proof: ['podman'], optional: true },
   // With containerd and ctr.
   { package: 'docker.io', proof: ['dockerd'], optional: true },
+  { package: 'buildah', proof: ['buildah'], optional: true },
 ]
 
 /** Folders of programs; the PATH of cron and of some CI services lacks those of root. */

@@ -30,7 +30,8 @@ function withDocker(body: (docker: Docker, flags: string[], place: string) => vo
     containerdConfiguration,
     `version = 2\nroot = "${place}/containerd/root"\nstate = "${place}/containerd/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${containerd}"\n`,
   )
-  writeFileSync(configuration, '{}')
+  const runtimes = { tested: { path: runtimeScript(place, false) } }
+  writeFileSync(configuration, JSON.stringify({ runtimes, 'default-runtime': 'tested' }))
   const network = ['--iptables=false', '--ip6tables=false', '--ip-forward=false', '--bridge=none']
   const places = [
     '--data-root',
@@ -40,19 +41,7 @@ function withDocker(body: (docker: Docker, flags: string[], place: string) => vo
     '--pidfile',
     join(place, 'pid'),
   ]
-  const runtime = `tested=${runtimeScript(place, false)}`
-  const how = [
-    '--config-file',
-    configuration,
-    '--containerd',
-    containerd,
-    '--add-runtime',
-    runtime,
-    '--default-runtime',
-    'tested',
-    '--host',
-    socket,
-  ]
+  const how = ['--config-file', configuration, '--containerd', containerd, '--host', socket]
   const daemon = startDaemons(place, [
     {
       words: ['containerd', '--config', containerdConfiguration],

@@ -22,10 +22,10 @@ function withPodman(body: (podman: Podman, place: string) => void): void {
   // The first container of a pod runs /pause. Limits: podman's own are above what a container of a tester may have.
   writeFileSync(
     configuration,
-    `[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\nevents_logger = "none"\nlock_type = "file"\ninfra_image = "${IMAGE}"\n`,
+    `[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\nevents_logger = "none"\nlock_type = "file"\ninfra_image = "${IMAGE}"\nruntime = "tested"\nruntime_supports_json = ["tested"]\n[engine.runtimes]\ntested = ["${runtimeScript(place, true)}"]\n`,
   )
   const store = ['--root', join(place, 'root'), '--runroot', join(place, 'run'), '--tmpdir', join(place, 'tmp')]
-  const how = ['--storage-driver', 'vfs', '--cgroup-manager', 'cgroupfs', '--runtime', runtimeScript(place, true)]
+  const how = ['--storage-driver', 'vfs', '--cgroup-manager', 'cgroupfs']
   const settings = [`CONTAINERS_CONF=${configuration}`, `TMPDIR=${place}`]
   const all = (...words: string[]) => ['env', ...settings, 'podman', ...store, ...how, ...words]
   const podman: Podman = Object.assign((...words: string[]) => engine(all(...words)), { words: all })
