@@ -129,6 +129,14 @@ class Stage:
                 raise SystemExit("the terminal is not raw")
             time.sleep(0.005)
 
+    def cooked(self):
+        """Waits until the terminal is as it was."""
+        deadline = time.monotonic() + PATIENCE
+        while termios.tcgetattr(self.slave) != self.before:
+            if time.monotonic() > deadline:
+                raise SystemExit("the terminal is still raw")
+            time.sleep(0.005)
+
     def hang_up(self):
         os.close(self.master)
 

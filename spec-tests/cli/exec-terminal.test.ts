@@ -7,6 +7,7 @@ import {
   type Config,
   type Container,
   container,
+  execute,
   fails,
   heading,
   ok,
@@ -99,6 +100,30 @@ for (const signal of ['SIGTERM', 'SIGHUP']) {
     assert.ok(restored)
   })
 }
+
+only('runt', 'the terminal is as it was also when the runtime is killed', () => {
+  const { restored } = foreground(
+    started(),
+    'echo ready; exec sleep 60',
+    ['expect', 'ready'],
+    ['raw'],
+    ['kill', 'SIGKILL'],
+    ['cooked'],
+  )
+  assert.ok(restored)
+})
+
+test('exec --tty works in a user namespace', () => {
+  const c = container()
+  const mappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }]
+  c.bundle.config.linux.namespaces.push({ type: 'user' })
+  Object.assign(c.bundle.config.linux, { uidMappings: mappings, gidMappings: mappings })
+  c.bundle.write()
+  ok(execute(['chown', '-R', '100000:100000', c.bundle.rootfs]))
+  ok(c.create())
+  ok(c.start())
+  assert.is(foreground(c, 'tty; stat -c %u:%g /dev/pts/0').output, '/dev/pts/0\r\n0:5\r\n')
+})
 
 test('a program that cannot be executed leaves the terminal of the caller as it was', () => {
   const { statuses, restored, output } = act({

@@ -2,7 +2,8 @@
  * A terminal in the foreground: the host passes bytes between the caller's streams and the master in slot TERMINAL until the
  * container's init has ended.
  *
- * All of it is one batch, so that the brain can end meanwhile. The caller's terminal is raw only while that batch runs.
+ * All of it is one batch, so that the brain can end meanwhile. The caller's terminal is raw only while that batch runs, and as it was
+ * afterwards, also if the host is killed.
  */
 import { Struct } from '../base/bytes.ts'
 import type { Process } from '../config/types.ts'
@@ -106,6 +107,50 @@ function planMode(b: Batch, settings: Uint8Array): void {
   b.place(end)
 }
 
+/**
+ * A child that waits for the end of the host, and restores the caller's terminal: a host that was killed with SIGKILL cannot. It has
+ * the signal mask of the host, all blocked, and of its descriptors the terminal only. Where it cannot be had, that is that.
+ */
+function planGuard(b: Batch, settings: Uint8Array): void {
+  const child = b.label()
+  const failed = b.label()
+  const without = b.label()
+  const parent = b.label()
+  b.branch(slot(HostSlot.GUARD), 'NOT_EQUAL', 0, parent)
+  const pidfd = c.pidfdOpen(b, b.call('getpid')).on(ANY, parent)
+  c.clone(b, k.SIGCHLD, child).on(ANY, failed).keep(HostSlot.GUARD)
+  b.jump(without)
+
+  b.place(child)
+  const moved = b.label()
+  const wait = b.label()
+  const restore = b.label()
+  b.call('dup3', pidfd, 1, 0).on(ANY, moved)
+  b.place(moved)
+  b.call('close_range', 2, 0xffff_ffff, 0).on(ANY, wait)
+  b.place(wait)
+  const poll = b.data(new Struct(8).u32(0, 1).u32(4, k.POLLIN).bytes)
+  b.call('ppoll', poll, 1, 0, 0, 0).on(['EINTR'], wait)
+  b.call('ioctl', STDIN, k.TCSETS, b.data(settings, '{…}')).on(ANY, restore)
+  b.place(restore)
+  c.exitGroup(b, 0)
+
+  b.place(failed)
+  b.set(HostSlot.GUARD, 0)
+  b.place(without)
+  c.close(b, pidfd)
+  b.place(parent)
+}
+
+function planGuardsEnd(b: Batch): void {
+  const end = b.label()
+  const guard = slot(HostSlot.GUARD)
+  b.branch(guard, 'LESS', 1, end)
+  c.kill(b, guard, k.SIGKILL).on(ANY, end)
+  c.waitid(b, k.P_PID, guard, 0, k.WEXITED).on(ANY, end)
+  b.place(end)
+}
+
 /** One entry of the poll set, struct pollfd. */
 interface Entry {
   /** Offset in the set. */
@@ -155,7 +200,10 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
   const data = b.label()
   const done = b.label()
 
-  if (settings) planMode(b, makeRaw(settings))
+  if (settings) {
+    planGuard(b, settings)
+    planMode(b, makeRaw(settings))
+  }
   for (const zero of [
     HostSlot.ENDED,
     HostSlot.EOF,
@@ -195,7 +243,10 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
   b.jump(loop)
 
   b.place(done)
-  if (settings) planMode(b, settings)
+  if (settings) {
+    planMode(b, settings)
+    planGuardsEnd(b)
+  }
 
   function planInterruption({ fd, label }: Interruption): void {
     const none = b.label()

@@ -60,6 +60,8 @@ export const HostSlot = {
   DRAINED: first + 50,
   /** The end of a socket pair that the process of an exec gets, to send its terminal on. */
   MEETING: first + 51,
+  /** The child that restores the caller's terminal if the host is killed. */
+  GUARD: first + 54,
   /** Connection to the socket of --pidfd-socket. */
   PIDFD_SOCKET: first + 52,
   /** The container's socket for sd_notify(3). */
