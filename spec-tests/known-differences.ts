@@ -493,7 +493,12 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a program that does not read keeps nobody waiting': 'waits for the program to read',
       'execs with terminals at a time all run': 'shows the output as lines of its log, with the time',
     },
+    'engines/buildah': {
+      'buildah run passes streams, statuses and a terminal on': 'says it in other words that a program is missing',
+    },
     'engines/docker': {
+      'docker exec passes streams, statuses and a terminal on, and tells errors apart':
+        'says it in other words that a program is missing',
       'docker run shows output and exit status':
         "dockerd looks for runc's words to tell a missing program from other errors: 125, not 127",
     },
