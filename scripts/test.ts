@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Summary } from '../spec-tests/run.ts'
+import { vmStage } from '../spec-tests/vm/stage.ts'
 import { extendPath, install, isThere, missing } from './machine.ts'
 import { root } from './tools.ts'
 
@@ -18,7 +19,8 @@ Stages, all by default:
   spec       the black-box tests on dist/runt
   spec-node  the black-box tests on node dist/node/runt.js
   spec-runc  the black-box tests on runc: tests the tests
-  spec-crun  the same on crun`
+  spec-crun  the same on crun
+  vm         black-box tests in guests: cgroup v2, systemd, another kernel`
 
 interface Counts {
   passed: number
@@ -164,6 +166,7 @@ const stages: Record<string, () => Counts | Promise<Counts>> = {
   'spec-node': () => spec('node dist/node/runt.js', ...blackBox),
   'spec-runc': () => peer('runc'),
   'spec-crun': () => peer('crun', ...(hybrid ? ['--hide-unified'] : []), ...blackBox),
+  vm: vmStage,
 }
 
 const { values: flags, positionals } = parseArgs({

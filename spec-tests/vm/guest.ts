@@ -3,7 +3,7 @@
  * afterwards. The guest has the work tree, as it was at the start, under the same path as on the host.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -81,9 +81,14 @@ async function pack(job: Job, folder: string): Promise<string> {
   return archive
 }
 
-/** Whether /dev/kvm runs a common kernel: some clouds offer one that runs nothing but their own. */
-function accelerator(): string {
-  return 'tcg,thread=multi,tb-size=512'
+/**
+ * KVM where it is the processor's own virtualization. Elsewhere, as with KVM on PVM in some clouds, /dev/kvm may be
+ * there but runs no common kernel; then QEMU emulates. Its cmpxchg16b (7.2) breaks Linux 6.12.
+ */
+function processor(): string[] {
+  const hardware = ['kvm_intel', 'kvm_amd'].some((name) => existsSync(`/sys/module/${name}`))
+  if (hardware && existsSync('/dev/kvm')) return ['-accel', 'kvm', '-cpu', 'host']
+  return ['-accel', 'tcg,thread=multi,tb-size=512', '-cpu', 'max,-cx16']
 }
 
 /** The command line of a guest. Its descriptors: 1 and 2 the console, 3 stdout, 4 stderr, 5 the exit status. */
@@ -123,7 +128,7 @@ function machine(job: Job, from: Image, archive: string, folder: string): string
   return [
     'qemu-system-x86_64',
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
-    ...['-machine', 'pc', '-accel', accelerator(), '-cpu', 'max,-cx16', '-smp', '2', '-m', String(job.memory)],
+    ...['-machine', 'pc', ...processor(), '-smp', '2', '-m', String(job.memory)],
     ...['-kernel', join(kernel, 'linux'), '-initrd', join(kernel, 'initramfs')],
     ...['-append', ['console=ttyS0', 'mitigations=off', ...parameters].join(' ')],
     ...drive('root', `file=${from.root},snapshot=on`),

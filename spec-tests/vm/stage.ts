@@ -1,0 +1,89 @@
+/** What `npm test` runs in guests: the stage `vm` of scripts/test.ts. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { BuildError, root as repository } from '../../scripts/tools.ts'
+import { GuestError, type Job, runInGuest } from './guest.ts'
+import { image } from './image.ts'
+
+interface Run {
+  name: string
+  /** Parts of headings; see spec-tests/run.ts. */
+  headings: readonly string[]
+  job: Partial<Job>
+}
+
+/** Slow ones first, for two run at a time. What depends on neither kernel nor cgroups is left to the host. */
+const runs: readonly Run[] = [
+  { name: 'cgroup v2', headings: ['runtime/', 'cli/exec', 'errors/host'], job: {} },
+  { name: 'cgroup v2', headings: ['config-linux/', 'config/'], job: {} },
+  { name: 'Linux 6.12', headings: ['config-linux/cgroups', 'runtime/kill'], job: { kernel: '6.12' } },
+  { name: 'systemd', headings: ['systemd/'], job: { init: 'systemd' } },
+  { name: 'rootless', headings: ['rootless/'], job: { init: 'systemd', user: 'tester' } },
+  { name: 'crun', headings: ['config-linux/cgroups'], job: { environment: { RUNTIME: 'crun' } } },
+  { name: 'runc', headings: ['config-linux/cgroups'], job: { environment: { RUNTIME: 'runc' } } },
+]
+
+/** How many guests run at a time, and how long each may take, in seconds. */
+const AT_A_TIME = 2
+const TIMEOUT = 600
+
+export interface Counts {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+const failure: Counts = { passed: 0, failed: 1, skipped: 0 }
+
+async function oneRun({ name, headings, job }: Run): Promise<Counts> {
+  const title = `--- ${name}: ${headings.join(' ')}`
+  const begin = Date.now()
+  let text = ''
+  const add = (piece: Buffer): void => {
+    text += piece.toString()
+  }
+  const defaults = {
+    init: 'none',
+    kernel: 'uml',
+    user: 'root',
+    timeout: TIMEOUT,
+    memory: 2048,
+    environment: {},
+  } as const
+  const command = ['node', 'spec-tests/run.js', ...headings]
+  try {
+    const status = await runInGuest({ ...defaults, ...job, command }, { stdout: add, stderr: add })
+    console.log(`${title} (${((Date.now() - begin) / 1000).toFixed(0)} s)\n${text.trim()}\n`)
+    const counts = /^(\d+) passed, (\d+) failed, (\d+) skipped \(/m.exec(text)
+    if (!counts) return failure
+    const [passed, failed, skipped] = counts.slice(1).map(Number) as [number, number, number]
+    return { passed, failed: status === 0 ? failed : Math.max(1, failed), skipped }
+  } catch (error) {
+    if (!(error instanceof GuestError || error instanceof BuildError)) throw error
+    console.log(`${title}\n${text.trim()}\n${error.message}\n`)
+    return failure
+  }
+}
+
+/** Runs them all. Where no guest can be made, that is a failure. */
+export async function vmStage(): Promise<Counts> {
+  try {
+    image()
+  } catch (error) {
+    if (!(error instanceof BuildError)) throw error
+    console.log(`no guests: ${error.message}`)
+    return failure
+  }
+  const sum: Counts = { passed: 0, failed: 0, skipped: 0 }
+  const waiting = runs.filter(({ headings }) =>
+    headings.some((part) => existsSync(join(repository, 'spec-tests', part.split('/')[0]!))),
+  )
+  const worker = async (): Promise<void> => {
+    for (let run = waiting.shift(); run; run = waiting.shift()) {
+      const counts = await oneRun(run)
+      for (const key of ['passed', 'failed', 'skipped'] as const) sum[key] += counts[key]
+    }
+  }
+  await Promise.all(Array.from({ length: AT_A_TIME }, worker))
+  return sum
+}
