@@ -29,7 +29,16 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Config, defaultConfig, makeRootfs, makeStore } from './bundle.ts'
-import { cgroupDirectories, mountsBelow, processesOf, removeCgroups, removeTree, sweep, waitFor } from './host.ts'
+import {
+  cgroupDirectories,
+  mountsBelow,
+  patience,
+  processesOf,
+  removeCgroups,
+  removeTree,
+  sweep,
+  waitFor,
+} from './host.ts'
 import { differences, NOT_YET } from './known-differences.ts'
 
 export type { Config } from './bundle.ts'
@@ -47,7 +56,7 @@ export const command: readonly string[] = (process.env.RUNTIME || 'dist/runt')
 
 /** How long one command may take, in milliseconds, and one test. */
 const COMMAND_TIMEOUT = 10_000
-const TEST_TIMEOUT = 60_000
+const TEST_TIMEOUT = 60_000 * patience
 
 /** Everything of this test file lies in `base`; processes carry `marker`, control groups lie below `cgroupRoot`. */
 export const base = realpathSync(mkdtempSync(join(tmpdir(), 'runt-spec-')))
@@ -113,6 +122,7 @@ let outputs = 0
 
 /** Runs any program. Output goes to files, so that a container that keeps them open does not keep the caller waiting. */
 export function execute(words: readonly string[], options: RunOptions = {}): Result {
+  const timeout = (options.timeout ?? COMMAND_TIMEOUT) * patience
   const number = ++outputs
   const stdoutPath = join(base, `${number}.out`)
   const stderrPath = join(base, `${number}.err`)
@@ -130,13 +140,13 @@ export function execute(words: readonly string[], options: RunOptions = {}): Res
     stdio,
     env: environment(options.env),
     cwd: options.cwd ?? base,
-    timeout: options.timeout ?? COMMAND_TIMEOUT,
+    timeout,
     killSignal: 'SIGKILL',
   })
   closeSync(out)
   closeSync(err)
   if (done.error && (done.error as NodeJS.ErrnoException).code === 'ETIMEDOUT') {
-    throw new Error(`no end within ${options.timeout ?? COMMAND_TIMEOUT} ms: ${words.join(' ')}`)
+    throw new Error(`no end within ${timeout} ms: ${words.join(' ')}`)
   }
   if (done.error) throw done.error
   return {

@@ -8,9 +8,12 @@ export function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
-/** Waits until `condition` is true; false after `ms`. */
+/** How many times longer than usual everything may take: in slow guests, RUNT_SPEC_PATIENCE is above 1. */
+export const patience = Number(process.env.RUNT_SPEC_PATIENCE || 1)
+
+/** Waits until `condition` is true; false after `ms`, times `patience`. */
 export function waitFor(condition: () => boolean, ms = 5000): boolean {
-  const end = Date.now() + ms
+  const end = Date.now() + ms * patience
   while (!condition()) {
     if (Date.now() > end) return false
     sleep(10)

@@ -16,7 +16,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Claim, Outcome } from './harness.ts'
-import { sweep } from './host.ts'
+import { patience, sweep } from './host.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 /** In a guest the tests are JavaScript; see spec-tests/vm/guest.ts. */
@@ -59,7 +59,7 @@ export interface HeadingSummary {
 }
 
 /** How long one file may take, in milliseconds. */
-const FILE_TIMEOUT = 300_000
+const FILE_TIMEOUT = 300_000 * patience
 
 if (flags['hide-unified']) {
   const again = process.argv.slice(2).filter((word) => word !== '--hide-unified')

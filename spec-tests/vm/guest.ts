@@ -37,6 +37,9 @@ export class GuestError extends Error {}
 /** What guests have no use for: archives of this size travel with every start. */
 const LEFT_OUT = ['.git', 'build', 'node_modules/@biomejs', 'node_modules/@typescript', 'node_modules/typescript']
 
+/** The black-box tests' time-outs in a guest, times those on a host. */
+const PATIENCE = 6
+
 const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`
 
 /**
@@ -64,7 +67,8 @@ async function bundleTests(folder: string): Promise<void> {
 
 /** The guest's second disk: an archive of the command and the tree. */
 async function pack(job: Job, folder: string): Promise<string> {
-  const exports = Object.entries(job.environment).map(([name, value]) => `export ${name}=${quoted(value)}`)
+  const environment = { RUNT_SPEC_PATIENCE: String(PATIENCE), ...job.environment }
+  const exports = Object.entries(environment).map(([name, value]) => `export ${name}=${quoted(value)}`)
   const lines = [...exports, `cd ${quoted(repository)}`, `exec ${job.command.map(quoted).join(' ')}`]
   writeFileSync(join(folder, 'job'), `${lines.join('\n')}\n`, { mode: 0o755 })
   const archive = join(folder, 'archive')
@@ -115,7 +119,7 @@ function machine(job: Job, from: Image, archive: string, folder: string): string
   }
   const drive = (id: string, options: string) => [
     '-drive',
-    `id=${id},if=none,format=raw,cache=unsafe,${options}`,
+    `id=${id},if=none,format=raw,cache=unsafe,file.locking=off,${options}`,
     '-device',
     `virtio-blk-pci,drive=${id}`,
   ]
