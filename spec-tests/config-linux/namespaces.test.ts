@@ -1,6 +1,6 @@
 /** runtime-spec, config-linux.md: "Namespaces" and "User namespace mappings". */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
@@ -14,6 +14,7 @@ import {
   ok,
   oneLine,
   run as runCommand,
+  skip,
   started,
   withoutNamespaces,
 } from '../harness.ts'
@@ -198,7 +199,13 @@ test('another user of a user namespace is mapped too', () => {
   assert.is(inside('id -u; id -g', made), '1000\n1000\n')
 })
 
-test('a time namespace has the offsets of the configuration', () => {
+const timeTest = (name: string, body: () => void) =>
+  test(name, () => {
+    if (!existsSync('/proc/self/ns/time')) skip('the kernel has no time namespaces')
+    body()
+  })
+
+timeTest('a time namespace has the offsets of the configuration', () => {
   const text = inside('readlink /proc/self/ns/time; cut -d . -f 1 /proc/uptime', (config) => {
     config.linux.namespaces.push({ type: 'time' })
     config.linux.timeOffsets = { boottime: { secs: 1_000_000 }, monotonic: { secs: 5 } }
@@ -215,14 +222,14 @@ const offsets =
     config.linux.timeOffsets = { boottime, monotonic }
   }
 
-test('a time namespace without offsets is a new one', () => {
+timeTest('a time namespace without offsets is a new one', () => {
   assert.is.not(
     within('time', (config) => config.linux.namespaces.push({ type: 'time' })),
     outside('time'),
   )
 })
 
-test('offsets may be negative, and have nanoseconds', () => {
+timeTest('offsets may be negative, and have nanoseconds', () => {
   const text = inside(
     'cat /proc/self/timens_offsets',
     offsets({ secs: -1, nanosecs: 5 }, { secs: 3, nanosecs: 999_999_999 }),
@@ -230,11 +237,11 @@ test('offsets may be negative, and have nanoseconds', () => {
   assert.match(text, /monotonic\s+3\s+999999999\nboottime\s+-1\s+5\n/)
 })
 
-test('offsets that would set a clock below zero are refused, by name', () => {
+timeTest('offsets that would set a clock below zero are refused, by name', () => {
   oneLine(fails(container(offsets({ secs: -1_000_000_000 })).run(), /linux\.timeOffsets/))
 })
 
-test('a time namespace with a user namespace belongs to it', () => {
+timeTest('a time namespace with a user namespace belongs to it', () => {
   const made = owned((config) => {
     mapped(config)
     offsets({ secs: 1_000_000 })(config)
@@ -247,7 +254,7 @@ test('a time namespace with a user namespace belongs to it', () => {
   assert.is(id, '0')
 })
 
-test('a time namespace is joined by path', () => {
+timeTest('a time namespace is joined by path', () => {
   const first = started(offsets({ secs: 2_000_000 }))
   const path = `/proc/${first.state().pid}/ns/time`
   const text = inside('readlink /proc/self/ns/time; cut -d . -f 1 /proc/uptime', (config) => {
@@ -258,7 +265,7 @@ test('a time namespace is joined by path', () => {
   assert.ok(Number(uptime) > 2_000_000)
 })
 
-test('exec is in the time namespace of the container', () => {
+timeTest('exec is in the time namespace of the container', () => {
   const c = started(offsets({ secs: 3_000_000 }))
   assert.ok(Number.parseInt(ok(runCommand(['exec', c.id, 'cat', '/proc/uptime'])).stdout, 10) > 3_000_000)
 })
