@@ -8,6 +8,9 @@
 /** Begins the reason of what is to come. */
 export const NOT_YET = 'not yet: '
 
+/** Begins the reason of a test that passed only when it was run again. */
+export const SECOND_ATTEMPT = 'second attempt: '
+
 /** One reason for several tests. */
 const same = (reason: string, ...tests: string[]): Record<string, string> =>
   Object.fromEntries(tests.map((name) => [name, reason]))

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Claim, Outcome } from './harness.ts'
 import { patience, sweep } from './host.ts'
+import { SECOND_ATTEMPT } from './known-differences.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 /** In a guest the tests are JavaScript; see spec-tests/vm/guest.ts. */
@@ -57,6 +58,9 @@ export interface HeadingSummary {
   /** Why the file as a whole is bad; empty if it is not. */
   problem: string
 }
+
+/** How many tests of a run may need a second attempt. */
+const SECOND_ATTEMPTS = 8
 
 /** How long one file may take, in milliseconds. */
 const FILE_TIMEOUT = 300_000 * patience
@@ -174,10 +178,16 @@ for (const [what, title] of [
   if (some.length > 0) console.log(`\n${title}:`)
   for (const one of some) console.log(`  ${one.heading}: ${one.name}: ${one.reason.split('\n')[0]}`)
 }
+const again = all.filter(({ outcome, reason }) => outcome === 'passed' && reason.startsWith(SECOND_ATTEMPT))
+if (again.length > 0) console.log('\nPassed at the second attempt only; look into it:')
+for (const { heading, name, reason } of again) console.log(`  ${heading}: ${name}: ${reason.split('\n')[0]}`)
+const flaky = again.length > SECOND_ATTEMPTS
+if (flaky) console.log(`These are more than ${SECOND_ATTEMPTS}, which counts as a failure.`)
+
 const known = count(all, 'known')
 const summary: Summary = {
   passed: count(all, 'passed') + known,
-  failed: count(all, 'failed') + rows.filter((row) => row.problem !== '').length,
+  failed: count(all, 'failed') + rows.filter((row) => row.problem !== '').length + Number(flaky),
   skipped: count(all, 'skipped'),
   known,
   version: runtimeVersion(),
