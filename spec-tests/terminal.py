@@ -5,7 +5,8 @@ A play has a place, and steps. Places: "terminal" (the command runs on a termina
 """
 import array, fcntl, json, os, re, select, signal, socket, struct, subprocess, sys, termios, time
 
-PATIENCE = 10
+# Seconds for a step; slow guests have more, see host.ts.
+PATIENCE = 10 * float(os.environ.get("RUNT_SPEC_PATIENCE") or 1)
 
 
 class Stage:

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { base, environment, repository, skip } from './harness.ts'
+import { patience } from './host.ts'
 
 /** A verb of terminal.py's and its arguments. */
 export type Step = [string, ...(string | number)[]]
@@ -41,7 +42,7 @@ export function act(play: Play): Scene {
     cwd: base,
     env: environment(),
     encoding: 'utf8',
-    timeout: 25_000,
+    timeout: 25_000 * patience,
     maxBuffer: 64 * 1024 * 1024,
     killSignal: 'SIGKILL',
   })

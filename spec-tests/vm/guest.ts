@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { build } from 'esbuild'
@@ -103,6 +103,8 @@ function machine(job: Job, from: Image, archive: string, folder: string): string
     `vm.init=${job.init}`,
     `vm.user=${job.user}`,
     `vm.tree=${repository}`,
+    // It ends itself, should the host's process be gone by then.
+    `vm.timeout=${job.timeout + 5}`,
     `vm.disk=${uml ? 'ubdb' : 'vdb'}`,
     'loglevel=4',
     'systemd.show_status=1',
@@ -153,7 +155,11 @@ function memoryFolder(bytes: number): string {
   return tmpdir()
 }
 
+/** How much of the console is kept. */
 const TAIL = 4000
+
+/** A guest does not outlive who has started it. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 function end(guest: ChildProcess): void {
   // User-mode Linux has a process for each address space of the guest, all in its group.
@@ -174,8 +180,13 @@ export async function runInGuest(job: Job, sinks: Sinks): Promise<number> {
       detached: true,
       env: { PATH: process.env.PATH, TMPDIR: memoryFolder(job.memory * 2 ** 20), HOME: folder },
     })
-    const onExit = (): void => end(guest)
+    const onExit = (): void => {
+      end(guest)
+      rmSync(folder, { recursive: true, force: true })
+    }
+    const onSignal = (signal: NodeJS.Signals): never => process.exit(128 + constants.signals[signal])
     process.once('exit', onExit)
+    for (const signal of SIGNALS) process.on(signal, onSignal)
     let console = ''
     let status = ''
     const listen = (number: number, to: (text: Buffer) => void): void => {
@@ -202,6 +213,7 @@ export async function runInGuest(job: Job, sinks: Sinks): Promise<number> {
     })
     clearTimeout(timer)
     process.off('exit', onExit)
+    for (const signal of SIGNALS) process.off(signal, onSignal)
     end(guest)
     if (/^\d+\n$/.test(status)) return Number(status)
     const reason = late ? `no end within ${job.timeout} s` : problem
