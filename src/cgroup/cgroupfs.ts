@@ -1,5 +1,5 @@
 /** The driver that makes the folders of a cgroup itself, in cgroupfs. */
-import type { Resources } from '../config/types.ts'
+import type { DeviceRule, Resources } from '../config/types.ts'
 import { AT_FDCWD, AT_REMOVEDIR, O_RDONLY, O_RDWR, O_WRONLY } from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { ANY, Batch, type Label, load, type Step } from '../session/batch.ts'
@@ -102,8 +102,16 @@ function planCgroup(
   return { attempts, unenforced }
 }
 
-/** Plans what is missing of a cgroup that somebody else has made, and its limits. No controller is handed on that no limit needs. */
-export function planAdoption(train: Train, paths: CgroupPaths, resources: Resources): void {
+/**
+ * Plans what is missing of a cgroup that somebody else has made, its limits, and its device rules if there are to be any. No controller
+ * is handed on that no limit needs.
+ */
+export function planAdoption(
+  train: Train,
+  paths: CgroupPaths,
+  resources: Resources,
+  rules: readonly DeviceRule[] | null,
+): void {
   const writes = writesFor(paths, resources, [])
   const b = train.next('cgroup')
   const aside: Aside = []
@@ -117,7 +125,7 @@ export function planAdoption(train: Train, paths: CgroupPaths, resources: Resour
   }
   placeAside(b, aside)
   planLimits(train, paths, writes)
-  planDeviceRules(train, paths, resources.devices ?? [], 'none')
+  if (rules) planDeviceRules(train, paths, rules, 'none')
 }
 
 /**

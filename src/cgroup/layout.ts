@@ -41,6 +41,8 @@ export interface SystemdUnit {
   /** The slice that it is in. */
   slice: string
   description: string
+  /** It is a unit of the user's own systemd. */
+  user: boolean
   /** Where that systemd is reached, best first. */
   buses: Address[]
   /** Properties that the config's annotations ask for, as text (GVariant). */

@@ -43,6 +43,7 @@ const unit = shape({
   unit: (value) => typeof value === 'string' && /^[^/]+\.(scope|slice)$/.test(value),
   slice: text,
   description: text,
+  user: flag,
   buses: listOf(shape({ name: text, socket: text, direct: flag })),
   properties: texts,
 })

@@ -4,7 +4,7 @@
  */
 import { RuntError } from '../../base/errors.ts'
 import type { Machine } from '../../base/platform.ts'
-import type { Resources } from '../../config/types.ts'
+import type { DeviceRule, Resources } from '../../config/types.ts'
 import { BusError, type Perform } from '../../dbus/connection.ts'
 import { variant } from '../../dbus/marshal.ts'
 import type { Session } from '../../session/session.ts'
@@ -52,6 +52,7 @@ export function locateUnit(
     systemd: {
       ...name,
       description: `runt container ${id}`,
+      user: rootless,
       buses: busesFor(caller),
       properties: annotatedProperties(annotations),
     },
@@ -76,10 +77,10 @@ export function leftToJoin(cgroup: CgroupPaths): CgroupPaths {
 export const systemd: Driver = {
   begin(_train, cgroup, resources, link) {
     const ignored: string[] = []
-    const limits = [
-      ...deviceProperties(resources.devices ?? [], cgroup.mode === 'v2', link!.version, ignored),
-      ...limitProperties(cgroup, resources, resources, link!.version, ignored),
-    ]
+    const limits = limitProperties(cgroup, resources, resources, link!.version, ignored)
+    const rules = rulesFor(cgroup, resources.devices ?? [])
+    if (rules) limits.unshift(...deviceProperties(rules, cgroup.mode === 'v2', link!.version, ignored))
+    else ignored.push("linux.resources.devices: a user's own systemd has no right to enforce them")
     return { cgroup, resources, ignored, attempts: [], systemd: { link: link!, limits } }
   },
 
@@ -94,7 +95,7 @@ export const systemd: Driver = {
     link.finish(start(host, machine, link, cgroup, known(properties, link.version)))
     link.close()
     const train = new Train(host, machine)
-    planAdoption(train, cgroup, making.resources)
+    planAdoption(train, cgroup, making.resources, rulesFor(cgroup, making.resources.devices ?? []))
     host.wait(train.depart())
     return cgroup
   },
@@ -102,9 +103,10 @@ export const systemd: Driver = {
   update(host, machine, cgroup, change, whole) {
     const link = connect(machine, cgroup, (batch) => host.run(batch))
     const limits = limitProperties(cgroup, change, whole, link.version, [])
-    if (change.devices?.length) limits.unshift(...deviceProperties(change.devices, cgroup.mode === 'v2', link.version))
+    const rules = change.devices?.length ? rulesFor(cgroup, change.devices) : null
+    if (rules) limits.unshift(...deviceProperties(rules, cgroup.mode === 'v2', link.version))
     // The kernel says no more often than systemd, and only what it has not taken yet can be taken back.
-    const ignored = updateLimits(host, machine, cgroup, change, whole)
+    const ignored = updateLimits(host, machine, cgroup, rules ? change : withoutDevices(change), whole)
     if (limits.length > 0) link.set(cgroup.systemd!.unit, limits)
     link.close()
     return ignored
@@ -168,6 +170,15 @@ function makeWay(host: Session, machine: Machine, link: Systemd, cgroup: CgroupP
     link.stop(unit)
   else throw new CgroupInUse(`linux.cgroupsPath: the unit ${unit} exists already, and is ${state}`)
 }
+
+/**
+ * The device rules that are enforced. Those of a rootless container are not, as with its peers: that takes rights which neither the
+ * caller nor its systemd has. Its devices are bound from the host, with the host's permissions; it can make none.
+ */
+const rulesFor = ({ systemd: unit }: CgroupPaths, rules: readonly DeviceRule[]): readonly DeviceRule[] | null =>
+  unit?.user ? null : rules
+
+const withoutDevices = ({ devices: _, ...others }: Resources): Resources => others
 
 /** What a unit is told that has nothing to do with limits. */
 function unitProperties({ mode }: CgroupPaths, unit: SystemdUnit, pid: number): Property[] {

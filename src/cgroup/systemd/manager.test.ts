@@ -91,6 +91,14 @@ test('a scope is asked for with all that is known of it', async (context) => {
   )
 })
 
+test('a user’s own systemd is told nothing of devices, which it could not enforce', async (context) => {
+  const cgroup = await place(context)
+  cgroup.systemd!.user = true
+  make(context, cgroup)
+  const { body } = (await context.bus!.seen()).at(-1)!
+  assert.not((body[2] as [string, unknown][]).some(([name]) => name.startsWith('Device')))
+})
+
 test('a slice gets no process from its maker', async (context) => {
   const cgroup = await place(context, {}, 'a.slice:x:a-box.slice')
   make(context, cgroup)
