@@ -33,7 +33,7 @@ export {
 } from './layout.ts'
 export { killAll, processes, signalAll } from './processes.ts'
 export { planRemove } from './remove.ts'
-export { callSystemd, leftToJoin, locateUnit } from './systemd/driver.ts'
+export { attach, callSystemd, leftToJoin, locateUnit } from './systemd/driver.ts'
 
 const driverOf = (cgroup: CgroupPaths): Driver => (cgroup.systemd ? systemd : cgroupfs)
 

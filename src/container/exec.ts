@@ -16,6 +16,7 @@ import type { Config, Process } from '../config/types.ts'
 import { readConfig, readProcess } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
+import { Errno } from '../linux/errno.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
@@ -186,7 +187,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   progress.init = birth.value(pid)!
   const unified = cgroup?.folders.find((folder) => folder.version === 2)
   if (unified && birth.value(joined) !== 1)
-    joinUnified(runtime, unified, saved.pid, progress.init, options.cgroups.length === 0)
+    joinUnified(runtime, saved, unified, progress.init, options.cgroups.length === 0)
   if (saved.rdt) joinRdt(runtime, saved.rdt, progress.init)
   runtime.debug(`container ${options.id}: process ${progress.init}`)
 
@@ -380,8 +381,8 @@ function planRoot(b: Batch, { cwd }: Process): void {
  */
 function joinUnified(
   runtime: Runtime,
+  saved: Saved,
   folder: cgroups.CgroupFolder,
-  initPid: number,
   pid: number,
   elsewhere: boolean,
 ): void {
@@ -391,13 +392,18 @@ function joinUnified(
   b.about('joining the cgroup')
   const procs = c.openat(b, k.AT_FDCWD, `${cgroups.folderPath(folder)}/cgroup.procs`, k.O_WRONLY)
   const written = c.write(b, procs, String(pid))
-  if (elsewhere) written.on(['EBUSY'], busy)
+  if (elsewhere) written.on(saved.cgroup!.systemd ? ['EBUSY', 'EACCES'] : ['EBUSY'], busy)
   b.place(busy)
   c.close(b, procs)
   const mountinfo = planLongReading(b, '/proc/self/mountinfo', 0x3000)
-  const membership = planReading(b, `/proc/${initPid}/cgroup`, 0x800)
+  const membership = planReading(b, `/proc/${saved.pid}/cgroup`, 0x800)
   const answer = host.run(b)
   if (answer.ok(written)) return
+  // The cgroup of this user's session, in which we are, is not the user's to take processes from. systemd can.
+  if (answer.value(written) === -Errno.EACCES!) {
+    cgroups.attach(host, platform.machine, saved.cgroup!, pid)
+    return
+  }
   const text = (reading: typeof mountinfo): string => {
     const result = finishReading(host, platform.machine, answer, reading)
     return 'text' in result ? result.text : ''

@@ -66,6 +66,13 @@ export function callSystemd(host: Session, machine: Machine, cgroup: CgroupPaths
   return link
 }
 
+/** Has systemd move a process into the container's scope. */
+export function attach(host: Session, machine: Machine, cgroup: CgroupPaths, pid: number): void {
+  const link = connect(machine, cgroup, (batch) => host.run(batch))
+  link.attach(cgroup.systemd!.unit, [pid])
+  link.close()
+}
+
 const isScope = ({ unit }: SystemdUnit): boolean => unit.endsWith('.scope')
 
 /** What the container's init has to join by itself. Into a scope systemd has moved it: on cgroup2 that is all, on v1 a part. */
