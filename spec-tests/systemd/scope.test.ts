@@ -195,33 +195,6 @@ test('a property that systemd does not have is refused, and nothing is left', ()
   gone(c.unit)
 })
 
-test('devices are those of the configuration, also after a reload of systemd', () => {
-  const c = startedIn((config) => {
-    config.linux.resources!.devices = [
-      { allow: false, access: 'rwm' },
-      { allow: true, type: 'c', major: 1, minor: 11, access: 'r' },
-    ]
-    config.process.args = ['sh', '-c', 'mknod /kmsg c 1 11; mknod /port c 1 4; sleep 100']
-  })
-  assert.is(show(c.unit, 'DevicePolicy'), 'strict')
-  assert.match(show(c.unit, 'DeviceAllow'), /\/dev\/char\/1:11 r/)
-  const look =
-    'head -c 0 </kmsg && echo reads; (exec >/kmsg) 2>/dev/null || echo no write; head -c 0 </port 2>/dev/null || echo no port'
-  const can = () => ok(runtime(['exec', c.id, 'sh', '-c', look])).stdout
-  assert.is(can(), 'reads\nno write\nno port\n')
-  systemctl('daemon-reload')
-  assert.is(can(), 'reads\nno write\nno port\n')
-})
-
-test('a container with all devices keeps them', () => {
-  const c = startedIn((config) => {
-    config.linux.resources!.devices = [{ allow: true, access: 'rwm' }]
-    config.process.args = ['sh', '-c', 'mknod /port c 1 11; sleep 100']
-  })
-  assert.is(show(c.unit, 'DevicePolicy'), 'auto')
-  ok(runtime(['exec', c.id, 'sh', '-c', 'head -c 0 </port']))
-})
-
 test('a limit of one process is enough for a container of one process', () => {
   const c = scoped((config) => {
     config.linux.resources!.pids = { limit: 1 }
@@ -331,21 +304,6 @@ only('runt', 'a name that ends in .slice makes a slice', () => {
   ok(c.delete('--force'))
   gone(slice)
   systemctl('stop', `${PREFIX}.slice`)
-})
-
-test('ps, exec, pause, resume and kill --all find the processes', () => {
-  const c = startedIn((config) => {
-    config.process.args = ['sh', '-c', 'sleep 100 & wait']
-  })
-  assert.ok(waitFor(() => ok(runtime(['ps', c.id])).stdout.includes('sleep 100')))
-  const own = ok(runtime(['exec', c.id, 'cat', '/proc/self/cgroup'])).stdout
-  assert.ok(own.length > 0)
-  ok(runtime(['pause', c.id]))
-  assert.is(c.status(), 'paused')
-  ok(runtime(['resume', c.id]))
-  assert.is(c.status(), 'running')
-  ok(c.kill('--all', 'KILL'))
-  c.until('stopped')
 })
 
 test('update tells systemd of the new limits', () => {
