@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { cgroupRoot, fails, heading, ok, type Result } from '../harness.ts'
-import { removeCgroups, removeTree, waitFor } from '../host.ts'
+import { cgroupDirectories, removeCgroups, removeTree, waitFor } from '../host.ts'
 import { act, type Step } from '../terminal.ts'
 import { engine, folder, IMAGE, imageArchive, named, needs, runtimeScript } from './engine.ts'
 
@@ -202,7 +203,7 @@ test('podman kube play runs a pod of Kubernetes', () => {
     }
     const spec = { containers: [main], volumes: [{ name: 'data', emptyDir: { medium: 'Memory' } }] }
     writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'kube' }, spec }))
-    ok(podman('kube', 'play', '--network', 'none', file), 'kube play')
+    const id = /^Pod:\s+(\w+)/m.exec(ok(podman('kube', 'play', '--network', 'none', file), 'kube play').stdout)![1]
     const logs = () => podman('logs', 'kube-main').stderr + podman('logs', 'kube-main').stdout
     assert.ok(
       waitFor(() => /1000/.test(logs()) && /Read-only file system/.test(logs())),
@@ -210,6 +211,9 @@ test('podman kube play runs a pod of Kubernetes', () => {
     )
     assert.is(podman('exec', 'kube-main', 'id', '-u').stdout, '1000\n')
     ok(podman('kube', 'play', '--down', file))
+    // It takes no --cgroup-parent, and podman leaves the group in the hierarchies without controllers.
+    removeCgroups(`/libpod_parent/${id}`)
+    for (const parent of cgroupDirectories('/libpod_parent')) spawnSync('rmdir', [parent])
   })
 })
 
