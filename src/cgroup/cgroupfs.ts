@@ -1,4 +1,6 @@
 /** The driver that makes the folders of a cgroup itself, in cgroupfs. */
+import { decodeUtf8 } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
 import type { DeviceRule, Resources } from '../config/types.ts'
 import { AT_FDCWD, AT_REMOVEDIR, O_RDONLY, O_RDWR, O_WRONLY } from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
@@ -7,6 +9,7 @@ import { close, mkdirat, openat, read, unlinkat, write } from '../session/calls.
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { type Aside, placeAside } from './aside.ts'
+import { allowsAll } from './devices.ts'
 import { CgroupInUse, type Driver, type Making } from './driver.ts'
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { planDeviceRules, planLimits, writesFor } from './limits.ts'
@@ -17,23 +20,72 @@ import { updateLimits } from './update.ts'
 export const cgroupfs: Driver = {
   begin(train, cgroup, resources) {
     const ignored: string[] = []
-    const { attempts, unenforced } = planCgroup(train, cgroup, resources, null, ignored)
-    return { cgroup, resources, ignored: unenforced ? [...ignored, unenforced] : ignored, attempts }
+    return { cgroup, resources, ignored, attempts: planCgroup(train, cgroup, resources, null, ignored) }
   },
 
   finish(host, making, control) {
     try {
-      host.wait(control)
+      waitOrMake(host, making, control)
     } catch (error) {
-      if (!(error instanceof CallError) || !making.attempts.some((step) => error.isOf(step))) throw error
-      if (error.errno !== 'ENOENT' && error.errno !== 'EEXIST') throw error
-      makeThoroughly(host, making, error.answer)
+      if (!isForbidden(error) || !isUnprivileged(host, control.machine)) throw error
+      return withoutCgroup(host, making, error)
     }
     return making.cgroup
   },
 
   update: updateLimits,
   remove,
+}
+
+function waitOrMake(host: Session, making: Making, control: Batch): void {
+  try {
+    host.wait(control)
+  } catch (error) {
+    if (!(error instanceof CallError) || !making.attempts.some((step) => error.isOf(step))) throw error
+    if (error.errno !== 'ENOENT' && error.errno !== 'EEXIST') throw error
+    makeThoroughly(host, making, error.answer)
+  }
+}
+
+/** The folder could not be made for want of a right. */
+const isForbidden = (error: unknown): error is CallError =>
+  error instanceof CallError &&
+  error.step.name === 'mkdirat' &&
+  (error.errno === 'EACCES' || error.errno === 'EPERM' || error.errno === 'EROFS')
+
+/** Whether the caller is another user than the host's root, in a user namespace or not. */
+function isUnprivileged(host: Session, machine: Batch['machine']): boolean {
+  const b = new Batch(machine)
+  const end = b.label()
+  const uid = b.call('geteuid')
+  const fd = openat(b, AT_FDCWD, '/proc/self/uid_map', O_RDONLY).on(ANY, end)
+  const buffer = b.out(128)
+  const count = read(b, fd, buffer)
+  close(b, fd)
+  b.place(end)
+  const answer = host.recover(b)
+  if (answer.value(uid) !== 0) return true
+  // user_namespaces(7): the initial one maps all ids in one line.
+  const map = answer.ok(count) ? decodeUtf8(answer.bytes(buffer, answer.value(count))) : ''
+  return map !== '' && !/^\s*0\s+0\s+4294967295\s*$/.test(map)
+}
+
+/** An unprivileged user to whom no cgroup was delegated: a container without limits can do without one. */
+function withoutCgroup(host: Session, making: Making, error: CallError): CgroupPaths {
+  const { cgroup, resources, attempts } = making
+  const ours = cgroup.folders.filter((_, index) => {
+    const step = attempts[index]!
+    return step.batch === error.step.batch && error.answer.value(step) === 0
+  })
+  removeAgain(host, error.step.batch.machine, ours.map(folderPath))
+  const asked = writesFor(cgroup, resources, []).find(({ optional }) => !optional)
+  if (asked)
+    throw new RuntError(
+      `linux.resources.${asked.field}: it needs a cgroup with the ${asked.controller} controller, which this user may not make: ${error.detail}; let systemd make it (--systemd-cgroup, with the controller delegated to user@.service), or leave the limit out`,
+      error.errno,
+    )
+  making.ignored.push(`no cgroup is made, which this user may not, and no limit needs: ${error.detail}`)
+  return { ...cgroup, folders: [] }
 }
 
 /** Makes a cgroup that was not simply made: parents are missing, or it exists. `answer`: to the first attempt. */
@@ -75,7 +127,7 @@ function planCgroup(
   resources: Resources,
   refusals: Step[] | null,
   ignored: string[],
-): { attempts: Step[]; unenforced: string | null } {
+): Step[] {
   const attempts: Step[] = []
   const writes = writesFor(paths, resources, ignored)
   const b = train.next('cgroup')
@@ -94,12 +146,14 @@ function planCgroup(
   }
   placeAside(b, aside)
   planLimits(train, paths, writes)
-  const planned = planDeviceRules(train, paths, resources.devices ?? [], refusals ? 'leftovers' : 'none')
-  const unenforced =
-    !planned && resources.devices?.length
-      ? 'linux.resources.devices: no devices hierarchy is mounted; the rules are not enforced'
-      : null
-  return { attempts, unenforced }
+  const { devices = [] } = resources
+  if (
+    !planDeviceRules(train, paths, devices, refusals ? 'leftovers' : 'none') &&
+    devices.length > 0 &&
+    !allowsAll(devices)
+  )
+    throw new RuntError('linux.resources.devices: no devices hierarchy is mounted, so the rules cannot be enforced')
+  return attempts
 }
 
 /**

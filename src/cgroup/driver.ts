@@ -18,7 +18,7 @@ export interface Making {
   readonly cgroup: CgroupPaths
   readonly resources: Resources
   /** Sentences about fields that this host cannot honour and that ask for nothing vital. */
-  readonly ignored: readonly string[]
+  readonly ignored: string[]
   /** cgroupfs: the operations that make the folders, in the order of `cgroup.folders`. */
   readonly attempts: readonly Step[]
   /** systemd: who is asked, and the properties for the limits. */
@@ -34,10 +34,10 @@ export interface Driver {
   /**
    * Waits for `control`, the last batch of that train, and does what is left. Afterwards the cgroup has its limits and can be joined.
    * `pid`: a process of the container's that a driver may move: the stage if the cgroup comes before the init (cgroup2), else the init.
-   * Gives the cgroup as it is: a rootless caller may have less than was asked for, null if there is none. On a failure the caller removes
+   * Gives the cgroup as it is: an unprivileged caller may have one without folders. On a failure the caller removes
    * the cgroup, but not on a `CgroupInUse`: that one is somebody else's, and nothing of ours is left.
    */
-  finish(host: Session, making: Making, control: Batch, pid: number): CgroupPaths | null
+  finish(host: Session, making: Making, control: Batch, pid: number): CgroupPaths
   /**
    * New limits for a cgroup that exists. `change` is what is asked for; `whole` is that laid over what the container had, for
    * controllers whose files take several fields at once. All or nothing: after a failure the old limits are back. Gives sentences as

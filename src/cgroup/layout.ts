@@ -191,13 +191,13 @@ export function locate(layout: Layout, cgroupsPath: string | undefined, id: stri
  */
 export function mountPlan(paths: CgroupPaths, namespaced: boolean): CgroupMountPlan {
   if (paths.mode === 'v2') {
-    const folder = paths.folders[0]!
+    const [folder] = paths.folders
     return {
       tmpfs: false,
       mounts: [
         namespaced
           ? { folder: '', type: 'cgroup2', source: 'cgroup2', options: [] }
-          : { folder: '', type: 'bind', source: folderPath(folder), options: [] },
+          : { folder: '', type: 'bind', source: folder ? folderPath(folder) : USUAL, options: [] },
       ],
       links: [],
     }

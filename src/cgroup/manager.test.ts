@@ -8,6 +8,7 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -23,6 +24,7 @@ import {
   begin,
   CgroupInUse,
   type CgroupPaths,
+  delegate,
   detectLayout,
   finish,
   folderPath,
@@ -476,6 +478,17 @@ if (unified && layout.mode === 'hybrid' && canWrite) {
     killAll(context.host, machine, own.paths)
     remove(context.host, machine, own.paths)
     assert.equal(there(own), [])
+  })
+
+  test('v2: a cgroup is handed over with the files that may be, and no others', (context) => {
+    const own = alone(context)
+    makeIt(own)
+    delegate(context.host, context.platform.machine, own.paths, 1234)
+    const leaf = folderPath(own.paths.folders[0]!)
+    const owner = (name: string) => statSync(joinPath(leaf, name)).uid
+    assert.equal(['', 'cgroup.procs', 'cgroup.subtree_control', 'cgroup.threads'].map(owner), [1234, 1234, 1234, 1234])
+    assert.equal(['cgroup.freeze', 'cgroup.kill', 'cgroup.max.depth'].map(owner), [0, 0, 0])
+    remove(context.host, context.platform.machine, own.paths)
   })
 
   test('v2: what is frozen from above is not thawed, and the error says by whom', (context) => {

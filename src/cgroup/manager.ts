@@ -12,9 +12,11 @@ import type { Train } from '../session/train.ts'
 import { cgroupfs } from './cgroupfs.ts'
 import type { Driver, Making } from './driver.ts'
 import type { CgroupPaths } from './layout.ts'
+import { writesFor } from './limits.ts'
 import { systemd } from './systemd/driver.ts'
 import type { Systemd } from './systemd/manager.ts'
 
+export { delegate } from './delegate.ts'
 export { CgroupInUse, type Making } from './driver.ts'
 export { freeze, freezerFile, saysFrozen, thaw, thawAnyhow } from './freezer.ts'
 export { join, joinKey, joinSelf, planJoining } from './join.ts'
@@ -46,7 +48,7 @@ export const begin = (
 ): Making => driverOf(cgroup).begin(train, cgroup, resources, link)
 
 /** See Driver.finish. */
-export const finish = (host: Session, making: Making, control: Batch, pid: number): CgroupPaths | null =>
+export const finish = (host: Session, making: Making, control: Batch, pid: number): CgroupPaths =>
   driverOf(making.cgroup).finish(host, making, control, pid)
 
 /** See Driver.update. */
@@ -61,3 +63,8 @@ export const update = (
 /** See Driver.remove. */
 export const remove = (host: Session, machine: Machine, cgroup: CgroupPaths): void =>
   driverOf(cgroup).remove(host, machine, cgroup)
+
+/** For a container without a cgroup: throws a RuntError if the resources ask for a limit. */
+export function refuseLimits(resources: Resources = {}): void {
+  writesFor({ mode: 'none', folders: [] }, resources, [])
+}

@@ -63,7 +63,7 @@ function show({ name, args, text }: Call): string {
 }
 
 /** Tells the story of `create`; `fails` maps a pattern of one call to the errno, or the result, that it gives. */
-function tell(fails: [RegExp, string | number][] = [], changes: object = {}): Told {
+function tell(fails: [RegExp, string | number][] = [], changes: object = {}, files: Record<string, string> = {}): Told {
   const story: string[] = []
   const fake = fakeHost(
     {
@@ -71,6 +71,7 @@ function tell(fails: [RegExp, string | number][] = [], changes: object = {}): To
       '/proc/4711/oom_score_adj': '',
       '/proc/4711/uid_map': '',
       '/proc/4711/gid_map': '',
+      ...files,
     },
     (executor, call) => {
       const line = `${executor}: ${show(call)}`
@@ -390,6 +391,66 @@ test('a pid file that cannot be written takes the container back', () => {
   const fake = tell([[/host: openat .*box.pid/, 'EACCES']])
   assert.match(message(fake), /^--pid-file \(\/run\/box.pid\): openat\(.*EACCES/)
   takesBack(fake)
+})
+
+/** Tells it to a user who may make no cgroup: another one than root, or root of a user namespace. */
+function toldWithoutRight(uid: number, resources: object): Told {
+  const story: string[] = []
+  const files = {
+    '/bundle/config.json': JSON.stringify({ ...sample, linux: { ...sample.linux, resources } }),
+    '/proc/4711/oom_score_adj': '',
+    '/proc/self/uid_map': uid === 0 ? '         0       1000          1\n' : '         0          0 4294967295\n',
+  }
+  const fake = fakeHost(files, (executor, call) => {
+    const line = `${executor}: ${show(call)}`
+    story.push(line)
+    if (call.name === 'geteuid') return uid
+    return /mkdirat .*cgroup/.test(line) ? 'EACCES' : undefined
+  })
+  let error: unknown = null
+  try {
+    create(fake.runtime, options)
+  } catch (thrown) {
+    error = thrown
+  }
+  return { ...fake, story, error }
+}
+
+test('who may make no cgroup gets a container without one, if no limit is asked for', () => {
+  for (const uid of [0, 1000]) {
+    const { story, error } = toldWithoutRight(uid, { devices: [{ allow: false }], pids: { limit: -1 } })
+    assert.is(error, null)
+    assert.not(story.some((line) => /^init: .*sys\/fs\/cgroup\/.*pod/.test(line)))
+    const state = story.findLast((line) => /write .*\{\\"format\\":/.test(line))!
+    assert.match(state, /\\"folders\\":\[\]/)
+  }
+})
+
+test('who may make no cgroup and asks for a limit is told which, and what to do', () => {
+  for (const uid of [0, 1000]) {
+    const { error } = toldWithoutRight(uid, { memory: { limit: 1000 } })
+    assert.match(
+      String(error),
+      /linux\.resources\.memory\.limit: it needs a cgroup with the memory controller, which this user may not make: mkdirat\(.*EACCES.*--systemd-cgroup/,
+    )
+  }
+})
+
+test('root who may make no cgroup is told why', () => {
+  const { error } = tell([[/mkdirat .*cgroup/, 'EACCES']])
+  assert.match(String(error), /linux\.cgroupsPath: mkdirat\(.*EACCES/)
+})
+
+test('a limit is refused where no hierarchy is mounted', () => {
+  const { error } = tell(
+    [],
+    { linux: { ...sample.linux, resources: { memory: { limit: 5 } } } },
+    { '/proc/self/mountinfo': '' },
+  )
+  assert.match(
+    String(error),
+    /linux\.resources\.memory\.limit: no cgroup hierarchy with the memory controller is mounted/,
+  )
 })
 
 test.run()

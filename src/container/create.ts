@@ -20,6 +20,7 @@ import * as c from '../session/calls.ts'
 import { type Answer, CallError, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { keepsGroups, pidfdReceiver } from './annotations.ts'
+import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
@@ -158,6 +159,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
   const { config, cgroup, shown, root, filter, label, resctrl } = parsed.value
+  if (!cgroup) cgroups.refuseLimits(config.linux?.resources)
   checkSysctls(runtime, config)
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
@@ -166,7 +168,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
   const joins = joinedMounts || !cgroup ? null : cgroups.leftToJoin(cgroup)
   // A caller without rights reaches no more than the init.
-  const sources = user && privileged ? sourcesOf(config, root, bundle, joins) : []
+  let sources: ReturnType<typeof sourcesOf> = []
 
   // 3. The namespaces. The stage forks the init into them and ends; but first it opens for it what is out of reach in a user namespace.
   const namespaces = new Batch(machine)
@@ -180,7 +182,9 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   let idmapped: MountSetting['idmapped'] = new Map()
   const startStage = (): void => {
     idmapped = prepareIdmapped(runtime, config, bundle, { uid: known.value(uid)!, gid: 0 })
-    const cgroupFolder = unified && cgroups.folderPath(unified)
+    const leaf = unified && cgroup?.folders.find((folder) => folder.version === 2)
+    const cgroupFolder = leaf ? cgroups.folderPath(leaf) : null
+    if (user && privileged) sources = sourcesOf(config, root, bundle, joins)
     const sends = sources.length > 0
     planStage(namespaces, config, { initSession, listener: listenerFd, cgroup: cgroupFolder, privileged, sends })
     stage.send(namespaces, Flag.SILENT)
@@ -188,9 +192,11 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     stage.send(born)
     if (!sends) stage.send(goodbye, Flag.SILENT)
   }
-  // On cgroup2 the init is born in its cgroup, which has to be there by then. systemd has to be given a process: the init.
-  const unified = (!cgroup?.systemd && cgroup?.folders.find((folder) => folder.version === 2)) || null
-  if (!unified) startStage()
+  // On cgroup2 the init is born in its cgroup, which has to be there by then. systemd has to be given a process: the init. To another user
+  // than root a cgroup may be denied: then the init must not try to join it.
+  const unified = !cgroup?.systemd && (cgroup?.folders.some((folder) => folder.version === 2) ?? false)
+  const first = unified || (cgroup !== null && !cgroup.systemd && !privileged)
+  if (!first) startStage()
 
   // 4. The cgroup is made by the host while the init mounts. The state is saved first, so that `delete` finds all there is.
   const saved: Saved = {
@@ -216,8 +222,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   if (config.process.terminal) terminals.planMeeting(state.next('process.terminal'), folder, START_SOCKET)
   const making = cgroup && cgroups.begin(state, cgroup, config.linux?.resources, systemd)
   const control = state.depart()
-  const ready = (): void => finishCgroup(runtime, control, making, progress)
-  if (unified) {
+  const ready = (): void => finishCgroup(runtime, control, making, cgroupOwner(config), progress)
+  if (first) {
     ready()
     startStage()
   }
@@ -258,16 +264,20 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     filter,
     listener: listenerFd,
   }
-  const looking = planInside(train, inside, early)
+  let looking = planInside(train, inside, early)
 
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
   const birth = attempt(() => stage.wait(born))
   if ('value' in birth) progress.init = birth.value.value(pid)!
-  const cgroupReady = unified || (systemd && 'error' in birth) ? { value: null } : attempt(ready)
+  const cgroupReady = first || (systemd && 'error' in birth) ? { value: null } : attempt(ready)
   if ('error' in birth) throw birth.error
   if ('error' in cgroupReady) throw cgroupReady.error
   saved.pid = progress.init
   progress.saved = saved
+  if (!first && cgroup?.folders.length === 0) {
+    train.drop()
+    looking = planInside(train, inside, early)
+  }
   if (joinedMounts && cgroup) {
     const pushing = new Batch(machine)
     cgroups.join(pushing, cgroups.leftToJoin(cgroup), progress.init)
@@ -481,19 +491,29 @@ function planJoin(b: Batch, cgroup: cgroups.CgroupPaths, reach: Reach): void {
 }
 
 /** Waits until the cgroup can be joined. */
-function finishCgroup(runtime: Runtime, control: Batch, making: cgroups.Making | null, progress: Progress): void {
-  const { host } = runtime
+function finishCgroup(
+  runtime: Runtime,
+  control: Batch,
+  making: cgroups.Making | null,
+  owner: number | null,
+  progress: Progress,
+): void {
+  const { host, platform } = runtime
   if (!making) {
     host.wait(control)
     return
   }
-  for (const sentence of making.ignored) runtime.debug(sentence)
+  const { cgroup } = making
   try {
-    progress.cgroup = cgroups.finish(host, making, control, progress.init || progress.stage)
+    // What is not there is not joined, and not in the state.
+    cgroup.folders = cgroups.finish(host, making, control, progress.init || progress.stage).folders
+    progress.cgroup = cgroup
+    if (owner !== null) cgroups.delegate(host, platform.machine, cgroup, owner)
   } catch (error) {
-    if (!(error instanceof cgroups.CgroupInUse)) progress.cgroup = making.cgroup
+    if (!(error instanceof cgroups.CgroupInUse)) progress.cgroup = cgroup
     throw error
   }
+  for (const sentence of making.ignored) runtime.debug(sentence)
 }
 
 const textOf = (read: { text: string } | { errno: string } | null): string => (read && 'text' in read ? read.text : '')

@@ -37,7 +37,8 @@ export function update(runtime: Runtime, options: UpdateOptions): void {
     ['--l3-cache-schema', options.l3CacheSchema],
     ['--mem-bw-schema', options.memBwSchema],
   ])
-    if (value !== null) throw new RuntError(`${flag}: not supported yet, as linux.intelRdt is not`)
+    if (value !== null)
+      throw new RuntError(`${flag}: not supported yet: linux.intelRdt of a container cannot be changed`)
 
   const b = new Batch(machine)
   const path = `${folderOf(runtime, id)}/config.json`
