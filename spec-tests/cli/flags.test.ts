@@ -50,6 +50,8 @@ only('runt', 'checkpoint and restore say that they are not supported, whatever t
   for (const args of [
     ['checkpoint', '--image-path', '/tmp/x', '--leave-running', 'c'],
     ['restore', '--bundle', '/tmp/x', '--detach', 'c'],
+    ['checkpoint', '--help'],
+    ['restore', '--help'],
   ]) {
     const result = fails(runBare(args), new RegExp(`${args[0]}: not supported`))
     assert.is(result.status, 1)
@@ -77,8 +79,6 @@ for (const command of [
   'pause',
   'resume',
   'ps',
-  'checkpoint',
-  'restore',
 ]) {
   test(`${command} --help exits with 0 and does nothing`, () => {
     assert.match(ok(runBare([command, '--help'])).stdout, new RegExp(command))

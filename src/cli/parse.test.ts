@@ -204,11 +204,12 @@ test('help names every command and every flag', () => {
   for (const option of globalOptions) assert.match(help, `--${option.name}`)
   for (const command of commands) {
     assert.match(help, new RegExp(`^ +${command.name} .*${command.summary.slice(0, 10)}`, 'm'))
-    const own = parseCommand([command.name, '--help'])
+    const own = parseCommand(['help', command.name])
     assert.type(own, 'string')
     assert.match(own as string, command.name === 'help' ? 'Usage: runt help' : `Usage: runt ${command.name} [options]`)
     for (const option of command.options) assert.match(own as string, `--${option.name}`)
-    assert.is(parseCommand(['help', command.name]), own)
+    if (command.refused === undefined) assert.is(parseCommand([command.name, '--help']), own)
+    else assert.throws(() => parseCommand([command.name, '--help']), command.refused)
   }
   assert.is(parseCommand([]), help)
   assert.is(parseCommand(['help']), help)

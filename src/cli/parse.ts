@@ -83,17 +83,14 @@ export function parseCommand(args: readonly string[]): Invocation | string {
   const [name, ...rest] = args
   if (name === undefined) return programHelp()
   const entry = find(name)
-  if (entry.refused !== undefined && !rest.some((word) => HELP_WORD.test(word)))
-    throw new RuntError(`${entry.name}: ${entry.refused}`)
+  // With --help too: by its status podman finds out whether a runtime can do it.
+  if (entry.refused !== undefined) throw new RuntError(`${entry.name}: ${entry.refused}`)
   const { options, operands } = normaliseCommand(rest, entry)
   if (options.includes(`--${HELP.name}`)) return commandHelp(entry)
   const values = read(parsers.get(entry.name)!, [...options, '--', ...operands], entry)
   if (entry.name === 'help') return operands[0] === undefined ? programHelp() : commandHelp(find(operands[0]))
   return { command: entry.name, options: values, operands }
 }
-
-/** As a Go program would take it. */
-const HELP_WORD = /^--?(h|help)$/
 
 function find(name: string): (typeof commands)[number] {
   const entry = commands.find((candidate) => candidate.name === name)
