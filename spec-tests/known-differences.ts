@@ -56,6 +56,19 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a tmpfs has the mode of the folder that it covers, unless the options say another':
         'the mode of the folder counts even if the options have one',
     },
+    'rootless/user': {
+      'sysfs that cannot be mounted is that of the host': 'fails: sysfs cannot be mounted',
+      'a bind mount of what the user cannot reach is refused, by name': 'says more than one line',
+      'a limit that cannot be set is refused, with what to do': 'does not say what to do',
+      'with --rootless=false a cgroup that cannot be made is an error': 'says more than one line',
+      'additional groups are refused': 'says more than one line',
+      'ids that the user was not given are refused, by name': 'says more than one line',
+      'ids that the user was given are mapped by newuidmap and newgidmap':
+        'takes no additional groups from users, mapped or not',
+      'the OOM score can be raised, and where it cannot be lowered it stays': 'fails where it cannot be lowered',
+      'without XDG_RUNTIME_DIR the state lies in a folder of the user alone': "uses /run/runc, which is not the user's",
+      'root of a user namespace runs a container without one of its own': 'fails: setgroups, sysfs',
+    },
     'config-linux/user-namespaces': {
       'a root file system in a folder of root that is closed to others is found':
         'opens it as the root of the container',
@@ -309,6 +322,16 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a tmpfs has the mode of the folder that it covers, unless the options say another': 'gives a tmpfs no mode',
       'copy-symlink makes the same link where the source is one': 'mounts something all the same',
       'copy-symlink takes the same link for done, and nothing else': 'hangs',
+    },
+    'rootless/user': {
+      'a bind mount of what the user cannot reach is refused, by name': 'says more than one line',
+      'a limit that cannot be set is refused, with what to do': 'runs without the limit',
+      'with --rootless=false a cgroup that cannot be made is an error': 'runs without a cgroup',
+      'a config without a user namespace is refused, with what to do': 'makes a user namespace all the same',
+      'additional groups are refused': 'leaves them out',
+      'ids that the user was not given are refused, by name': 'says more than one line',
+      'the OOM score can be raised, and where it cannot be lowered it stays': 'fails where it cannot be lowered',
+      'without XDG_RUNTIME_DIR the state lies in a folder of the user alone': "uses /run/crun, which is not the user's",
     },
     'config-linux/user-namespaces': {
       'exec is in the user namespace, with the ids and limits that are asked for': 'exec passes over the limits',

@@ -49,7 +49,8 @@ export const globalOptions: readonly OptionEntry[] = [
   {
     name: 'root',
     value: 'folder',
-    summary: "folder of the containers' state (default: /run/runt, for other users than root $XDG_RUNTIME_DIR/runt)",
+    summary:
+      "folder of the containers' state (default: /run/runt; for other users than root $XDG_RUNTIME_DIR/runt, /run/user/UID/runt or /tmp/runt-UID/runt)",
   },
   { name: 'log', value: 'file', summary: 'append messages to a file' },
   {
@@ -85,7 +86,8 @@ export const globalOptions: readonly OptionEntry[] = [
     value: 'when',
     choices: ['true', 'false', 'auto'],
     default: 'auto',
-    summary: 'accepted for compatibility',
+    summary:
+      'get along without what may not be done to control groups (auto: where the caller is not root of the host)',
   },
   { name: 'version', short: 'v', alias: 'V', summary: 'show the version' },
 ]

@@ -27,7 +27,7 @@ import { parseDuration } from './duration.ts'
 import { Log } from './log.ts'
 import { quote, UsageError } from './normalise.ts'
 import { type Invocation, type Options, parseCommand, parseGlobals, programHelp } from './parse.ts'
-import { absolute, defaultRoot, findPlace, type Place } from './place.ts'
+import { absolute, defaultRoot, findOwnFolder, findPlace, type Place } from './place.ts'
 import { resourcesOf } from './resources.ts'
 import { writeSpec } from './spec.ts'
 import { listTable, processTable } from './table.ts'
@@ -116,12 +116,19 @@ class Program {
     if (debug || trace !== null) this.#observe(command, debug, trace)
     const root = globals.text('root')
     const manager = globals.text('cgroup-manager')
+    const rootless = globals.text('rootless')
     return {
       platform: this.platform,
       ...this.sessions,
       globals: {
-        root: root === null ? defaultRoot(this.place, this.platform.env) : this.absolute(root),
+        root:
+          root === null
+            ? defaultRoot(this.place, this.platform.env, (uid) =>
+                findOwnFolder(this.sessions.host, this.platform.machine, uid),
+              )
+            : this.absolute(root),
         debug,
+        rootless: rootless === 'auto' ? 'auto' : rootless === 'true',
         cgroupManager: (manager as CgroupManager | null) ?? (globals.flag('systemd-cgroup') ? 'systemd' : 'cgroupfs'),
       },
       warn: (message) => this.log.warning(message),

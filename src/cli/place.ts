@@ -2,9 +2,9 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
-import { AT_FDCWD, O_RDONLY } from '../linux/constants.ts'
-import { ANY, Batch } from '../session/batch.ts'
-import { close, openat, read } from '../session/calls.ts'
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_RDONLY, S_IFDIR, S_IFMT } from '../linux/constants.ts'
+import { ANY, Batch, type OutPointer, type Step } from '../session/batch.ts'
+import { close, mkdirat, openat, read, statx } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 
 const PATH_MAX = 4096
@@ -51,14 +51,52 @@ export function absolute(path: string, cwd: string): string {
 }
 
 /**
- * The default of --root: /run/runt for root, else `$XDG_RUNTIME_DIR/runt`. In a user namespace root may be an
- * ordinary user: then the latter counts if it is set and `USER` is not root (as runc decides).
+ * A folder of the user's own for what lasts until the next start of the host: the one that logind makes (pam_systemd(8)), else one in
+ * /tmp. Everybody can make that one first, so it has to be a folder that belongs to the user alone.
  */
-export function defaultRoot(place: Place, env: Readonly<Record<string, string>>): string {
+export function findOwnFolder(host: Session, machine: Machine, uid: number): string {
+  const usual = `/run/user/${uid}`
+  const temporary = `/tmp/runt-${uid}`
+  const b = new Batch(machine).about('folder for the state of containers')
+  const look = (path: string): { step: Step; status: OutPointer } => {
+    const next = b.label()
+    const status = b.out(256)
+    const step = statx(b, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, status).on(ANY, next)
+    b.place(next)
+    return { step, status }
+  }
+  const end = b.label()
+  const first = look(usual)
+  b.branch(first.step, 'EQUAL', 0, end)
+  const made = b.label()
+  mkdirat(b, AT_FDCWD, temporary, 0o700).on(ANY, made)
+  b.place(made)
+  const second = look(temporary)
+  b.place(end)
+  const answer = host.run(b)
+  // stx_mode and stx_uid of struct statx.
+  const isOwn = ({ step, status }: typeof first): boolean =>
+    answer.ok(step) && answer.word(status, 20) === uid && (answer.half(status, 28) & (S_IFMT | 0o077)) === S_IFDIR
+  if (isOwn(first)) return usual
+  if (isOwn(second)) return temporary
+  throw new RuntError(
+    `no folder for the state of containers: XDG_RUNTIME_DIR is not set, and neither ${usual} nor ${temporary} is a folder of yours alone (mode 0700); give one with --root`,
+  )
+}
+
+/**
+ * The default of --root: /run/runt for root, else `$XDG_RUNTIME_DIR/runt`. In a user namespace root may be an
+ * ordinary user: then the latter counts if it is set and `USER` is not root (as runc decides). `ownFolder` stands in for a
+ * variable that is not set.
+ */
+export function defaultRoot(
+  place: Place,
+  env: Readonly<Record<string, string>>,
+  ownFolder: (uid: number) => string,
+): string {
   const folder = env.XDG_RUNTIME_DIR
   if (place.uid === 0 && !(place.mapped && folder && env.USER !== 'root')) return '/run/runt'
-  if (!folder)
-    throw new RuntError('no folder for the state of containers: XDG_RUNTIME_DIR is not set; give one with --root')
+  if (!folder) return `${ownFolder(place.uid)}/runt`
   if (!folder.startsWith('/')) throw new RuntError(`XDG_RUNTIME_DIR is not an absolute path: ${JSON.stringify(folder)}`)
   return `${folder.replace(/\/+$/, '')}/runt`
 }

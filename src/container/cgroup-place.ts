@@ -8,8 +8,8 @@ import type { Runtime } from './runtime.ts'
 export interface CgroupPlace {
   /** The container's own; null where it gets none. */
   cgroup: cgroups.CgroupPaths | null
-  /** What a mount of type cgroup shows: the container's own, or the one that it stays in. */
-  shown: cgroups.CgroupPaths
+  /** What the host has, and where the caller is: the container stays there if it gets none. */
+  layout: cgroups.Layout
 }
 
 /** What there is to know for it. */
@@ -30,16 +30,12 @@ export function placeCgroup(runtime: Runtime, config: Config, id: string, facts:
   const layout = cgroups.detectLayout(facts.mountinfo, facts.ownCgroup)
   const path = config.linux?.cgroupsPath
   const manager = runtime.globals.cgroupManager
-  if (layout.mode === 'none') return { cgroup: null, shown: { mode: 'none', folders: [] } }
-  if (manager === 'disabled') {
-    const folders = layout.hierarchies.map(({ own, ...hierarchy }) => ({ ...hierarchy, path: own }))
-    return { cgroup: null, shown: { mode: layout.mode, folders } }
-  }
+  if (layout.mode === 'none' || manager === 'disabled') return { cgroup: null, layout }
   // user_namespaces(7): the initial namespace maps all ids in one line.
   const mapped = facts.uidMap !== '' && !/^\s*0\s+0\s+4294967295\n$/.test(facts.uidMap)
   const cgroup =
     manager === 'systemd'
       ? cgroups.locateUnit(layout, path, id, config.annotations, { uid: facts.uid, mapped, env: runtime.platform.env })
       : cgroups.locate(layout, path, id)
-  return { cgroup, shown: cgroup }
+  return { cgroup, layout }
 }

@@ -71,6 +71,7 @@ function tell(fails: [RegExp, string | number][] = [], changes: object = {}, fil
       '/proc/4711/oom_score_adj': '',
       '/proc/4711/uid_map': '',
       '/proc/4711/gid_map': '',
+      '/proc/4711/setgroups': '',
       ...files,
     },
     (executor, call) => {
@@ -341,6 +342,61 @@ test('a time namespace is made by the stage, with its offsets, before the init',
   before(story, /stage: write .*"monotonic 5 7/, /stage: clone /)
 })
 
+/** A user with ids 1000:100, to whom nothing of the host belongs. */
+const asUser: [RegExp, string | number][] = [
+  [/host: geteuid/, 1000],
+  [/host: getegid/, 100],
+  [/host: mkdirat .*cgroup/, 'EACCES'],
+]
+const ofUser = {
+  linux: {
+    ...inUserNamespace.linux,
+    uidMappings: [{ containerID: 0, hostID: 1000, size: 1 }],
+    gidMappings: [{ containerID: 0, hostID: 100, size: 1 }],
+  },
+  process: { ...sample.process, user: { uid: 0, gid: 0 } },
+}
+
+test('a user: its own ids are mapped, no cgroup is made, the OOM score is set before files of ours belong to root', () => {
+  const { story, error } = tell(asUser, ofUser)
+  assert.is(error, null)
+  before(story, /host: write .*"deny"/, /host: write .*"0 1000 1/)
+  assert.not(story.some((line) => /init: openat .*tasks"/.test(line)))
+  assert.not(story.some((line) => /socketpair|recvmsg/.test(line)))
+  const stage = story.filter((line) => line.startsWith('stage: '))
+  first(stage, /openat .*"\/proc\/self\/oom_score_adj"/)
+  assert.not(stage.some((line) => line.includes(`prctl ${k.PR_SET_DUMPABLE} 0 `)))
+  const init = story.filter((line) => line.startsWith('init: '))
+  assert.ok(first(init, new RegExp(`prctl ${k.PR_SET_DUMPABLE} 0 `)) < first(init, /keyctl/))
+})
+
+test('a user: a limit is refused, and the claim is taken back', () => {
+  const linux = { ...ofUser.linux, resources: { pids: { limit: 5 } } }
+  const fake = tell(asUser, { ...ofUser, linux })
+  assert.match(message(fake), /^linux\.resources\.pids\.limit: .*may not make/)
+  first(fake.story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
+})
+
+test('a user without a user namespace in the config is told what to do', () => {
+  assert.match(message(tell(asUser)), /^linux\.namespaces: only root can run a container without a user namespace/)
+})
+
+test('root of a user namespace: what is refused is bound from the host, and a cgroup is done without', () => {
+  const refused: [RegExp, string | number][] = [
+    [/init: mknodat/, 'EPERM'],
+    [/init: fsopen "sysfs"/, 'EPERM'],
+    [/host: mkdirat .*cgroup/, 'EACCES'],
+  ]
+  const mounts = [...sample.mounts, { destination: '/sys', type: 'sysfs', source: 'sysfs' }]
+  const { story, error } = tell(refused, { mounts }, { '/proc/self/uid_map': '0 1000 1\n' })
+  assert.is(error, null)
+  first(story, /init: open_tree -100 "\/sys"/)
+  first(story, /init: openat -100 "\/dev\/null"/)
+  assert.not(story.some((line) => /init: openat .*tasks"/.test(line)))
+  // For root of the host these are failures.
+  assert.match(message(tell(refused, { mounts })), /EACCES/)
+})
+
 test('an id that exists is left alone', () => {
   const fake = tell([[/host: mkdirat .*"\/run\/runt\/box"/, 'EEXIST']])
   assert.is(message(fake), 'container with given ID already exists: box')
@@ -397,14 +453,22 @@ test('a pid file that cannot be written takes the container back', () => {
 function toldWithoutRight(uid: number, resources: object): Told {
   const story: string[] = []
   const files = {
-    '/bundle/config.json': JSON.stringify({ ...sample, linux: { ...sample.linux, resources } }),
+    '/bundle/config.json': JSON.stringify(
+      uid === 0
+        ? { ...sample, linux: { ...sample.linux, resources } }
+        : { ...sample, ...ofUser, linux: { ...ofUser.linux, resources } },
+    ),
     '/proc/4711/oom_score_adj': '',
+    '/proc/4711/uid_map': '',
+    '/proc/4711/gid_map': '',
+    '/proc/4711/setgroups': '',
     '/proc/self/uid_map': uid === 0 ? '         0       1000          1\n' : '         0          0 4294967295\n',
   }
   const fake = fakeHost(files, (executor, call) => {
     const line = `${executor}: ${show(call)}`
     story.push(line)
     if (call.name === 'geteuid') return uid
+    if (call.name === 'getegid') return 100
     return /mkdirat .*cgroup/.test(line) ? 'EACCES' : undefined
   })
   let error: unknown = null

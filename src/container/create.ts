@@ -10,6 +10,7 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
+import { cgroupOfCaller, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
 import type { Config, Mount } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
@@ -45,10 +46,20 @@ import * as processes from './process.ts'
 import { checkProgram } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import * as rootfs from './rootfs.ts'
+import { checkCaller, isMapped, refusedFrom } from './rootless.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
-import { ALL, planForgetting, planJoiningOpened, planSending, planTaking, type Reach, sourcesOf } from './sources.ts'
+import {
+  ALL,
+  planForgetting,
+  planJoiningOpened,
+  planSending,
+  planTaking,
+  type Reach,
+  type Source,
+  sourcesOf,
+} from './sources.ts'
 import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { stoppedAt } from './stop.ts'
 import { checkSysctls, planSysctls } from './sysctls.ts'
@@ -158,7 +169,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   progress.claimed = true
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
-  const { config, cgroup, shown, root, filter, label, resctrl } = parsed.value
+  const { config, cgroup, layout, root, filter, label, resctrl } = parsed.value
+  checkCaller(config, known.value(uid)!)
   if (!cgroup) cgroups.refuseLimits(config.linux?.resources)
   checkSysctls(runtime, config)
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
@@ -167,8 +179,11 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   // In a mount namespace of somebody else's the init may not find the cgroup's files.
   const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
   const joins = joinedMounts || !cgroup ? null : cgroups.leftToJoin(cgroup)
+  const { oomScoreAdj } = config.process
+  const resources = privileged || cgroup?.systemd ? config.linux?.resources : withoutDevices(config.linux?.resources)
   // A caller without rights reaches no more than the init.
-  let sources: ReturnType<typeof sourcesOf> = []
+  const sends = user !== null && privileged
+  let sources: Source[] = []
 
   // 3. The namespaces. The stage forks the init into them and ends; but first it opens for it what is out of reach in a user namespace.
   const namespaces = new Batch(machine)
@@ -177,6 +192,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const born = new Batch(machine)
   const pid = born.add(slot(InitSlot.CHILD), 0)
   const middle = user && born.add(slot(InitSlot.MIDDLE), 0)
+  const refusal = privileged ? null : born.add(slot(InitSlot.REFUSAL), 0)
   const goodbye = new Batch(machine)
   c.exitGroup(goodbye, 0)
   let idmapped: MountSetting['idmapped'] = new Map()
@@ -184,9 +200,14 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     idmapped = prepareIdmapped(runtime, config, bundle, { uid: known.value(uid)!, gid: 0 })
     const leaf = unified && cgroup?.folders.find((folder) => folder.version === 2)
     const cgroupFolder = leaf ? cgroups.folderPath(leaf) : null
-    if (user && privileged) sources = sourcesOf(config, root, bundle, joins)
-    const sends = sources.length > 0
-    planStage(namespaces, config, { initSession, listener: listenerFd, cgroup: cgroupFolder, privileged, sends })
+    planStage(namespaces, config, {
+      initSession,
+      listener: listenerFd,
+      cgroup: cgroupFolder,
+      privileged,
+      sends,
+      oomScoreAdj,
+    })
     stage.send(namespaces, Flag.SILENT)
     init.inherit(namespaces, stage.sequence)
     stage.send(born)
@@ -220,7 +241,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   planSaving(state, runtime, saved)
   planWriting(state, 'state (config.json)', `${folder}/config.json`, configText.text, 0o600)
   if (config.process.terminal) terminals.planMeeting(state.next('process.terminal'), folder, START_SOCKET)
-  const making = cgroup && cgroups.begin(state, cgroup, config.linux?.resources, systemd)
+  const making = cgroup && cgroups.begin(state, cgroup, resources, systemd)
   const control = state.depart()
   const ready = (): void => finishCgroup(runtime, control, making, cgroupOwner(config), progress)
   if (first) {
@@ -230,40 +251,29 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
 
   // 5. Mounts that do not depend on the cgroup. In a user namespace all has to wait until ids are mapped and sources have come.
   const train = new Train(init, machine)
-  if (user) train.hold()
-  const kept = options.preserveFds + options.listenFds + idmapped.size
-  const opened = sources.length > 0 ? planTaking(train.next('sources'), sources, kept) : ALL.opened
-  const reach: Reach = { unprivileged: user !== null, opened }
-  if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations))
-  processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
-  rootfs.planRoot(train.next('mounts'), config, root, reach)
   const mounts = config.mounts ?? []
   const firstCgroup = mounts.findIndex((mount) => mount.type === 'cgroup' || mount.type === 'cgroup2')
   const early = firstCgroup < 0 ? mounts.length : firstCgroup
-  const setting: MountSetting = {
-    bundle,
-    cgroup: cgroups.mountPlan(shown, createsNamespace(config, 'cgroup')),
-    label,
-    reach,
-    idmapped,
+  const planBeginning = (): Inside => {
+    if (user) train.hold()
+    if (sends) sources = sourcesOf(config, root, bundle, joins)
+    const kept = options.preserveFds + options.listenFds + idmapped.size
+    const opened = sends ? planTaking(train.next('sources'), sources, kept) : ALL.opened
+    const reach: Reach = { unprivileged: user !== null, opened }
+    if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations))
+    processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
+    rootfs.planRoot(train.next('mounts'), config, root, reach)
+    const setting: MountSetting = { bundle, cgroup: shownCgroup(config, cgroup, layout), label, reach, idmapped }
+    for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
+    train.dispatch()
+    return { config, options, mounts, setting, early, joins, filter, listener: listenerFd }
   }
-  for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
-  train.dispatch()
+  let inside = planBeginning()
 
   // 6. The rest of the file system and the change of root.
   // 7. The process becomes what the config says, and looks for its program as the user who will run it.
   // Planned now, sent when the init has a cgroup to join.
   train.hold()
-  const inside: Inside = {
-    config,
-    options,
-    mounts,
-    setting,
-    early,
-    joins,
-    filter,
-    listener: listenerFd,
-  }
   let looking = planInside(train, inside, early)
 
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
@@ -276,6 +286,9 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   progress.saved = saved
   if (!first && cgroup?.folders.length === 0) {
     train.drop()
+    if (user) inside = planBeginning()
+    else inside.setting = { ...inside.setting, cgroup: shownCgroup(config, cgroup, layout) }
+    train.hold()
     looking = planInside(train, inside, early)
   }
   if (joinedMounts && cgroup) {
@@ -294,8 +307,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   }
   if (user) {
     const sending = new Train(stage, machine)
-    if (sources.length > 0) planSending(sending, sources)
-    const sent = sources.length > 0 ? sending.depart() : null
+    if (sends) planSending(sending, sources)
+    const sent = sends ? sending.depart() : null
     if (user.maps) writeIdMaps(runtime, progress.init, user.maps, callerOf(runtime, saved.owner))
     if (sent) {
       stage.send(goodbye, Flag.SILENT)
@@ -309,10 +322,12 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const stat = planReading(joining, `/proc/${progress.init}/stat`, 1024)
   joining.about('stage')
   c.waitid(joining, k.P_PID, progress.stage, 0, k.WEXITED)
+  if (refusal && birth.value.value(refusal)! < 0)
+    runtime.warn(`process.oomScoreAdj: ${oomScoreAdj} is less than the kernel lets this user have; it stays as it is`)
   if (middle && birth.value.value(middle)) c.waitid(joining, k.P_PID, birth.value.value(middle)!, 0, k.WEXITED)
-  if (config.process.oomScoreAdj !== undefined) {
+  if (oomScoreAdj !== undefined && privileged) {
     joining.about('process.oomScoreAdj')
-    c.writeFile(joining, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(config.process.oomScoreAdj))
+    c.writeFile(joining, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(oomScoreAdj))
   }
   if (saved.seccompAgent) planCheck(joining, saved.seccompAgent)
   const joined = host.run(joining)
@@ -334,7 +349,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
   }
   // Limits may be higher than what the root of a user namespace can set.
-  if (user) processes.planLimits(finish.next('process'), config.process, saved.pid)
+  if (inside.setting.reach.unprivileged) processes.planLimits(finish.next('process'), config.process, saved.pid)
   planSaving(finish, runtime, saved)
   const receiver = options.pidfdSocket === null ? pidfdReceiver(config.annotations) : undefined
   if (receiver !== undefined) {
@@ -460,6 +475,14 @@ function finishInside(
       }
       return { ...looking, answer: init.wait(looking.batch) }
     } catch (error) {
+      const refused = inside.setting.reach.unprivileged ? null : refusedFrom(error, inside.mounts.length)
+      if (refused !== null && isMapped(runtime)) {
+        inside.setting = { ...inside.setting, reach: { ...inside.setting.reach, unprivileged: true } }
+        init.recover(new Batch(runtime.platform.machine))
+        train.drop()
+        looking = planInside(train, inside, refused)
+        continue
+      }
       const stopped = stoppedAt(error)
       if (stopped !== null) {
         mountByLooking(init, runtime.platform.machine, inside.mounts[stopped]!, stopped, inside.setting)
@@ -511,10 +534,22 @@ function finishCgroup(
     if (owner !== null) cgroups.delegate(host, platform.machine, cgroup, owner)
   } catch (error) {
     if (!(error instanceof cgroups.CgroupInUse)) progress.cgroup = cgroup
-    throw error
+    if (!isDeniedDevices(error) || !isMapped(runtime)) throw error
+    // The engine's user namespace has no rights over devices that could be taken away.
+    host.recover(new Batch(platform.machine))
   }
+  if (cgroup.folders.length === 0 && runtime.globals.rootless === false)
+    throw new RuntError(`linux.cgroupsPath: ${making.ignored.at(-1)}; --rootless=false asks for one`)
   for (const sentence of making.ignored) runtime.debug(sentence)
 }
+
+/** What a mount of type cgroup shows: the container's own, or the one that it stays in. */
+const shownCgroup = (
+  config: Config,
+  cgroup: cgroups.CgroupPaths | null,
+  layout: cgroups.Layout,
+): cgroups.CgroupMountPlan =>
+  cgroups.mountPlan(cgroup?.folders.length ? cgroup : cgroupOfCaller(layout), createsNamespace(config, 'cgroup'))
 
 const textOf = (read: { text: string } | { errno: string } | null): string => (read && 'text' in read ? read.text : '')
 

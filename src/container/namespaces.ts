@@ -36,6 +36,8 @@ export interface Birth {
   cgroup: string | null
   /** Whether the caller is root, at least of its user namespace. */
   privileged: boolean
+  /** `process.oomScoreAdj`, which the host sets if it is privileged. */
+  oomScoreAdj?: number | undefined
   /** The stage will send descriptors to the init (sources.ts). */
   sends: boolean
 }
@@ -56,6 +58,7 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   const user = namespaces.find(({ type }) => type === 'user')
   const time = createsNamespace(config, 'time')
   b.about('stage')
+  if (!privileged && birth.oomScoreAdj !== undefined) planOomScore(b, birth.oomScoreAdj)
   // Nobody in a joined pid namespace may look into our processes (/proc/PID/exe, ptrace) before the user's program runs. Files of a process
   // that is not dumpable belong to root, though: without its rights the ids are mapped first; see planRootIdentity.
   if (!user || privileged) c.prctl(b, k.PR_SET_DUMPABLE, 0)
@@ -90,6 +93,17 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
     planInit(b, birth, flags, done)
     b.place(done)
   }
+}
+
+/** The init inherits it. A user may only raise it: what is refused is left in slot REFUSAL. Later our files in /proc are not the user's. */
+function planOomScore(b: Batch, score: number): void {
+  const refused = b.label()
+  b.about('process.oomScoreAdj')
+  const file = c.openat(b, k.AT_FDCWD, '/proc/self/oom_score_adj', k.O_WRONLY)
+  c.write(b, file, String(score)).on(['EACCES'], refused).keep(InitSlot.REFUSAL)
+  b.place(refused)
+  c.close(b, file)
+  b.about('stage')
 }
 
 interface Joined {

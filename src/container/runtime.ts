@@ -12,6 +12,8 @@ export interface Globals {
   root: string
   debug: boolean
   cgroupManager: CgroupManager
+  /** Whether refusals of cgroups are no mistake. */
+  rootless: boolean | 'auto'
 }
 
 export interface Runtime {

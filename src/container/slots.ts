@@ -114,6 +114,8 @@ export const InitSlot = {
   /** The ends of the pair of sockets on which the stage sends descriptors; see sources.ts. */
   SENDER: first + 80,
   RECEIVER: first + 81,
+  /** Stage: an errno where it may not set its OOM score. */
+  REFUSAL: first + 83,
   /** Stage: pid of the process between it and the init. */
   MIDDLE: first + 82,
   /** Arguments and environment of the user's program, while they are brought here. */

@@ -7,7 +7,7 @@
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import { RuntError } from '../base/errors.ts'
-import { defaultRoot, findPlace } from '../cli/place.ts'
+import { defaultRoot, findOwnFolder, findPlace } from '../cli/place.ts'
 import type { Config, Process, Resources } from '../config/types.ts'
 import { create } from '../container/create.ts'
 import { remove } from '../container/delete.ts'
@@ -34,6 +34,8 @@ export interface RuntOptions {
   root?: string
   /** Who manages control groups; `cgroupsPath` is then to be `slice:prefix:name` for systemd. */
   cgroupManager?: Globals['cgroupManager']
+  /** Get along without what may not be done to control groups; `auto`, the default: where the caller is not root of the host. */
+  rootless?: Globals['rootless']
   /** Gets messages that no call fails for; otherwise nobody does. */
   warn?: (message: string) => void
 }
@@ -237,9 +239,10 @@ export class Runt {
     const { warn = () => {} } = this.#options
     const sessions = openSessions(platform)
     const place = findPlace(sessions.host, platform.machine)
-    const root = this.#options.root ?? defaultRoot(place, platform.env)
-    const { cgroupManager = 'cgroupfs' } = this.#options
-    const globals: Globals = { root, debug: false, cgroupManager }
+    const ownFolder = (uid: number): string => findOwnFolder(sessions.host, platform.machine, uid)
+    const root = this.#options.root ?? defaultRoot(place, platform.env, ownFolder)
+    const { cgroupManager = 'cgroupfs', rootless = 'auto' } = this.#options
+    const globals: Globals = { root, debug: false, cgroupManager, rootless }
     return { platform, ...sessions, globals, warn, debug() {}, lastWords() {} }
   }
 

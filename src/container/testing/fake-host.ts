@@ -126,7 +126,7 @@ export function fakeHost(
     host: new Session('host', host, 0x1000_0000),
     stage: new Session('stage', stage, 0x2000_0000),
     init: new Session('init', init, 0x3000_0000),
-    globals: { root: '/run/runt', debug: false, cgroupManager: 'cgroupfs' },
+    globals: { root: '/run/runt', debug: false, cgroupManager: 'cgroupfs', rootless: 'auto' },
     warn: (message) => warnings.push(message),
     debug() {},
     lastWords() {},

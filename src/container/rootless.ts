@@ -1,0 +1,41 @@
+/**
+ * Callers without the rights of root: users, and the root of a user namespace that an engine or another container has made.
+ *
+ * A user needs a user namespace in the config, which maps its own ids, or those that newuidmap(1) lets it have (id-maps.ts). Everything
+ * else follows from what the kernel refuses. Who is root by euid may be so in a user namespace only; that is found out when something is
+ * refused, so that it costs the real one nothing.
+ */
+import { RuntError } from '../base/errors.ts'
+import type { Config } from '../config/types.ts'
+import { Batch } from '../session/batch.ts'
+import { CallError } from '../session/session.ts'
+import { finishReading, planReading } from './files.ts'
+import type { Runtime } from './runtime.ts'
+
+/** Refuses what a user cannot do at all. */
+export function checkCaller({ linux }: Config, uid: number): void {
+  if (uid === 0 || linux?.namespaces?.some(({ type }) => type === 'user')) return
+  throw new RuntError(
+    'linux.namespaces: only root can run a container without a user namespace: add one, with uidMappings and gidMappings for your ids (runt spec --rootless shows how), or be root',
+  )
+}
+
+/** Whether the caller is in a user namespace that maps less than all ids, as rootless engines and containers make; user_namespaces(7). */
+export function isMapped({ host, platform }: Runtime): boolean {
+  const b = new Batch(platform.machine)
+  const reading = planReading(b, '/proc/self/uid_map', 256)
+  const map = finishReading(host, platform.machine, host.recover(b), reading)
+  return 'text' in map && !/^\s*0\s+0\s+4294967295\n$/.test(map.text)
+}
+
+/**
+ * Whether the init was refused what root of the host may do: device nodes, file systems of namespaces of the host. Gives the index of the
+ * mount to go on from; null for any other error.
+ */
+export function refusedFrom(error: unknown, mounts: number): number | null {
+  if (!(error instanceof CallError) || error.errno !== 'EPERM') return null
+  const { name, about } = error.step
+  if (name === 'mknodat') return mounts
+  const index = /^mounts\[(\d+)\]/.exec(about)?.[1]
+  return index !== undefined && (name === 'fsopen' || name === 'fsmount' || name === 'fsconfig') ? Number(index) : null
+}
