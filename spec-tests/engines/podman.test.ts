@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { cgroupRoot, fails, heading, ok, type Result } from '../harness.ts'
@@ -251,6 +251,43 @@ test('podman build runs its steps', () => {
     const how = ['--isolation', 'oci', '--network', 'none', '--cgroup-parent', `${cgroupRoot}/build`]
     ok(podman('build', ...how, '--tag', 'localhost/built:1', '--file', join(place, 'Containerfile'), place), 'build')
     assert.is(ok(podman('run', '--rm', ...MADE, 'localhost/built:1')).stdout, 'built\n')
+  })
+})
+
+const RANGE = ['--uidmap', '0:100000:5000', '--uidmap', '5000:300000:100', '--gidmap', '0:200000:5100']
+
+test('podman run --uidmap: ids are mapped, volumes and exec work', () => {
+  withPodman((podman, place) => {
+    const volume = join(place, 'volume')
+    mkdirSync(volume, { mode: 0o700 })
+    chownSync(volume, 100_000, 200_000)
+    const script =
+      'cat /proc/self/uid_map | tr -s " "; id -u; echo x > /data/file; echo y > /dev/null; hostname; stat -c %u /bin'
+    const words = ['--rm', ...MADE, ...RANGE, '--hostname', 'mapped', '--volume', `${volume}:/data`]
+    const said = ok(podman('run', ...words, IMAGE, 'sh', '-c', script))
+    assert.is(said.stdout, ' 0 100000 5000\n 5000 300000 100\n0\nmapped\n0\n')
+    assert.is(statSync(join(volume, 'file')).uid, 100_000)
+
+    ok(podman('run', '--detach', '--name', 'mapped', ...MADE, ...RANGE, IMAGE, 'sleep', '60'))
+    const within = ok(
+      podman('exec', '--user', '7:8', 'mapped', 'sh', '-c', 'id -u; id -g; cat /proc/self/uid_map | wc -l'),
+    )
+    assert.is(within.stdout, '7\n8\n2\n')
+    ok(podman('rm', '--force', '--time', '0', 'mapped'))
+  })
+})
+
+test('containers of a pod with mapped ids share its user namespace', () => {
+  withPodman((podman) => {
+    const words = ['--network', 'none', '--cgroup-parent', cgroupRoot, ...RANGE]
+    const id = ok(podman('pod', 'create', '--name', 'pod', ...words), 'pod create').stdout.trim()
+    const script = 'readlink /proc/self/ns/user; id -u'
+    const made = ['run', '--rm', '--pod', 'pod', IMAGE, 'sh', '-c', script]
+    const [first, second] = [ok(podman(...made)).stdout, ok(podman(...made)).stdout]
+    assert.is(first, second)
+    assert.match(first, /^user:\[\d+\]\n0\n$/)
+    ok(podman('pod', 'rm', '--force', '--time', '0', 'pod'))
+    removeCgroups(`${cgroupRoot}/${id}`)
   })
 })
 
