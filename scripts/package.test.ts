@@ -128,7 +128,7 @@ test('the npm package has the command, the library and its types', () => {
     const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node', user]
     return spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...flags], {
       encoding: 'utf8',
-      cwd: work,
+      cwd: join(work, 'npm'),
     })
   }
   const good = compile(`import { type Config, Runt } from 'runt'
