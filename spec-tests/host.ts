@@ -105,6 +105,13 @@ export function hierarchies(): Hierarchy[] {
 /** True where cgroup2 is mounted as the only hierarchy. */
 export const unified: boolean = hierarchies().every((hierarchy) => hierarchy.version === 2)
 
+/** Whether this is a cgroup2 whose kernel has no controller for a control file (user-mode Linux has no cpuset, say). */
+export function lacksController(file: string): boolean {
+  if (!unified) return false
+  const controllers = readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8').trim().split(' ')
+  return !controllers.includes(file.split('.')[0]!)
+}
+
 /** The directory of a control group in the hierarchy of a v1 controller, or in the unified one. Null if there is none. */
 export function cgroupDirectory(controller: string, path: string): string | null {
   const hierarchy = hierarchies().find((one) => (unified ? one.version === 2 : one.controllers.includes(controller)))

@@ -19,7 +19,7 @@ import {
   start,
   started,
 } from '../harness.ts'
-import { cgroupDirectory, isAlive, waitFor } from '../host.ts'
+import { cgroupDirectory, isAlive, unified, waitFor } from '../host.ts'
 
 const { test, only, run } = heading('cli/exec')
 
@@ -252,10 +252,11 @@ test("exec --cgroup runs in a cgroup below the container's", () => {
   const inside = (group: string) => `${c.bundle.config.linux.cgroupsPath}/${group}`
   const folder = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)!
   execute(['mkdir', `${folder}/below`])
-  const groups = ok(exec(c, ['--cgroup', 'pids:below'], ['cat', '/proc/self/cgroup'])).stdout
-  assert.match(groups, new RegExp(`:pids:${inside('below')}$`, 'm'))
-  assert.match(groups, new RegExp(`:memory:${c.bundle.config.linux.cgroupsPath}$`, 'm'))
-  fails(exec(c, ['--cgroup', 'pids:missing'], ['true']), /missing/)
+  const prefix = unified ? '' : 'pids:'
+  const groups = ok(exec(c, ['--cgroup', `${prefix}below`], ['cat', '/proc/self/cgroup'])).stdout
+  assert.match(groups, new RegExp(`:${prefix}${unified ? ':' : ''}${inside('below')}$`, 'm'))
+  if (!unified) assert.match(groups, new RegExp(`:memory:${c.bundle.config.linux.cgroupsPath}$`, 'm'))
+  fails(exec(c, ['--cgroup', `${prefix}missing`], ['true']), /missing/)
 })
 
 test('exec in the foreground forwards signals and passes on the exit status', async () => {
@@ -351,14 +352,18 @@ only('runt', 'exec refuses a paused container, and with --ignore-paused waits fo
   const c = started()
   const folder = cgroupDirectory('freezer', c.bundle.config.linux.cgroupsPath)
   if (!folder) skip('no freezer hierarchy')
-  writeFileSync(join(folder, 'freezer.state'), 'FROZEN')
+  const freeze = (yes: boolean) =>
+    unified
+      ? writeFileSync(join(folder, 'cgroup.freeze'), yes ? '1' : '0')
+      : writeFileSync(join(folder, 'freezer.state'), yes ? 'FROZEN' : 'THAWED')
+  freeze(true)
   fails(exec(c, [], ['true']), /cannot exec in a paused container/)
   const child = start(['exec', '--ignore-paused', c.id, 'true'])
   try {
     await new Promise((settle) => setTimeout(settle, 200))
     assert.is(child.exitCode, null)
   } finally {
-    writeFileSync(join(folder, 'freezer.state'), 'THAWED')
+    freeze(false)
   }
   assert.is(await ended(child), 0)
 })

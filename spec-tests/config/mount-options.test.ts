@@ -237,7 +237,7 @@ for (const word of ['auto', 'noauto', '_netdev', 'x-systemd.automount', 'X-mount
   })
 
 test('many parameters of a file system are passed on', () => {
-  const options = ['size=1m', 'mode=711', 'uid=3', 'gid=4', 'nr_inodes=99', 'huge=never', 'mpol=default']
+  const options = ['size=1m', 'mode=711', 'uid=3', 'gid=4', 'nr_inodes=99', 'huge=never']
   const made = bundle((config) => {
     config.mounts.push({ destination: '/m', type: 'tmpfs', source: 'tmpfs', options })
   })
