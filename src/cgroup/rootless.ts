@@ -11,7 +11,10 @@ export const withoutDevices = (resources: Resources = {}): Resources => ({
 
 /** Whether an error is that the caller may not load the program for device rules. */
 export const isDeniedDevices = (error: unknown): error is CallError =>
-  error instanceof CallError && error.step.name === 'bpf' && error.errno === 'EPERM'
+  error instanceof CallError &&
+  error.errno === 'EPERM' &&
+  error.step.about.startsWith('linux.resources.devices') &&
+  error.step.about.endsWith('bpf(BPF_PROG_LOAD)')
 
 /** The cgroup that the caller is in, of each hierarchy. */
 export const cgroupOfCaller = ({ mode, hierarchies }: Layout): CgroupPaths => ({
