@@ -140,6 +140,20 @@ test('create, start, state, exec, ps, kill and delete work', () => {
   }
 })
 
+test('exec works in a container that has not been started', () => {
+  const made = owned((config) => {
+    config.process.args = ['sleep', '60']
+  })
+  ok(rootless(['create', '--bundle', made.directory, made.name]))
+  try {
+    assert.is(ok(rootless(['exec', made.name, 'id', '-u'])).stdout, '0\n')
+    ok(rootless(['start', made.name]))
+    assert.is(ok(rootless(['exec', made.name, 'id', '-u'])).stdout, '0\n')
+  } finally {
+    ok(rootless(['delete', '--force', made.name]))
+  }
+})
+
 test('devices, /sys and /dev are there', () => {
   assert.is(
     inside(

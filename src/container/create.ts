@@ -379,6 +379,12 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
   const launched = launch(runtime, options, false)
+  if (launched.saved.owner !== 0 && createsNamespace(launched.config, 'pid')) {
+    // `exec` of a user may enter the namespaces of processes only that the user may look into. Nobody else is in there.
+    const open = new Batch(runtime.platform.machine).about('parked')
+    c.prctl(open, k.PR_SET_DUMPABLE, 1)
+    runtime.init.send(open, Flag.SILENT)
+  }
   const park = new Batch(runtime.platform.machine)
   planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.listener)
   orUndo(runtime, options.id, launched.progress, () => runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE))
