@@ -40,6 +40,9 @@ const LEFT_OUT = ['.git', 'build', 'node_modules/@biomejs', 'node_modules/@types
 /** The black-box tests' time-outs in a guest, times those on a host. */
 const PATIENCE = 6
 
+/** Where the work tree lies in a guest: wherever it is on the host, nothing is mounted over it. */
+const TREE = '/tree'
+
 const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`
 
 /**
@@ -69,7 +72,7 @@ async function bundleTests(folder: string): Promise<void> {
 async function pack(job: Job, folder: string): Promise<string> {
   const environment = { RUNT_SPEC_PATIENCE: String(PATIENCE), ...job.environment }
   const exports = Object.entries(environment).map(([name, value]) => `export ${name}=${quoted(value)}`)
-  const lines = [...exports, `cd ${quoted(repository)}`, `exec ${job.command.map(quoted).join(' ')}`]
+  const lines = [...exports, `cd ${TREE}`, `exec ${job.command.map(quoted).join(' ')}`]
   writeFileSync(join(folder, 'job'), `${lines.join('\n')}\n`, { mode: 0o755 })
   const archive = join(folder, 'archive')
   const without = LEFT_OUT.map((name) => `--exclude=./${name}`)
@@ -102,7 +105,7 @@ function machine(job: Job, from: Image, archive: string, folder: string): string
   const parameters = [
     `vm.init=${job.init}`,
     `vm.user=${job.user}`,
-    `vm.tree=${repository}`,
+    `vm.tree=${TREE}`,
     // It ends itself, should the host's process be gone by then.
     `vm.timeout=${job.timeout + 5}`,
     `vm.disk=${uml ? 'ubdb' : 'vdb'}`,
