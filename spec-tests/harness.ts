@@ -40,6 +40,7 @@ import {
   waitFor,
 } from './host.ts'
 import { differences, NOT_YET, SECOND_ATTEMPT } from './known-differences.ts'
+import { watch } from './watchdog.ts'
 
 export type { Config } from './bundle.ts'
 export { set, withoutNamespaces } from './bundle.ts'
@@ -54,8 +55,11 @@ export const command: readonly string[] = (process.env.RUNTIME || 'dist/runt')
     !isAbsolute(word) && word.includes('/') && existsSync(join(repository, word)) ? join(repository, word) : word,
   )
 
-/** How long one command may take, in milliseconds, and one test. */
-const COMMAND_TIMEOUT = 10_000
+/**
+ * How long one command may take, in milliseconds, and one test. Ample: a command of some milliseconds that gets a twentieth of a CPU, as
+ * on a machine that builds something meanwhile, takes seconds.
+ */
+const COMMAND_TIMEOUT = 25_000
 const TEST_TIMEOUT = 60_000 * patience
 
 /** Everything of this test file lies in `base`; processes carry `marker`, control groups lie below `cgroupRoot`. */
@@ -118,6 +122,9 @@ export function environment(changes: Record<string, string | undefined> = {}): N
   return { ...rest, RUNT_SPEC: base, TMPDIR: temporary, ...changes }
 }
 
+/** Milliseconds before its time-out at which a command's processes are looked at. */
+const LAST_LOOK = 1000
+
 let outputs = 0
 
 /** Runs any program. Output goes to files, so that a container that keeps them open does not keep the caller waiting. */
@@ -136,6 +143,7 @@ export function execute(words: readonly string[], options: RunOptions = {}): Res
     writeFileSync(input, options.stdin)
     full = ['sh', '-c', 'cat "$0" | "$@"', input, ...words]
   }
+  const watched = watch(timeout - LAST_LOOK)
   const done = spawnSync(full[0]!, full.slice(1), {
     stdio,
     env: environment(options.env),
@@ -143,10 +151,11 @@ export function execute(words: readonly string[], options: RunOptions = {}): Res
     timeout,
     killSignal: 'SIGKILL',
   })
+  const seen = watched()
   closeSync(out)
   closeSync(err)
   if (done.error && (done.error as NodeJS.ErrnoException).code === 'ETIMEDOUT') {
-    throw new Error(`no end within ${timeout} ms: ${words.join(' ')}`)
+    throw new Error([`no end within ${timeout} ms: ${words.join(' ')}`, ...seen].join('\n  '))
   }
   if (done.error) throw done.error
   return {

@@ -9,7 +9,7 @@ listener.bind("\0" + name[1:] if name.startswith("@") else name)
 said = tempfile.TemporaryFile()
 child = subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": name}, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 messages = []
-deadline = time.monotonic() + 10
+deadline = time.monotonic() + 20 * float(os.environ.get("RUNT_SPEC_PATIENCE") or 1)
 while time.monotonic() < deadline:
     status = child.poll()
     while select.select([listener], [], [], 0.02)[0]:

@@ -16,6 +16,7 @@ import {
   skip,
   words,
 } from '../harness.ts'
+import { patience } from '../host.ts'
 
 const { test, only, run } = heading('runtime/notify')
 
@@ -36,7 +37,7 @@ function serve(args: string[], socket = join(base, `notify${services++}`)): Serv
     cwd: base,
     env: environment(),
     encoding: 'utf8',
-    timeout: 25_000,
+    timeout: 25_000 * patience,
   })
   if (done.error && (done.error as NodeJS.ErrnoException).code === 'ENOENT') skip('needs python3')
   assert.is(done.status, 0, done.stderr)
