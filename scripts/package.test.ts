@@ -96,6 +96,17 @@ test('the .deb installs a command that works from /usr/bin, manual, completions 
   for (const who of ['Fabrice Bellard', 'Rich Felker', 'TJ Holowaychuk', 'Apache License']) assert.match(licences, who)
 })
 
+test('environment and working folder have no effect on the installed command', () => {
+  if (process.getuid!() !== 0) return console.log('skipped: the black-box tests of the installed command need root')
+  const target = join(work, 'hostile')
+  run('dpkg-deb', ['-x', path(new RegExp(`_${own}\\.deb$`)), target])
+  const tests = run(process.execPath, ['--import', 'tsx', 'spec-tests/run.ts', 'cli/environment'], {
+    ...process.env,
+    RUNTIME: join(target, 'usr/bin/runt'),
+  })
+  assert.match(tests, /\b[1-9]\d* passed, 0 failed, 0 skipped/)
+})
+
 test('the fields of the .deb are those of its machine, and it depends on nothing', () => {
   const fields = run('dpkg-deb', ['-f', path(new RegExp(`_${own}\\.deb$`))])
   assert.match(fields, new RegExp(`^Architecture: ${own}$`, 'm'))
@@ -107,6 +118,23 @@ test('the archive is one folder for a prefix; its command works there', () => {
   run('tar', ['-xzf', path(new RegExp(`linux-${own}\\.tar\\.gz$`)), '-C', work])
   assert.match(run(join(work, `runt-${VERSION}-linux-${own}`, 'bin/runt'), ['--version'], {}), /^runt version /)
 })
+
+/** Runs the command of a packed package. What it depends on is taken from npm's cache, where `npm ci` has put it. */
+function npx(tarball: string): void {
+  const cache = join(work, 'npm-cache')
+  mkdirSync(cache)
+  symlinkSync(join(run('npm', ['config', 'get', 'cache']).trim(), '_cacache'), join(cache, '_cacache'))
+  const { status, stdout, stderr } = spawnSync(
+    'npx',
+    ['--offline', '--yes', `--package=${tarball}`, 'runt', '--version'],
+    { encoding: 'utf8', cwd: work, env: { ...process.env, npm_config_cache: cache }, timeout: 120_000 },
+  )
+  if (/ENOTCACHED/.test(stderr)) console.log("skipped: npx runt: npm's cache does not have what the package depends on")
+  else {
+    assert.is(status, 0, stderr)
+    assert.match(stdout, new RegExp(`^runt version ${VERSION}\n`))
+  }
+}
 
 test('the npm package has the command, the library and its types', () => {
   run('npm', ['run', '--silent', 'build'])
@@ -121,6 +149,7 @@ test('the npm package has the command, the library and its types', () => {
     if (existsSync(join(root, 'node_modules', name))) symlinkSync(join(root, 'node_modules', name), join(modules, name))
   const command = join(modules, 'runt/dist/node/runt.js')
   assert.match(run(process.execPath, [command, '--version']), new RegExp(`^runt version ${VERSION}\n`))
+  npx(join(work, filename))
 
   const user = join(work, 'npm/user.ts')
   const compile = (text: string) => {
