@@ -9,7 +9,10 @@
  *   timeout SECONDS      per sample (default 10)
  *   log FILE             takes the commands' stderr; standard output goes to /dev/null
  *   alternative NAME     starts the definition of a sample: the lines below up to the next alternative
+ *   cold FILE...         before the sample, these files leave the page cache (posix_fadvise(2), POSIX_FADV_DONTNEED): a page that
+ *                        some process has mapped stays
  *   step ARGV...         a timed command
+ *   with ARGV...         one more, started at the same time as the step above; the step ends when all have ended
  *   drain                wait for the orphans of the commands so far (the container's init); timed
  *   undo ARGV...         run after a sample that failed; not timed, its status does not matter
  *   order I J ...        one round: takes a sample of each of these alternatives (counted from 0), except of those
@@ -18,8 +21,9 @@
  * The driver is a child subreaper. So the init that `create` leaves behind ends as a child of the driver's, its end is an
  * event instead of something to poll for, and its CPU time counts.
  *
- * Each sample is one line of JSON on standard output: wall_ns from before the first command to after the last, steps_ns for each step
- * and drain, cpu_us (user and system time of all processes), rss_kib (largest ru_maxrss), and error (null or text).
+ * Each sample is one line of JSON on standard output: for each step and drain wall_ns, cpu_us (user and system time of all processes
+ * that ended meanwhile), rss_kib (their largest ru_maxrss) and faults (their minor page faults); warm_kib, what of the `cold` files
+ * was still in memory; and error (null or text).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,17 +35,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { ALTERNATIVES = 16, ACTIONS = 12, ARGUMENTS = 32, FAILURES = 3 };
+enum { ALTERNATIVES = 16, ACTIONS = 32, ARGUMENTS = 40, FAILURES = 3 };
 
 struct action {
-  enum { STEP, DRAIN, UNDO } kind;
+  enum { COLD, STEP, WITH, DRAIN, UNDO } kind;
   char *argv[ARGUMENTS + 1];
 };
 
@@ -53,7 +59,7 @@ struct alternative {
 
 struct usage {
   int64_t cpu_us;
-  long rss_kib;
+  long rss_kib, faults;
 };
 
 extern char **environ;
@@ -88,8 +94,12 @@ static int64_t now_ns(void) {
 
 static int64_t microseconds(struct timeval time) { return time.tv_sec * INT64_C(1000000) + time.tv_usec; }
 
-/* Reaps children until `pid` has ended, or until none is left if `pid` is 0. Gives the wait status of `pid`, or -1 after the timeout. */
-static int reap(pid_t pid, struct usage *usage) {
+/*
+ * Reaps children until these have ended, or until there are none left if `count` is 0. Gives the first wait status of theirs that is
+ * not 0, or -1 after the timeout.
+ */
+static int reap(const pid_t *pids, int count, struct usage *usage) {
+  int left = count, first = 0;
   for (;;) {
     int status;
     struct rusage spent;
@@ -97,26 +107,64 @@ static int reap(pid_t pid, struct usage *usage) {
     if (ended > 0) {
       usage->cpu_us += microseconds(spent.ru_utime) + microseconds(spent.ru_stime);
       if (spent.ru_maxrss > usage->rss_kib) usage->rss_kib = spent.ru_maxrss;
-      if (ended == pid) return timed_out ? -1 : status;
+      usage->faults += spent.ru_minflt;
+      for (int i = 0; i < count; i++)
+        if (ended == pids[i]) {
+          if (!first) first = status;
+          if (--left == 0) return timed_out ? -1 : first;
+        }
     } else if (errno == ECHILD) {
-      return pid ? -1 : 0;
+      return count ? -1 : 0;
     } else if (errno == EINTR && timed_out) {
-      if (!pid) return -1;
-      kill(pid, SIGKILL);
+      if (!count) return -1;
+      for (int i = 0; i < count; i++) kill(pids[i], SIGKILL);
     }
   }
 }
 
-static int run(char **argv, struct usage *usage) {
+/* Runs a command, and those `with` it. */
+static int run(const struct action *action, const struct action *end, struct usage *usage) {
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_adddup2(&files, null_fd, 0);
   posix_spawn_file_actions_adddup2(&files, null_fd, 1);
   posix_spawn_file_actions_adddup2(&files, log_fd, 2);
-  pid_t pid;
-  int error = posix_spawnp(&pid, argv[0], &files, NULL, argv, environ);
+  pid_t pids[ACTIONS];
+  int count = 0, error = 0;
+  do error = posix_spawnp(&pids[count], action->argv[0], &files, NULL, action->argv, environ);
+  while (!error && ++count < ACTIONS && ++action < end && action->kind == WITH);
   posix_spawn_file_actions_destroy(&files);
-  return error ? 127 << 8 : reap(pid, usage);
+  int status = count ? reap(pids, count, usage) : 0;
+  return error ? 127 << 8 : status;
+}
+
+/* Gives how many KiB of a file are in memory. */
+static long resident_kib(int fd) {
+  struct stat status;
+  if (fstat(fd, &status) || !status.st_size) return 0;
+  size_t pages = ((size_t)status.st_size + 4095) / 4096;
+  void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+  unsigned char *in_memory = malloc(pages);
+  long kib = 0;
+  if (map != MAP_FAILED && in_memory && !mincore(map, (size_t)status.st_size, in_memory))
+    for (size_t i = 0; i < pages; i++) kib += (in_memory[i] & 1) * 4;
+  if (map != MAP_FAILED) munmap(map, (size_t)status.st_size);
+  free(in_memory);
+  return kib;
+}
+
+static long drop_pages(char *const *files) {
+  long kib = 0;
+  for (; *files; files++) {
+    int fd = open(*files, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) die(*files);
+    /* What has not been written yet cannot be dropped. */
+    fdatasync(fd);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    kib += resident_kib(fd);
+    close(fd);
+  }
+  return kib;
 }
 
 static void put_json_text(const char *text) {
@@ -143,41 +191,41 @@ static void put_error(const struct action *action, int status) {
 }
 
 static void sample(struct alternative *alternative) {
-  struct usage usage = {0, 0}, ignored = {0, 0};
-  int64_t steps[ACTIONS];
-  int step_count = 0, status = 0;
-  struct action *failed = NULL;
+  struct action *action = alternative->action, *end = action + alternative->actions, *failed = NULL;
+  struct usage ignored = {0};
+  long warm_kib = 0;
+  int status = 0;
   if (settle_us) usleep(settle_us);
   if (ftruncate(log_fd, 0)) die("log");
-  set_timer(timeout_seconds);
-  int64_t start = now_ns(), last = start;
-  for (int i = 0; i < alternative->actions && !failed; i++) {
-    struct action *action = &alternative->action[i];
-    if (action->kind == UNDO) continue;
-    status = action->kind == STEP ? run(action->argv, &usage) : reap(0, &usage);
-    int64_t now = now_ns();
-    steps[step_count++] = now - last;
-    last = now;
+  printf("{\"round\":%d,\"name\":", round_number);
+  put_json_text(alternative->name);
+  printf(",\"steps\":[");
+  for (bool first = true; action < end && !failed; action++) {
+    if (action->kind == COLD) warm_kib += drop_pages(action->argv);
+    if (action->kind != STEP && action->kind != DRAIN) continue;
+    struct usage usage = {0};
+    set_timer(timeout_seconds);
+    int64_t begin = now_ns();
+    status = action->kind == STEP ? run(action, end, &usage) : reap(NULL, 0, &usage);
+    printf("%s{\"wall_ns\":%lld,\"cpu_us\":%lld,\"rss_kib\":%ld,\"faults\":%ld}", first ? "" : ",",
+           (long long)(now_ns() - begin), (long long)usage.cpu_us, usage.rss_kib, usage.faults);
+    first = false;
     if (status) {
       failed = action;
       alternative->failures++;
     }
   }
-  printf("{\"round\":%d,\"name\":", round_number);
-  put_json_text(alternative->name);
-  printf(",\"wall_ns\":%lld,\"steps_ns\":[", (long long)(last - start));
-  for (int i = 0; i < step_count; i++) printf("%s%lld", i ? "," : "", (long long)steps[i]);
-  printf("],\"cpu_us\":%lld,\"rss_kib\":%ld,\"error\":", (long long)usage.cpu_us, usage.rss_kib);
+  printf("],\"warm_kib\":%ld,\"error\":", warm_kib);
   if (failed) put_error(failed, status);
   else printf("null");
   printf("}\n");
   fflush(stdout);
-  for (int i = 0; i < alternative->actions && failed; i++) {
+  for (action = alternative->action; action < end && failed; action++) {
     set_timer(timeout_seconds);
-    if (alternative->action[i].kind == UNDO) run(alternative->action[i].argv, &ignored);
+    if (action->kind == UNDO) run(action, end, &ignored);
   }
   set_timer(timeout_seconds);
-  if (reap(0, &ignored)) {
+  if (reap(NULL, 0, &ignored)) {
     errno = ETIMEDOUT;
     die(alternative->name);
   }
@@ -210,7 +258,9 @@ static void directive(char *line) {
   } else if (!strcmp(line, "alternative")) {
     if (alternative_count == ALTERNATIVES) errno = E2BIG, die("alternatives");
     alternatives[alternative_count++].name = strdup(rest);
-  } else if (!strcmp(line, "step")) add_action(STEP, rest);
+  } else if (!strcmp(line, "cold")) add_action(COLD, rest);
+  else if (!strcmp(line, "step")) add_action(STEP, rest);
+  else if (!strcmp(line, "with")) add_action(WITH, rest);
   else if (!strcmp(line, "drain")) add_action(DRAIN, rest);
   else if (!strcmp(line, "undo")) add_action(UNDO, rest);
   else if (!strcmp(line, "order")) {

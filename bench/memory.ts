@@ -1,31 +1,30 @@
 /**
  * Memory by runtime: what a created container's parked init holds, what a foreground `run` holds while the container
- * lives, and the smallest memory limit under which /bin/true still runs. See `usage`.
+ * lives, and the smallest memory limit under which /bin/true still runs.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { table } from './statistics.ts'
-import { describe, environment, inWorkshop, machine, type Runtime, sleep, type Workshop } from './workshop.ts'
-
-const usage = `node --import tsx bench/memory.ts [options]
-  --only LIST      runtimes, by name and separated by commas (all found)
-  --part LIST      parked, foreground, limit (all)
-  --json FILE      the numbers
-Programs: as for bench/run.ts.`
+import { spawn, spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import {
+  environment,
+  invoke,
+  killAll,
+  type Runtime,
+  removeContainers as remove,
+  sleep,
+  type Workshop,
+} from './workshop.ts'
 
 const PAGE = 4096
 /** Every runtime is expected to manage with this. */
 const LARGEST_LIMIT = 256 << 20
 const TRY_TIMEOUT_MS = 10_000
 /** How often a limit must work to count: what a kernel charges varies a little from run to run. */
-const CONFIRMATIONS = 5
+export const CONFIRMATIONS = 5
 const CONFIRMING_STEPS = 32
 /** By how much a limit that failed once is raised: a page at least. */
 const CONFIRMING_RAISE = 0.02
 
-interface Held {
+export interface Held {
   readonly processes: number
   /** KiB. VmRSS counts shared pages in full, PSS divides them among those that share. */
   readonly rss: number
@@ -38,14 +37,14 @@ function kib(path: string, field: string): number {
 }
 
 /** Sums over processes, from /proc/PID/status and /proc/PID/smaps_rollup (proc(5)). */
-function held(pids: readonly number[]): Held {
+export function held(pids: readonly number[]): Held {
   const sum = (file: string, field: string) =>
     pids.reduce((total, pid) => total + kib(`/proc/${pid}/${file}`, field), 0)
   return { processes: pids.length, rss: sum('status', 'VmRSS'), pss: sum('smaps_rollup', 'Pss') }
 }
 
 /** A process and its descendants, by the parent field of /proc/PID/stat. */
-function tree(root: number): number[] {
+export function tree(root: number): number[] {
   const parents = new Map<number, number>()
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue
@@ -61,56 +60,16 @@ function tree(root: number): number[] {
   return found
 }
 
-/**
- * Runs a command to its end. Its stderr goes to a file: the container's init keeps what it inherits, and a pipe
- * would have the caller wait for that too.
- */
-function invoke(
-  workshop: Workshop,
-  argv: readonly string[],
-  timeout = 30_000,
-): { status: number | null; text: string } {
-  const log = join(workshop.folder, 'stderr')
-  const fd = openSync(log, 'w')
-  try {
-    const { status } = spawnSync(argv[0]!, argv.slice(1), {
-      env: environment(),
-      timeout,
-      killSignal: 'SIGKILL',
-      stdio: ['ignore', 'ignore', fd],
-    })
-    return { status, text: readFileSync(log, 'utf8').trim() }
-  } finally {
-    closeSync(fd)
-  }
-}
-
-function killAll(pids: readonly number[]): void {
-  for (const pid of pids) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // It ended meanwhile.
-    }
-  }
-}
-
-function remove(workshop: Workshop, runtime: Runtime): void {
-  killAll(workshop.pids(runtime))
-  invoke(workshop, runtime.command('delete'), TRY_TIMEOUT_MS)
-  workshop.clear(runtime)
-}
-
 /** pid of the container's init as the runtime's `state` tells it; the floor keeps no state. */
 function initOf(workshop: Workshop, runtime: Runtime): number {
   if (runtime.name === 'floor') return workshop.pids(runtime)[0]!
-  const [program, ...args] = runtime.command('start').map((word) => (word === 'start' ? 'state' : word))
+  const [program, ...args] = runtime.command('state')
   const { stdout } = spawnSync(program!, args, { env: environment(), encoding: 'utf8' })
   return (JSON.parse(stdout) as { pid: number }).pid
 }
 
 function parked(workshop: Workshop, runtime: Runtime): Held {
-  workshop.configure(runtime, { args: ['/bin/true'] })
+  workshop.configure(runtime, {})
   try {
     const { status, text } = invoke(workshop, runtime.command('create'))
     if (status !== 0) throw new Error(`${runtime.name}: create ended with status ${status}: ${text}`)
@@ -136,9 +95,9 @@ function waitForProgram(workshop: Workshop, runtime: Runtime): void {
 }
 
 async function foreground(workshop: Workshop, runtime: Runtime): Promise<Held> {
-  workshop.configure(runtime, { args: ['/bin/sleep', '60'] })
+  workshop.configure(runtime, { sleeps: true })
   const [program, ...args] = runtime.command('run')
-  const child: ChildProcess = spawn(program!, args, { env: environment(), stdio: 'ignore' })
+  const child = spawn(program!, args, { env: environment(), stdio: 'ignore' })
   workshop.track(child)
   const ended = new Promise((done) => child.once('close', done))
   try {
@@ -157,8 +116,9 @@ async function foreground(workshop: Workshop, runtime: Runtime): Promise<Held> {
 
 /** null if /bin/true ran within the limit, otherwise what went wrong. */
 function failureWithin(workshop: Workshop, runtime: Runtime, pages: number): string | null {
-  workshop.configure(runtime, { args: ['/bin/true'], memoryLimit: pages * PAGE })
-  const { status, text } = invoke(workshop, runtime.command('run', pages * PAGE), TRY_TIMEOUT_MS)
+  const memoryLimit = pages * PAGE
+  workshop.configure(runtime, { memoryLimit })
+  const { status, text } = invoke(workshop, runtime.command('run', { memoryLimit }), TRY_TIMEOUT_MS)
   if (status === 0) {
     workshop.clear(runtime)
     return null
@@ -187,63 +147,27 @@ function smallestLimit(workshop: Workshop, runtime: Runtime): number {
   throw new Error(`${runtime.name}: no limit near ${(works * PAGE) >> 10} KiB works reliably`)
 }
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    part: { type: 'string', default: 'parked,foreground,limit' },
-    json: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-})
-if (values.help) {
-  console.log(usage)
-} else {
-  const parts = values.part.split(',')
-  const unknown = parts.find((part) => !['parked', 'foreground', 'limit'].includes(part))
-  if (unknown !== undefined) throw new Error(`--part: no such part: ${unknown}`)
+export interface Memory {
+  parked?: Held
+  foreground?: Held
+  /** KiB. */
+  limit?: number
+}
 
-  await inWorkshop(values.only?.split(','), async (workshop) => {
-    console.log(describe(workshop))
-    const results: Record<string, { parked?: Held; foreground?: Held; limit?: number }> = {}
-    const failures: string[] = []
-    for (const runtime of workshop.runtimes) {
-      const result: { parked?: Held; foreground?: Held; limit?: number } = {}
-      results[runtime.name] = result
-      const attempt = async (part: string, measure: () => void | Promise<void>) => {
-        try {
-          if (parts.includes(part)) await measure()
-        } catch (error) {
-          failures.push((error as Error).message)
-        }
-      }
-      await attempt('parked', () => {
-        result.parked = parked(workshop, runtime)
-      })
-      await attempt('foreground', async () => {
-        result.foreground = await foreground(workshop, runtime)
-      })
-      await attempt('limit', () => {
-        result.limit = smallestLimit(workshop, runtime)
-      })
+/** What cannot be measured is left out, and told in `failures`. */
+export async function measureMemory(workshop: Workshop, runtime: Runtime, failures: string[]): Promise<Memory> {
+  const result: Memory = {}
+  const parts = [
+    () => (result.parked = parked(workshop, runtime)),
+    async () => (result.foreground = await foreground(workshop, runtime)),
+    () => (result.limit = smallestLimit(workshop, runtime)),
+  ]
+  for (const part of parts) {
+    try {
+      await part()
+    } catch (error) {
+      failures.push((error as Error).message)
     }
-    const cell = (value: number | undefined) => (value === undefined ? '-' : String(value))
-    const cells = (value: Held | undefined) => [cell(value?.rss), cell(value?.pss)]
-    const rows = workshop.runtimes.map(({ name }) => {
-      const { parked, foreground, limit } = results[name]!
-      return [name, ...cells(parked), ...cells(foreground), cell(foreground?.processes), cell(limit)]
-    })
-    const head = ['KiB', 'parked RSS', 'PSS', 'run RSS', 'PSS', 'processes', 'smallest limit']
-    console.log(
-      `\nparked: the container's init after create. run: the runtime's own processes while the container lives.\n` +
-        `smallest limit: linux.resources.memory.limit under which run of /bin/true works ${CONFIRMATIONS} times in a row.\n\n` +
-        table([head, ...rows]),
-    )
-    for (const failure of failures) console.log(failure)
-    if (failures.length > 0) process.exitCode = 1
-    if (values.json) {
-      const versions = Object.fromEntries(workshop.runtimes.map((runtime) => [runtime.name, runtime.version]))
-      const all = { date: new Date().toISOString(), machine: machine(), versions, results }
-      writeFileSync(values.json, `${JSON.stringify(all, null, 1)}\n`)
-    }
-  })
+  }
+  return result
 }

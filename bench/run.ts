@@ -1,177 +1,134 @@
-/**
- * How long a container takes, and what it costs, by runtime. See `usage`.
- *
- * The runtimes take turns: each round takes one sample of each, in a shuffled order, so that what disturbs the machine disturbs
- * all alike. Ratios are taken within a round and then summarised.
- */
-import { spawn } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+/** The benchmark: see `usage`. What is timed stands in times.ts; how the results are shown in report.ts. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type Spread, shuffledOrders, spread, table } from './statistics.ts'
-import { describe, environment, inWorkshop, machine, type Runtime, type Workshop } from './workshop.ts'
+import { measureMany } from './many.ts'
+import { type Memory, measureMemory } from './memory.ts'
+import { charts, documents, guestDocument, methodText, reportText } from './report.ts'
+import type { Crowd, Method, Results, Sample, Timing } from './results.ts'
+import { measures, measureTime } from './times.ts'
+import { inWorkshop, machine, type Workshop } from './workshop.ts'
 
-const usage = `node --import tsx bench/run.ts [options]
-  --rounds N       rounds that count (40)
-  --warm N         rounds before them that do not (3)
+const parts = ['time', 'memory', 'many'] as const
+
+const usage = `npm run bench -- [options]
+  --part LIST      ${parts.join(', ')} (all)
+  --measure LIST   of the part time: names, or beginnings of names (all): ${measures.map(({ name }) => name).join(', ')}
+  --only LIST      runtimes (all found)
+  --quick          a few rounds, and 100 containers instead of 1,000: to see that it works
+  --rounds N       rounds that count (30); some measures take a half or a third of them
   --seed N         of the shuffled order (1)
   --settle MS      pause before each sample: the kernel dismantles namespaces in the background (20)
-  --only LIST      runtimes, by name and separated by commas (all found)
-  --scenario LIST  run, lifecycle (both)
-  --against NAME   whom the ratios compare with (crun)
-  --json FILE      all samples
+  --samples FILE   all samples, as JSON
+  --write          results, charts and tables into docs/bench and README.md; otherwise into build/bench
+  --from FILE      measures nothing: takes the results of that file
 Programs: RUNT (dist/runt), RUNT_NODE (dist/node/runt.js), RUNC, CRUN, YOUKI, BUSYBOX.`
 
-/** One line of driver.c. */
-interface Sample {
-  readonly round: number
-  readonly name: string
-  readonly wall_ns: number
-  readonly steps_ns: readonly number[]
-  readonly cpu_us: number
-  readonly rss_kib: number
-  readonly error: string | null
-}
-
-const scenarios = {
-  run: { title: 'run: a container of /bin/true', steps: ['run'] },
-  lifecycle: {
-    title: 'create + start + end of /bin/true + delete --force',
-    steps: ['create', 'start', 'end', 'delete'],
-  },
-} as const
-type Scenario = keyof typeof scenarios
-
-/** The driver's directives for one sample. */
-function alternative(runtime: Runtime, scenario: Scenario): string[] {
-  const step = (verb: 'run' | 'create' | 'start' | 'delete') => ['step', ...runtime.command(verb)].join('\t')
-  const steps = scenario === 'run' ? [step('run')] : [step('create'), step('start'), 'drain', step('delete')]
-  return [`alternative\t${runtime.name}`, ...steps, ['undo', ...runtime.command('delete')].join('\t')]
-}
-
-interface Settings {
-  readonly rounds: number
-  readonly warm: number
-  readonly seed: number
-  readonly settle: number
-}
-
-async function measure(workshop: Workshop, scenario: Scenario, settings: Settings): Promise<Sample[]> {
-  const orders = shuffledOrders(workshop.runtimes.length + 1, settings.warm + settings.rounds, settings.seed)
-  const plan = [
-    `settle\t${settings.settle * 1000}`,
-    `log\t${join(workshop.folder, 'stderr')}`,
-    ...workshop.runtimes.flatMap((runtime) => alternative(runtime, scenario)),
-    'alternative\tnothing',
-    `step\t${workshop.driver}\tnothing`,
-    ...orders.map((order) => ['order', ...order].join('\t')),
-  ]
-  const driver = spawn(workshop.driver, { env: environment(), stdio: ['pipe', 'pipe', 'inherit'] })
-  workshop.track(driver)
-  const status = new Promise<number | null>((done) => driver.once('close', done))
-  driver.stdin.end(`${plan.join('\n')}\n`)
-  const samples: Sample[] = []
-  for await (const line of createInterface({ input: driver.stdout })) samples.push(JSON.parse(line) as Sample)
-  const code = await status
-  if (code !== 0) throw new Error(`the driver ended with status ${code}`)
-  return samples.filter((sample) => sample.round >= settings.warm || sample.error !== null)
-}
-
-const ms = (nanoseconds: number) => (Number.isNaN(nanoseconds) ? '-' : (nanoseconds / 1e6).toFixed(2))
-const times = (ratio: number) => (Number.isNaN(ratio) ? '-' : ratio.toFixed(2))
-
-const range = (format: (value: number) => string, { p5, p95 }: Spread) =>
-  Number.isNaN(p5) ? '-' : `${format(p5)}–${format(p95)}`
-
-/** Rows of one scenario's table, and the failures beneath. */
-function report(names: readonly string[], scenario: Scenario, samples: readonly Sample[], against: string): string {
-  const good = (name: string) => samples.filter((sample) => sample.name === name && sample.error === null)
-  const reference = new Map(good(against).map((sample) => [sample.round, sample.wall_ns]))
-  const steps = scenarios[scenario].steps
-  const rows = names.map((name) => {
-    const own = good(name)
-    const wall = spread(own.map((sample) => sample.wall_ns))
-    const ratio = spread(
-      own.flatMap((sample) => {
-        const other = reference.get(sample.round)
-        return other === undefined ? [] : [sample.wall_ns / other]
-      }),
-    )
-    const median = (of: (sample: Sample) => number) => spread(own.map(of)).median
-    const rss = own.length === 0 ? '-' : (Math.max(...own.map((sample) => sample.rss_kib)) / 1024).toFixed(1)
-    return [
-      name,
-      ms(wall.median),
-      range(ms, wall),
-      times(ratio.median),
-      range(times, ratio),
-      ...(steps.length > 1
-        ? steps.map((_, index) => (name === 'nothing' ? '-' : ms(median((sample) => sample.steps_ns[index]!))))
-        : []),
-      ms(median((sample) => sample.cpu_us * 1000)),
-      rss,
-    ]
-  })
-  const head = [
-    ...['', 'wall ms', 'p5–p95', `× ${against}`, 'p5–p95'],
-    ...(steps.length > 1 ? steps : []),
-    ...['cpu ms', 'peak MiB'],
-  ]
-  const failures = names.flatMap((name) => {
-    const errors = samples.filter((sample) => sample.name === name && sample.error !== null)
-    return errors.length === 0 ? [] : [`${name}: ${errors.length} failed, first: ${errors[0]!.error}`]
-  })
-  return [scenarios[scenario].title, table([head, ...rows]), ...failures].join('\n')
-}
+const project = dirname(dirname(fileURLToPath(import.meta.url)))
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '40' },
-    warm: { type: 'string', default: '3' },
+    part: { type: 'string', default: parts.join() },
+    measure: { type: 'string' },
+    only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
     seed: { type: 'string', default: '1' },
     settle: { type: 'string', default: '20' },
-    only: { type: 'string' },
-    scenario: { type: 'string', default: 'run,lifecycle' },
-    against: { type: 'string', default: 'crun' },
-    json: { type: 'string' },
+    samples: { type: 'string' },
+    write: { type: 'boolean', default: false },
+    from: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
+
+function count(name: string, text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 0) throw new Error(`--${name}: not a number of 0 or more`)
+  return value
+}
+
+/** The words of a list, each of which must fit. */
+function words(name: string, text: string, fits: (word: string) => boolean): string[] {
+  const all = text.split(',')
+  const unknown = all.find((word) => !fits(word))
+  if (unknown !== undefined) throw new Error(`--${name}: ${unknown}: no such thing; --help lists what there is`)
+  return all
+}
+
+async function measure(workshop: Workshop, wanted: readonly string[], counts: readonly number[]): Promise<Results> {
+  const method: Method = {
+    date: new Date().toISOString(),
+    machine: machine(),
+    versions: Object.fromEntries(workshop.runtimes.map(({ name, version }) => [name, version])),
+    missing: workshop.missing,
+    rounds: count('rounds', values.rounds ?? (values.quick ? '4' : '30')),
+    warm: values.quick ? 1 : 3,
+    seed: count('seed', values.seed),
+    settle: count('settle', values.settle),
+  }
+  console.log(methodText(method))
+  const timings: Timing[] = []
+  const memory: Record<string, Memory> = {}
+  const many: Record<string, Record<string, Crowd>> = {}
+  const failures: string[] = []
+  const samples: Record<string, Sample[]> = {}
+  const begins = (name: string) => values.measure?.split(',').some((word) => name.startsWith(word)) ?? true
+  const told = (what: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${what}`)
+  for (const one of wanted.includes('time') ? measures : []) {
+    if (!begins(one.name)) continue
+    told(one.name)
+    const taken = await measureTime(workshop, one, method, failures)
+    timings.push(taken.timing)
+    samples[one.name] = taken.samples
+  }
+  for (const runtime of workshop.runtimes) {
+    told(`memory and many: ${runtime.name}`)
+    if (wanted.includes('memory')) memory[runtime.name] = await measureMemory(workshop, runtime, failures)
+    // The floor keeps no state that could be listed, and what runt does on Node.js is the same.
+    if (wanted.includes('many') && runtime.name !== 'floor' && runtime.name !== 'runt-node')
+      many[runtime.name] = await measureMany(workshop, runtime, counts, method, failures)
+  }
+  told('')
+  if (values.samples) writeFileSync(values.samples, `${JSON.stringify({ method, samples })}\n`)
+  return { method, timings, memory, many, failures }
+}
+
+/** Results with failures are kept out of the documents. */
+function store(results: Results): void {
+  const written = values.write && results.failures.length === 0
+  const folder = written ? project : join(project, 'build/bench')
+  const files = { ...charts(results), ...documents(results, (path) => readFileSync(join(project, path), 'utf8')) }
+  files['docs/bench/vm.md'] = guestDocument(
+    readFileSync(join(project, 'docs/bench/vm.md'), 'utf8'),
+    results,
+    JSON.parse(readFileSync(join(project, 'docs/bench/vm.json'), 'utf8')),
+  )
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), text)
+  }
+  console.log(`\nresults, charts and documents are in ${folder}`)
+}
+
 if (values.help) {
   console.log(usage)
+} else if (values.from) {
+  const results = JSON.parse(readFileSync(values.from, 'utf8')) as Results
+  console.log(`${methodText(results.method)}\n${reportText(results)}`)
+  store(results)
 } else {
-  const settings = {
-    rounds: Number(values.rounds),
-    warm: Number(values.warm),
-    seed: Number(values.seed),
-    settle: Number(values.settle),
-  }
-  for (const [name, value] of Object.entries(settings))
-    if (!Number.isInteger(value) || value < 0) throw new Error(`--${name}: not a number of 0 or more`)
-  const wanted = values.scenario.split(',')
-  const unknown = wanted.find((name) => !(name in scenarios))
-  if (unknown !== undefined) throw new Error(`--scenario: no such scenario: ${unknown}`)
-
+  const wanted = words('part', values.part, (word) => (parts as readonly string[]).includes(word))
+  words('measure', values.measure ?? '', (word) => measures.some(({ name }) => name.startsWith(word)))
+  if (values.write && (wanted.length < parts.length || values.measure || values.only))
+    throw new Error('--write: the documents are written from all parts, measures and runtimes')
+  const begin = Date.now()
   await inWorkshop(values.only?.split(','), async (workshop) => {
-    console.log(describe(workshop))
-    console.log(
-      `${settings.rounds} rounds after ${settings.warm} warm ones, shuffled with seed ${settings.seed}, ` +
-        `${settings.settle} ms pause before a sample. cpu: user + system time of all processes, median. ` +
-        'peak: largest ru_maxrss. nothing: a program that only ends.',
-    )
-    const names = [...workshop.runtimes.map((runtime) => runtime.name), 'nothing']
-    const results: Partial<Record<Scenario, Sample[]>> = {}
-    for (const scenario of wanted as Scenario[]) {
-      const samples = await measure(workshop, scenario, settings)
-      results[scenario] = samples
-      console.log(`\n${report(names, scenario, samples, values.against)}`)
-      if (samples.some((sample) => sample.error !== null)) process.exitCode = 1
-    }
-    if (values.json) {
-      const versions = Object.fromEntries(workshop.runtimes.map((runtime) => [runtime.name, runtime.version]))
-      const all = { date: new Date().toISOString(), machine: machine(), settings, versions, results }
-      writeFileSync(values.json, `${JSON.stringify(all, null, 1)}\n`)
-    }
+    const results = await measure(workshop, wanted, values.quick ? [1, 20, 100] : [1, 100, 1000])
+    console.log(`${reportText(results)}\n${((Date.now() - begin) / 60_000).toFixed(1)} minutes`)
+    for (const failure of results.failures) console.log(failure)
+    if (results.failures.length > 0) process.exitCode = 1
+    store(results)
   })
 }

@@ -1,16 +1,19 @@
 /**
- * What both benchmarks need around the measuring: the runtimes found on this machine, their bundles, the control groups, and
+ * What all parts of the benchmark need around the measuring: the runtimes found on this machine, their bundles, the control groups, and
  * the clean-up of all that.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import {
   accessSync,
+  closeSync,
   constants,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -18,7 +21,9 @@ import {
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type BundleOptions, makeBundle, writeConfig } from './bundle.ts'
+import type { Seccomp } from '../src/config/types.ts'
+import { compile as compileFilter } from '../src/seccomp/compile.ts'
+import { type BundleOptions, config, type Kind, makeRootfs, writeBundle } from './bundle.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const project = dirname(here)
@@ -26,16 +31,35 @@ const project = dirname(here)
 /** The cgroup of all containers of the benchmark. */
 const CGROUP = '/runt-bench'
 
-export type Verb = 'run' | 'create' | 'start' | 'delete'
+export type Verb = 'run' | 'create' | 'start' | 'state' | 'exec' | 'delete' | 'list'
+
+/** Each runtime has as many containers as are needed, counted from 0. */
+export interface Target {
+  readonly instance?: number
+  /** For `run`: return once the container runs. */
+  readonly detach?: boolean
+  /** Bytes. It matters to the floor only, which reads no config. */
+  readonly memoryLimit?: number
+}
 
 export interface Runtime {
   readonly name: string
   /** First line of `--version`; for the floor the compiler. */
   readonly version: string
-  readonly bundle: string
-  readonly cgroup: string
-  /** The command line a user would type; `memoryLimit` matters to the floor only, which reads no config. */
-  command(verb: Verb, memoryLimit?: number): string[]
+  /** The files of its own that it is loaded from. Empty where that cannot be said, as with Node.js, which runs the benchmark too. */
+  readonly files: readonly string[]
+  /** The command line a user would type; `exec` is of /bin/true. */
+  command(verb: Verb, target?: Target): string[]
+}
+
+/** What the containers are to be. */
+export interface Setting {
+  readonly kind?: Kind
+  /** `/bin/true`, or `/bin/sleep 100000`. */
+  readonly sleeps?: boolean
+  readonly memoryLimit?: number
+  /** How many bundles there are to be, of instance 0 and on. */
+  readonly instances?: number
 }
 
 export interface Workshop {
@@ -44,14 +68,18 @@ export interface Workshop {
   readonly runtimes: readonly Runtime[]
   /** What was left out, and why. */
   readonly missing: readonly string[]
-  /** What the container executes (`/bin/true`, or `/bin/sleep 60`), and its memory limit in bytes. */
-  configure(runtime: Runtime, options: { args: readonly string[]; memoryLimit?: number }): void
+  /** Writes the bundles of the runtime. */
+  configure(runtime: Runtime, setting: Setting): void
   /** Has `close` kill the child if it still runs then. */
   track(child: ChildProcess): void
-  /** Processes in the runtime's container. */
+  /** Processes in all containers of the runtime. */
   pids(runtime: Runtime): number[]
-  /** Kills what runs in the runtime's container and removes its cgroups. */
+  /** Kills what runs in the runtime's containers and removes their cgroups. */
   clear(runtime: Runtime): void
+  /** Limits for all containers together; none if null. */
+  bound(limits: { pids: number; bytes: number } | null): void
+  /** Bytes that all containers together are charged with, by the memory controller. */
+  charged(): number
   close(): void
 }
 
@@ -136,6 +164,22 @@ function compile(source: string, folder: string): string {
   return program
 }
 
+/** What the floor has instead of a config. */
+function writeFlags(bundle: string, options: BundleOptions, sleeps: boolean): void {
+  const { linux } = config(options) as { linux: { seccomp?: Seccomp } }
+  const flags: [string, Uint8Array | string | null][] = [
+    ['sleep', sleeps ? '' : null],
+    [
+      'filter',
+      linux.seccomp ? compileFilter(linux.seccomp, process.arch === 'arm64' ? 'aarch64' : 'x86_64').program : null,
+    ],
+  ]
+  for (const [name, content] of flags) {
+    if (content === null) rmSync(join(bundle, name), { force: true })
+    else writeFileSync(join(bundle, name), content)
+  }
+}
+
 function removeCgroup(path: string): void {
   if (!existsSync(path)) return
   for (const name of readdirSync(path, { withFileTypes: true }))
@@ -162,6 +206,53 @@ function membersOf(path: string): number[] {
   } catch {
     return []
   }
+}
+
+/** Files that an ELF program is loaded from: itself and its libraries, by ldd(1). */
+function loadedFrom(program: string): string[] {
+  const { stdout } = spawnSync('ldd', [program], { encoding: 'utf8' })
+  return [program, ...[...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path!)].map((path) => realpathSync(path))
+}
+
+/**
+ * Runs a command to its end. Its stderr goes to a file: the container's init keeps what it inherits, and a pipe
+ * would have the caller wait for that too.
+ */
+export function invoke(
+  workshop: Workshop,
+  argv: readonly string[],
+  timeout = 30_000,
+): { status: number | null; text: string } {
+  const log = join(workshop.folder, 'stderr')
+  const fd = openSync(log, 'w')
+  try {
+    const { status } = spawnSync(argv[0]!, argv.slice(1), {
+      env: environment(),
+      timeout,
+      killSignal: 'SIGKILL',
+      stdio: ['ignore', 'ignore', fd],
+    })
+    return { status, text: readFileSync(log, 'utf8').trim() }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+export function killAll(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+}
+
+/** Removes containers of the runtime, whatever has become of them. */
+export function removeContainers(workshop: Workshop, runtime: Runtime, instances: readonly number[] = [0]): void {
+  killAll(workshop.pids(runtime))
+  for (const instance of instances) invoke(workshop, runtime.command('delete', { instance }), 10_000)
+  workshop.clear(runtime)
 }
 
 export function sleep(milliseconds: number): void {
@@ -208,81 +299,111 @@ export function openWorkshop(only: readonly string[] | undefined): Workshop {
     if (unified) {
       const parent = hierarchies[0]! + CGROUP
       const offered = readFileSync(join(parent, 'cgroup.controllers'), 'utf8').split(/\s+/)
-      for (const controller of ['memory', 'pids'])
+      for (const controller of ['cpu', 'memory', 'pids'])
         if (offered.includes(controller)) writeFileSync(join(parent, 'cgroup.subtree_control'), `+${controller}`)
     }
 
     const driver = compile('driver.c', folder)
     const floor = compile('floor.c', folder)
-    const options = (name: string): BundleOptions => ({
-      args: ['/bin/true'],
-      cgroupsPath: `${CGROUP}/${name}`,
-      cgroupNamespace: unified,
-    })
+    const rootfs = join(folder, 'rootfs')
+    makeRootfs(rootfs, busybox)
+    const bundleOf = (name: string, { instance = 0 }: Target) => join(folder, 'bundles', `${name}-${instance}`)
+    const cgroupOf = (name: string, { instance = 0 }: Target) => `${CGROUP}/${name}-${instance}`
     const runtimes: Runtime[] = []
     const missing: string[] = []
-    const add = (name: string, version: () => string, command: (bundle: string) => Runtime['command']) => {
-      if (only && !only.includes(name)) return
-      const bundle = join(folder, 'bundles', name)
-      makeBundle(bundle, busybox, options(name))
-      runtimes.push({ name, version: version(), bundle, cgroup: `${CGROUP}/${name}`, command: command(bundle) })
+    const wants = (name: string) => !only || only.includes(name)
+    const addProgram = (name: string, program: readonly string[], files: readonly string[]) => {
+      const command: Runtime['command'] = (verb, target = {}) => [
+        ...program,
+        ...['--root', join(folder, 'state', name), verb],
+        ...(verb === 'run' || verb === 'create' ? ['--bundle', bundleOf(name, target)] : []),
+        ...(verb === 'delete' ? ['--force'] : []),
+        ...(target.detach ? ['--detach'] : []),
+        ...(verb === 'list' ? [] : [`runt-bench-${name}-${target.instance ?? 0}`]),
+        ...(verb === 'exec' ? ['/bin/true'] : []),
+      ]
+      runtimes.push({ name, version: firstLine(program), files, command })
     }
-    const addProgram = (name: string, program: readonly string[]) =>
-      add(
-        name,
-        () => firstLine(program),
-        (bundle) => (verb) => [
-          ...program,
-          ...['--root', join(folder, 'state', name), verb],
-          ...(verb === 'run' || verb === 'create' ? ['--bundle', bundle] : []),
-          ...(verb === 'delete' ? ['--force'] : []),
-          `runt-bench-${name}`,
-        ],
-      )
     const find = (name: string, wanted: string) => {
-      const program = findProgram(wanted)
-      if (!program && (!only || only.includes(name))) missing.push(`${name}: ${wanted} not found`)
+      const program = wants(name) ? findProgram(wanted) : undefined
+      if (!program && wants(name)) missing.push(`${name}: ${wanted} not found`)
       return program
     }
 
     mkdirSync(join(folder, 'state'))
+    mkdirSync(join(folder, 'bundles'))
     const runt = find('runt', process.env.RUNT ?? join(project, 'dist/runt'))
-    if (runt) addProgram('runt', [runt])
+    if (runt) addProgram('runt', [runt], [runt, `${runt}-brain`])
     const onNode = process.env.RUNT_NODE ?? join(project, 'dist/node/runt.js')
-    if (existsSync(onNode)) addProgram('runt-node', [process.execPath, onNode])
-    else if (!only || only.includes('runt-node')) missing.push(`runt-node: ${onNode} not found`)
-    for (const name of ['runc', 'crun', 'youki']) {
+    if (existsSync(onNode) && wants('runt-node')) addProgram('runt-node', [process.execPath, onNode], [])
+    else if (wants('runt-node')) missing.push(`runt-node: ${onNode} not found`)
+    for (const name of ['crun', 'runc', 'youki']) {
       const program = find(name, process.env[name.toUpperCase()] ?? name)
-      if (program) addProgram(name, [program])
+      if (program) addProgram(name, [program], loadedFrom(program))
     }
-    add(
-      'floor',
-      () => `static C program, ${execFileSync('gcc', ['--version'], { encoding: 'utf8' }).split('\n')[0]}`,
-      (bundle) =>
-        (verb, memoryLimit = 0) => [
-          ...[floor, verb, bundle],
-          ...(verb === 'start' ? [] : [`${CGROUP}/floor`.slice(1), String(memoryLimit), ...hierarchies]),
+    if (wants('floor'))
+      runtimes.push({
+        name: 'floor',
+        version: `static C program, ${execFileSync('gcc', ['--version'], { encoding: 'utf8' }).split('\n')[0]}`,
+        files: [floor],
+        command: (verb, target = {}) => [
+          ...[floor, verb, bundleOf('floor', target)],
+          ...(verb === 'start' || verb === 'state'
+            ? []
+            : [cgroupOf('floor', target).slice(1), String(target.memoryLimit ?? 0), ...hierarchies]),
         ],
-    )
+      })
+    const ownCgroups = ({ name }: Runtime) =>
+      hierarchies.flatMap((mount) =>
+        readdirSync(mount + CGROUP)
+          .filter((child) => child.startsWith(name) && /^-\d+$/.test(child.slice(name.length)))
+          .map((child) => join(mount + CGROUP, child)),
+      )
 
+    const put = (file: string, text: string) => {
+      for (const mount of hierarchies) {
+        const path = join(mount + CGROUP, file)
+        if (existsSync(path)) writeFileSync(path, text)
+      }
+    }
     return {
       folder,
       driver,
       runtimes,
       missing,
-      configure(runtime, change) {
-        writeConfig(runtime.bundle, { ...options(runtime.name), ...change })
-        const flag = join(runtime.bundle, 'sleep')
-        if (change.args[0] === '/bin/sleep') writeFileSync(flag, '')
-        else rmSync(flag, { force: true })
+      configure(runtime, { kind = 'minimal', sleeps = false, memoryLimit, instances = 1 }) {
+        for (let instance = 0; instance < instances; instance++) {
+          const bundle = bundleOf(runtime.name, { instance })
+          const options: BundleOptions = {
+            kind,
+            args: sleeps ? ['/bin/sleep', '100000'] : ['/bin/true'],
+            rootfs,
+            cgroupsPath: cgroupOf(runtime.name, { instance }),
+            cgroupNamespace: unified,
+            ...(memoryLimit === undefined ? {} : { memoryLimit }),
+          }
+          writeBundle(bundle, options)
+          if (runtime.name === 'floor') writeFlags(bundle, options, sleeps)
+        }
       },
       track(child) {
         children.add(child)
         child.once('exit', () => children.delete(child))
       },
-      pids: (runtime) => [...new Set(hierarchies.flatMap((mount) => membersOf(mount + runtime.cgroup)))],
+      pids: (runtime) => [...new Set(ownCgroups(runtime).flatMap(membersOf))],
       clear(runtime) {
-        for (const mount of hierarchies) removeCgroup(mount + runtime.cgroup)
+        for (const path of ownCgroups(runtime)) removeCgroup(path)
+      },
+      bound(limits) {
+        put('pids.max', String(limits?.pids ?? 'max'))
+        put('memory.limit_in_bytes', String(limits?.bytes ?? -1))
+        put('memory.max', String(limits?.bytes ?? 'max'))
+      },
+      charged() {
+        for (const file of ['memory.usage_in_bytes', 'memory.current'])
+          for (const mount of hierarchies)
+            if (existsSync(join(mount + CGROUP, file))) return Number(readFileSync(join(mount + CGROUP, file), 'utf8'))
+        return Number.NaN
       },
       close,
     }
