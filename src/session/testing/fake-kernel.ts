@@ -73,6 +73,11 @@ export function agreeableKernel(): Kernel {
 export class FakeKernel implements Channel {
   /** Every call in order, rendered `name(arg, …)` with strings where an argument points to printable text. */
   readonly log: string[] = []
+  /** Batches received, and their bytes. */
+  batches = 0
+  bytes = 0
+  /** Answers that were taken: how often the brain has waited. */
+  answers = 0
   readonly #kernel: Kernel
   readonly #memory = new Uint8Array(DATA_END - ARENA)
   readonly #view = new DataView(this.#memory.buffer)
@@ -86,12 +91,16 @@ export class FakeKernel implements Channel {
 
   send(message: Uint8Array): void {
     if (this.gone) return
+    this.batches++
+    this.bytes += message.length
     this.#memory.set(message, 0)
     this.#run()
   }
 
   receive(): Uint8Array | null | 'timeout' {
-    return this.#replies.shift() ?? (this.gone ? null : 'timeout')
+    const reply = this.#replies.shift()
+    if (reply) this.answers++
+    return reply ?? (this.gone ? null : 'timeout')
   }
 
   close(): void {
