@@ -62,6 +62,15 @@ export async function bundleBrain(entry: string): Promise<string> {
   return result.outputFiles[0]!.text
 }
 
+/** Builds the brain of the production command. */
+export async function buildProductionBrain(output: string, machine: Machine): Promise<void> {
+  const schema = join(root, 'scripts/build-schema.ts')
+  if (existsSync(schema)) run(process.execPath, ['--import', 'tsx', schema], 'nodejs')
+  // Not before the schema is there.
+  const { rehearse } = await import('./rehearsal.ts')
+  await buildBrain(join(source, 'main.ts'), output, machine, rehearse())
+}
+
 /** Address of the section .image, far from everything else in a small-model program. */
 const IMAGE = '0x20000000'
 const NO_EXECUTABLE_STACK = '.section .note.GNU-stack,"",%progbits\n'
@@ -79,8 +88,16 @@ image: .incbin "${path}"
 image_end:
 ${NO_EXECUTABLE_STACK}`
 
-/** Builds the program `output` from the module `entry`. Does nothing when it is there and made of the same inputs. */
-export async function buildBrain(entry: string, output: string, machine: Machine = ownMachine): Promise<void> {
+/**
+ * Builds the program `output` from the module `entry`. Does nothing when it is there and made of the same inputs.
+ * `tapes` are what is rehearsed (rehearsal.ts), so that what commands need lies together.
+ */
+export async function buildBrain(
+  entry: string,
+  output: string,
+  machine: Machine = ownMachine,
+  tapes: readonly Uint8Array[] = [],
+): Promise<void> {
   const foreign = machine !== ownMachine
   const prefix = foreign ? `${machine}-linux-gnu-` : ''
   const compiler = `${prefix}gcc`
@@ -106,8 +123,9 @@ export async function buildBrain(entry: string, output: string, machine: Machine
   const key = createHash('sha256')
     .update(JSON.stringify([version, machine, compile, link, libraries, bundle, EMPTY_IMAGE]))
     .update(readFileSync(join(source, 'host.c')))
-    .digest('hex')
-  const kept = join(root, 'build', `brain-${machine}-${key.slice(0, 16)}`)
+    .update(readFileSync(join(source, 'rehearsal.h')))
+  for (const tape of tapes) key.update(tape)
+  const kept = join(root, 'build', `brain-${machine}-${key.digest('hex').slice(0, 16)}`)
   if (!existsSync(kept)) {
     const work = join(root, 'build', `brain.${process.pid}`)
     const at = (name: string) => join(work, name)
@@ -120,9 +138,20 @@ export async function buildBrain(entry: string, output: string, machine: Machine
       const linkWith = (image: string, target: string) =>
         run(compiler, [...link, '-o', at(target), at('host.o'), at(image), ...libraries], packages)
       linkWith('empty.S', 'first')
-      const build = [at('first'), at('runt.js'), at('image')] as const
-      if (foreign) run(`qemu-${machine}-static`, build, 'qemu-user-static')
-      else run(build[0], build.slice(1), packages)
+      const execute = (program: string, ...args: readonly string[]) =>
+        foreign
+          ? run(`qemu-${machine}-static`, [at(program), ...args], 'qemu-user-static')
+          : run(at(program), args, packages)
+      if (tapes.length > 0) {
+        run(compiler, [...compile, '-DREHEARSAL', '-c', join(source, 'host.c'), '-o', at('rehearsal.o')], packages)
+        run(compiler, [...link, '-o', at('rehearsal'), at('rehearsal.o'), at('empty.S'), ...libraries], packages)
+        const files = tapes.map((tape, index) => {
+          writeFileSync(at(`tape${index}`), tape)
+          return at(`tape${index}`)
+        })
+        execute('rehearsal', at('runt.js'), at('heat'), ...files)
+      }
+      execute('first', at('runt.js'), at('image'), ...(tapes.length > 0 ? [at('heat')] : []))
       linkWith('filled.S', 'second')
       const symbols = (file: string) =>
         run(`${prefix}nm`, [at(file)], 'binutils')

@@ -23,7 +23,7 @@ import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import type { Machine } from '../src/base/platform.ts'
 import { VERSION } from '../src/base/version.ts'
-import { buildBrain, ownMachine } from './brain.ts'
+import { buildProductionBrain, ownMachine } from './brain.ts'
 import { architectures } from './debian.ts'
 import { buildLauncher } from './launcher.ts'
 import { findLibraries } from './libraries.ts'
@@ -33,7 +33,6 @@ import { BuildError, root, run, script } from './tools.ts'
 
 await script(async () => {
   const { values } = parseArgs({ options: { machine: { type: 'string', multiple: true, default: [ownMachine] } } })
-  run(process.execPath, ['--import', 'tsx', join(root, 'scripts/build-schema.ts')], 'nodejs')
   for (const machine of values.machine) {
     if (machine !== 'x86_64' && machine !== 'aarch64')
       throw new BuildError(`--machine ${machine}: runt runs on x86_64 and aarch64`)
@@ -79,7 +78,7 @@ async function fill(prefix: string, machine: Machine): Promise<void> {
     mkdirSync(dirname(join(prefix, path)), { recursive: true })
     return join(prefix, path)
   }
-  await buildBrain(join(root, 'src/engine-quickjs/main.ts'), at('libexec/runt/runt-brain'), machine)
+  await buildProductionBrain(at('libexec/runt/runt-brain'), machine)
   buildLauncher(at('libexec/runt/runt'), machine)
   mkdirSync(join(prefix, 'bin'))
   symlinkSync('../libexec/runt/runt', at('bin/runt'))

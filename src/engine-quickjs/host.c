@@ -4,7 +4,7 @@
  * Setting up a JavaScript context and loading the brain's code takes far longer than most commands of a container
  * runtime. So it is done once, at build time. The program is linked twice:
  *
- *   1. with an empty image. Run as `runt-brain SCRIPT OUTPUT` it evaluates SCRIPT, whose completion value is
+ *   1. with an empty image. Run as `runt-brain SCRIPT OUTPUT [HEAT]` it evaluates SCRIPT, whose completion value is
  *      the brain's main function, and writes its heap to OUTPUT;
  *   2. with OUTPUT as the image. Now main() finds a runtime, a context and a function to call.
  *
@@ -61,6 +61,35 @@ struct block {
   struct block *next; /* while free; payload otherwise */
 };
 
+/* ---- Heat ---------------------------------------------------------------------------------------------------
+ *
+ * Of the heap's pages each command needs some: reading one costs a fault, writing to one a copy. QuickJS writes to most of
+ * what it touches (it counts references), and what a command touches is a fifth of all, strewn over the heap. So the build
+ * finds out what the usual commands touch (rehearsal.h), and puts together what they write, what they only read, and
+ * the rest. Blocks are known by the order in which they are allocated, which is the same in all builds of a script.
+ */
+enum heat { COLD, READ, WRITTEN };
+
+#ifdef REHEARSAL
+#include "rehearsal.h"
+#else
+static uint8_t *heat; /* by order of allocation; NULL if there was no rehearsal */
+static size_t heat_count;
+static struct {
+  uint8_t *next, *end;
+} areas[WRITTEN + 1]; /* COLD is the current chunk of `image` */
+
+static struct block *place(size_t size) {
+  static size_t count;
+  enum heat own = count < heat_count ? heat[count] : COLD;
+  count++;
+  if (own == COLD || (size_t)(areas[own].end - areas[own].next) < size) return NULL;
+  struct block *block = (struct block *)areas[own].next;
+  areas[own].next += size;
+  return block;
+}
+#endif
+
 #define MAGIC 0x3167616d69746e72 /* "rntimag1" */
 
 struct image {
@@ -106,8 +135,10 @@ static void *heap_alloc(JSMallocState *state, size_t size) {
     /* Large blocks of the build time lie in the image and are not used again. */
     unsigned class = size + 8 > LARGE ? 0 : class_of(size + 8, &rounded);
     if (class == 0) rounded = (size + 8 + 15) & ~(size_t)15;
-    block = image.free[class];
+    block = image.magic == MAGIC ? NULL : place(rounded);
     if (block != NULL) {
+      /* One of the build time, in the place that it shall have. */
+    } else if ((block = image.free[class]) != NULL) {
       image.free[class] = block->next;
     } else {
       if ((size_t)(image.end - image.next) < rounded) {
@@ -476,22 +507,17 @@ int gettimeofday(struct timeval *restrict time, void *restrict zone) {
   return 0;
 }
 
-static int failed(const char *what) {
+static void fail(const char *what) {
   dprintf(2, "runt-brain: %s: %s\n", what, strerror(errno));
-  return EXIT_BUG;
+  _exit(EXIT_BUG);
 }
 
-/* First link: builds the heap and writes it to a file. */
-static int build(const char *script, const char *output) {
-  uint8_t *start = (uint8_t *)&image;
-  image.next = start + ((sizeof image + 15) & ~(size_t)15) + 8;
-  image.end = image_end;
-
+/* Evaluates the script at the path; leaves runtime, context and main function in `image`. */
+static void evaluate(const char *script) {
   int fd = open(script, O_RDONLY | O_CLOEXEC);
   off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
   char *source = size < 0 ? NULL : calloc(1, size + 1);
-  if (source == NULL || pread(fd, source, size, 0) != size) return failed(script);
-  close(fd);
+  if (source == NULL || pread(fd, source, size, 0) != size) fail(script);
 
   /* Compiled in a runtime of its own, so that the image holds none of the compiler's leftovers. */
   size_t length;
@@ -506,7 +532,7 @@ static int build(const char *script, const char *output) {
   static const JSMallocFunctions heap = {heap_alloc, heap_free, heap_realloc, heap_usable_size};
   JSRuntime *rt = JS_NewRuntime2(&heap, NULL);
   JSContext *ctx = rt == NULL ? NULL : JS_NewContextRaw(rt);
-  if (ctx == NULL) return failed("out of memory");
+  if (ctx == NULL) fail("JS_NewContextRaw");
   JS_SetGCThreshold(rt, GC_THRESHOLD);
   JS_AddIntrinsicBaseObjects(ctx);
   JS_AddIntrinsicDate(ctx);
@@ -528,10 +554,13 @@ static int build(const char *script, const char *output) {
 
   JSValue main = JS_EvalFunction(ctx, JS_ReadObject(ctx, bytecode, length, JS_READ_OBJ_BYTECODE));
   if (JS_IsException(main)) die(ctx);
-  if (!JS_IsFunction(ctx, main)) return failed("the script does not end in a function");
+  if (!JS_IsFunction(ctx, main)) {
+    errno = EINVAL;
+    fail("the script's completion value");
+  }
   JS_RunGC(rt);
 
-  /* Where this process has its stack differs from build to build; main() says where its own is. */
+  /* Where this process has its stack differs from build to build; perform() says where its own is. */
   uintptr_t here = (uintptr_t)__builtin_frame_address(0), *words = (uintptr_t *)rt;
   for (size_t i = 0; i < 64; i++)
     if (words[i] - (here - STACK_REACH) < 2 * STACK_REACH) words[i] = 0;
@@ -541,26 +570,73 @@ static int build(const char *script, const char *output) {
   image.main = main;
   image.magic = MAGIC;
   /* Free blocks among the image's pages would cost a copied page each. New ones come from a fresh chunk. */
-  size_t used = (image.next - start + 4095) & ~(size_t)4095;
   memset(image.free, 0, sizeof image.free);
-  image.next = image.end = NULL;
-
-  fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0 || (errno = -write_all(fd, start, used)) != 0 || close(fd) != 0) return failed(output);
-  return 0;
 }
 
-int main(int argc, char **argv) {
-  if (image.magic != MAGIC) {
-    if (argc == 3) return build(argv[1], argv[2]);
-    dprintf(2, "usage: runt-brain SCRIPT OUTPUT\n");
-    return EXIT_BUG;
-  }
+/* Calls the main function; gives its status. */
+static int perform(char **argv) {
   arguments = argv;
   JSContext *ctx = image.context;
   JS_UpdateStackTop(image.runtime);
   JSValue status = JS_Call(ctx, image.main, JS_UNDEFINED, 0, NULL);
   int32_t code;
   if (JS_IsException(status) || JS_ToInt32(ctx, &code, status)) die(ctx);
-  _exit(code);
+  return code;
 }
+
+#ifdef REHEARSAL
+
+int main(int argc, char **argv) {
+  evaluate(argv[1]);
+  image.next = image.end = NULL;
+  for (int i = 3; i < argc; i++) play(argv[i]);
+  report(argv[2]);
+  return 0;
+}
+
+#else
+
+/* What a rehearsal has found, if there was one: divides the image into areas. */
+static void read_heat(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+  uint64_t sizes[2];
+  heat = size < 0 ? NULL : malloc(size);
+  if (heat == NULL || pread(fd, heat, size, 0) != size || size < (off_t)sizeof sizes) fail(path);
+  memcpy(sizes, heat, sizeof sizes);
+  heat += sizeof sizes;
+  heat_count = size - sizeof sizes;
+  uint8_t *next = image.next;
+  for (enum heat area = WRITTEN; area > COLD; area--) {
+    areas[area].next = next;
+    next += sizes[WRITTEN - area];
+    areas[area].end = next;
+    /* Areas share no page. Blocks begin 8 bytes behind a multiple of 16. */
+    next = (uint8_t *)(((uintptr_t)next + 4095) & ~(uintptr_t)4095) + 8;
+  }
+  image.next = next;
+}
+
+/* First link: builds the heap and writes it to a file. */
+static int build(const char *script, const char *output, const char *heat_path) {
+  uint8_t *start = (uint8_t *)&image;
+  image.next = start + ((sizeof image + 15) & ~(size_t)15) + 8;
+  image.end = image_end;
+  if (heat_path != NULL) read_heat(heat_path);
+  evaluate(script);
+
+  size_t used = (image.next - start + 4095) & ~(size_t)4095;
+  image.next = image.end = NULL;
+  int fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0 || (errno = -write_all(fd, start, used)) != 0 || close(fd) != 0) fail(output);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (image.magic == MAGIC) _exit(perform(argv));
+  if (argc == 3 || argc == 4) return build(argv[1], argv[2], argv[3]);
+  dprintf(2, "usage: runt-brain SCRIPT OUTPUT [HEAT]\n");
+  return EXIT_BUG;
+}
+
+#endif

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -118,6 +118,29 @@ test('a missing or broken brain is named', () => {
   const broken = spawnSync(other)
   assert.is(broken.status, 255)
   assert.is(broken.stderr.toString(), `runt: cannot execute its brain: ${other}-brain\n`)
+})
+
+/** A tape of a command with these arguments that is told nothing; see scripts/rehearsal.ts. */
+function tape(...args: readonly string[]): Uint8Array {
+  const records = ['runt', ...args].map((arg) =>
+    [...Uint32Array.of(1, arg.length)].flatMap((n) => [n, 0, 0, 0]).concat(...Buffer.from(arg)),
+  )
+  return Uint8Array.from(records.flat())
+}
+
+test('a brain whose heap was sorted by rehearsals does the same; a rehearsal that fails stops the build', async () => {
+  const sorted = join(folder, 'sorted')
+  copyFileSync(runt, sorted)
+  const entry = join(here, 'testing/brain.ts')
+  await buildBrain(entry, `${sorted}-brain`, ownMachine, [tape('parse', 'greet', 'you'), tape('units', 'é')])
+  assert.is.not(readFileSync(`${sorted}-brain`).equals(readFileSync(`${runt}-brain`)), true)
+  const { stdout } = spawnSync(sorted, ['parse', 'greet', 'you', '--times', '3'], { timeout: 20_000 })
+  assert.is(stdout.toString(), 'you 3')
+  assert.is(spawnSync(sorted, ['large'], { timeout: 20_000 }).status, 0)
+  const failure = await buildBrain(entry, `${sorted}-brain`, ownMachine, [tape('7')]).catch((error) => String(error))
+  assert.match(String(failure), /rehearsal: .*tape0 ended with status 0x700/)
+  const silence = await buildBrain(entry, `${sorted}-brain`, ownMachine, [tape('pid')]).catch((error) => String(error))
+  assert.match(String(silence), /rehearsal: the tape of session 3 ends before the command/)
 })
 
 test('dist/runt, if it is built, knows its version', () => {
