@@ -190,6 +190,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'no mounts at all is a valid configuration': 'needs /proc in the container',
     },
     'config/process': {
+      'all CPUs may be used, whatever the caller was restricted to': 'resets it from 1.3 on only',
       'the scheduler SCHED_OTHER is set': 'scheduler (runtime-spec 1.1) is not known',
       'the scheduler SCHED_BATCH is set': 'scheduler (runtime-spec 1.1) is not known',
       'the scheduler SCHED_IDLE is set': 'scheduler (runtime-spec 1.1) is not known',
@@ -212,11 +213,17 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'config/user': {
       'a group id above 2^31 is set': 'refuses ids above 2147483647',
     },
+    'runtime/kill': {
+      'kill KILL ends what is left of a container without a pid namespace when its init is gone':
+        'only with --all; without since 1.2',
+    },
     'config-linux/cgroups': {
+      'pids.limit 0 is set': 'zero means no limit (before runtime-spec 1.3)',
       'cpu.idle is set': 'cpu.idle (runtime-spec 1.1) is not known',
       'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',
     },
     'config-linux/namespaces': {
+      'user and pid namespace of another container are joined': 'demands mappings',
       'a time namespace has the offsets of the configuration': 'time namespaces (runtime-spec 1.1) are not known',
       'a time namespace without offsets is a new one': 'time namespaces (runtime-spec 1.1) are not known',
       'offsets may be negative, and have nanoseconds': 'time namespaces (runtime-spec 1.1) are not known',
@@ -529,6 +536,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         "dockerd looks for runc's words to tell a missing program from other errors: 125, not 127",
     },
     'cli/exec': {
+      '--cap gives what the container has inheritable as an ambient capability too': 'gives none',
       'exec has the environment, directory and capabilities of the configuration':
         'exec starts in / where --cwd is not given',
       'exec --cwd, --env and --user change them': '--env replaces the environment of the configuration, PATH included',
@@ -591,6 +599,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'no mounts at all is a valid configuration': 'needs /dev in the root file system',
     },
     'config/process': {
+      ...same('an empty one is kept', 'an empty HOME is none', 'a long environment is cleared of repetitions too'),
+      'all CPUs may be used, whatever the caller was restricted to': 'keeps the affinity of the caller',
       'empty labels ask for nothing': 'an empty selinuxLabel is written too',
       'HOME of a user whom /etc/passwd does not know is /': 'sets no HOME',
       'the scheduler SCHED_OTHER is set': 'scheduler (runtime-spec 1.1) is not known',
@@ -611,6 +621,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'does not give stdio to the user, so that /dev/stdout cannot be opened',
     },
     'config-linux/cgroups': {
+      'pids.limit 0 is set': 'zero means no limit (before runtime-spec 1.3)',
       'pids.limit -1 is set': 'writes -1 to pids.max, which the kernel refuses',
       'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',
       'events --stats prints one JSON object with the usage': 'has no events command',
@@ -704,6 +715,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'without a status file delete --force does not know the control groups',
     },
     'runtime/kill': {
+      'kill KILL ends what is left of a container without a pid namespace when its init is gone': 'only with --all',
       'kill takes a name in lower case': 'takes it for signal 0 and sends nothing',
       'kill with an unknown signal name fails, names it, and does not harm the container':
         'takes it for signal 0 and sends nothing',

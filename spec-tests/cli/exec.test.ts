@@ -36,6 +36,16 @@ test('exec runs a program in the namespaces of the container', () => {
   )
 })
 
+test('--cap gives what the container has inheritable as an ambient capability too', () => {
+  const c = started((config) => {
+    const names = ['CAP_KILL', 'CAP_SYSLOG']
+    config.process.capabilities = { bounding: names, inheritable: ['CAP_SYSLOG'] }
+  })
+  const flags = ['--cap', 'CAP_SYSLOG', '--cap', 'CAP_KILL']
+  const text = ok(exec(c, flags, ['sh', '-c', 'grep -E "Cap(Inh|Bnd|Amb)" /proc/self/status'])).stdout
+  assert.equal(text.match(/[0-9a-f]{16}/g), ['0000000400000000', '0000000400000020', '0000000400000000'])
+})
+
 test('exec passes on the exit status', () => {
   assert.is(exec(started(), [], ['sh', '-c', 'exit 42']).status, 42)
 })

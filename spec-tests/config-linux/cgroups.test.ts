@@ -128,6 +128,7 @@ for (const [title, resources, controller, v1, v2, want1, want2] of [
     '',
   ],
   ['pids.limit', { pids: { limit: 42 } }, 'pids', 'pids.max', 'pids.max', '42', '42'],
+  ['pids.limit 0', { pids: { limit: 0 } }, 'pids', 'pids.max', 'pids.max', '1', '1'],
   ['pids.limit -1', { pids: { limit: -1 } }, 'pids', 'pids.max', 'pids.max', 'max', 'max'],
   ['cpu.shares', { cpu: { shares: 512 } }, 'cpu', 'cpu.shares', 'cpu.weight', '512', weights(512)],
   [

@@ -144,6 +144,31 @@ function owned(configure: (config: Config) => void = mapped): Bundle {
   return made
 }
 
+test('user and pid namespace of another container are joined', () => {
+  const first = container(owned())
+  ok(first.create())
+  ok(first.start())
+  const { pid } = first.state()
+  const second = container(
+    owned((config) => {
+      mapped(config)
+      delete config.linux.uidMappings
+      delete config.linux.gidMappings
+      config.linux.namespaces = config.linux.namespaces.map((one) =>
+        one.type === 'user' || one.type === 'pid' ? { ...one, path: `/proc/${pid}/ns/${one.type}` } : one,
+      )
+    }),
+  )
+  ok(second.create())
+  const state = second.state()
+  for (const type of ['user', 'pid'])
+    assert.is(readlinkSync(`/proc/${state.pid}/ns/${type}`), readlinkSync(`/proc/${pid}/ns/${type}`))
+  assert.is.not(readlinkSync(`/proc/${state.pid}/ns/mnt`), readlinkSync(`/proc/${pid}/ns/mnt`))
+  ok(second.start())
+  const ids = ok(runCommand(['exec', second.id, 'sh', '-c', 'id -u; ps -o args | grep -c "^slee[p]"'])).stdout
+  assert.is(ids, '0\n2\n')
+})
+
 test('a user namespace has the mappings of the configuration', () => {
   const text = inside('cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g', owned())
   assert.equal(

@@ -339,4 +339,28 @@ test('no mounts at all is a valid configuration', () => {
   )
 })
 
+test('a tmpfs that is read-only holds what is mounted below', () => {
+  const made = bundle((config) => {
+    config.mounts.push(
+      { destination: '/data', type: 'tmpfs', source: 'tmpfs', options: ['ro'] },
+      { destination: '/data/inner/deep', type: 'tmpfs', source: 'tmpfs' },
+      { destination: '/data/passwd', type: 'bind', source: '/etc/passwd', options: ['bind', 'ro'] },
+    )
+  })
+  const script =
+    'touch /data/x || echo closed; touch /data/inner/x || echo closed; touch /data/inner/deep/x && echo open; test -s /data/passwd && echo there'
+  assert.is(inside(script, made), 'closed\nclosed\nopen\nthere\n')
+  assert.ok(find(table(made), '/data').options.includes('ro'))
+})
+
+test('a read-only /dev has its devices and mounts', () => {
+  const made = bundle((config) => {
+    const dev = config.mounts.find(({ destination }) => destination === '/dev')!
+    dev.options = [...dev.options!, 'ro']
+  })
+  const script =
+    'touch /dev/x || echo closed; echo > /dev/null && ls -d /dev/pts /dev/shm; touch /dev/shm/x && echo open'
+  assert.is(inside(script, made), 'closed\n/dev/pts\n/dev/shm\nopen\n')
+})
+
 run()

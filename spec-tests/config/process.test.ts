@@ -1,5 +1,5 @@
 /** runtime-spec, config.md: "Process". */
-import { existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
@@ -14,6 +14,8 @@ import {
   ok,
   oneLine,
   skip,
+  started,
+  words,
 } from '../harness.ts'
 
 const { test, run } = heading('config/process')
@@ -136,6 +138,68 @@ test('the environment is the one of the configuration', () => {
     .split('\n')
     .filter((line) => !line.startsWith('HOME='))
   assert.equal(lines.sort(), ['A=1', 'B=with spaces', 'C=a=b', 'EMPTY=', 'PATH=/bin'])
+})
+
+test('of several entries with one name the program gets the last alone', () => {
+  const c = container((config) => {
+    config.process.env = [
+      'TWICE=first',
+      'PATH=/nowhere',
+      'PATH=/bin',
+      'EMPTY=full',
+      'TWICE=second',
+      'EMPTY=',
+      'HOME=/h',
+    ]
+    config.process.args = ['env']
+  })
+  const lines = ok(c.run()).stdout.trim().split('\n')
+  assert.equal(lines.sort(), ['EMPTY=', 'HOME=/h', 'PATH=/bin', 'TWICE=second'])
+})
+
+test('a long environment is cleared of repetitions too', () => {
+  const long = 'x'.repeat(50_000)
+  const text = inside('env | grep -c ^LONG=; echo $LONG | wc -c; echo $HOME', (config) => {
+    config.process.env = ['PATH=/bin', `LONG=${long}`, 'HOME=/h', 'HOME=', `LONG=${long}y`]
+  })
+  assert.is(text, '1\n50002\n/root\n')
+})
+
+test('the user needs no x bit for a program that its capabilities let it execute', () => {
+  const made = bundle((config) => {
+    const names = ['CAP_DAC_OVERRIDE']
+    config.process.capabilities = {
+      bounding: names,
+      effective: names,
+      permitted: names,
+      inheritable: names,
+      ambient: names,
+    }
+    config.process.user = { uid: 1000, gid: 1000 }
+    config.process.args = ['/closed/program']
+  })
+  made.file('closed/program', '#!/bin/sh\necho ran\n', 0o700)
+  chmodSync(join(made.rootfs, 'closed'), 0o700)
+  made.write()
+  assert.is(ok(container(made).run()).stdout, 'ran\n')
+})
+
+test('all CPUs may be used, whatever the caller was restricted to', () => {
+  const cpus = 'grep Cpus_allowed_list /proc/self/status'
+  const everywhere = inside(cpus)
+  if (!/[-,]/.test(everywhere)) skip('there is but one CPU')
+  const c = container((config) => {
+    config.process.args = ['sh', '-c', cpus]
+  })
+  const restricted = execute(['taskset', '-c', '0', ...words(['run', '--bundle', c.bundle.directory, c.id])])
+  assert.is(ok(restricted).stdout, everywhere)
+  const running = started()
+  assert.is(ok(execute(['taskset', '-c', '0', ...words(['exec', running.id, 'sh', '-c', cpus])])).stdout, everywhere)
+})
+
+test('an empty HOME is none', () => {
+  const home = inside('echo $HOME', (config) => config.process.env!.push('HOME=/elsewhere', 'HOME='))
+  assert.is(home, '/root\n')
 })
 
 test('HOME is set from /etc/passwd where the configuration has none', () => {

@@ -1,7 +1,7 @@
 /** runtime-spec, runtime.md: "Kill"; runc-kill(8). */
 import * as assert from 'uvu/assert'
 import { type Config, container, fails, heading, ok, run as runtime, STAYS, started } from '../harness.ts'
-import { waitFor } from '../host.ts'
+import { isAlive, waitFor } from '../host.ts'
 
 const { test, run } = heading('runtime/kill')
 
@@ -99,6 +99,34 @@ test('kill --all reaches every process of a container without a pid namespace', 
   c.says(/ready/)
   ok(c.kill('--all', 'KILL'))
   c.until('stopped')
+  ok(c.delete())
+})
+
+test('kill KILL ends all processes of a container without a pid namespace', () => {
+  const c = started((config) => {
+    config.process.args = ['sh', '-c', 'sleep 61 & sleep 61 & echo ready; wait']
+    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'pid')
+  })
+  c.says(/ready/)
+  ok(c.kill('KILL'))
+  c.until('stopped')
+  // Nothing but the state is left for `delete`, and the harness looks for processes.
+  ok(c.delete())
+})
+
+test('kill KILL ends what is left of a container without a pid namespace when its init is gone', () => {
+  const c = started((config) => {
+    config.process.args = ['sh', '-c', 'sleep 62 & sleep 62 & echo ready $!; wait']
+    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'pid')
+  })
+  c.says(/ready \d+/)
+  const left = Number(/ready (\d+)/.exec(c.output())![1])
+  process.kill(c.state().pid!, 'SIGKILL')
+  c.until('stopped')
+  assert.ok(isAlive(left))
+  ok(c.kill('KILL'))
+  assert.ok(waitFor(() => !isAlive(left)))
+  fails(c.kill('KILL'), /not running/)
   ok(c.delete())
 })
 

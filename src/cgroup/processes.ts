@@ -104,12 +104,19 @@ const CHUNK = 200
  * Sends a signal to every process of the cgroup. It is frozen meanwhile, so that none forks away from it. `frozen`: it is paused, and
  * stays so; but for SIGKILL, which frozen processes of v1 do not take.
  */
-export function signalAll(host: Session, machine: Machine, paths: CgroupPaths, signal: number, frozen: boolean): void {
-  if (processes(host, machine, paths).length === 0) return
-  if (signal === SIGNALS.KILL && killAtOnce(host, machine, paths)) return
+export function signalAll(
+  host: Session,
+  machine: Machine,
+  paths: CgroupPaths,
+  signal: number,
+  frozen: boolean,
+): boolean {
+  if (processes(host, machine, paths).length === 0) return false
+  if (signal === SIGNALS.KILL && killAtOnce(host, machine, paths)) return true
   if (!frozen) holdStill(host, machine, paths)
   signalEach(host, machine, processes(host, machine, paths), signal)
   if (!frozen || signal === SIGNALS.KILL) thawAnyhow(host, machine, paths)
+  return true
 }
 
 /**

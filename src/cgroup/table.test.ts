@@ -36,7 +36,7 @@ test('zeros are not set, except where zero is a value', () => {
   const zeros: Resources = {
     memory: { limit: 0, swap: 0, reservation: 0, kernel: 0, kernelTCP: 0, disableOOMKiller: false },
     cpu: { shares: 0, quota: 0, period: 0, realtimePeriod: 0, realtimeRuntime: 0, cpus: '', mems: '' },
-    pids: { limit: 0 },
+    pids: {},
     blockIO: { weight: 0 },
     network: { classID: 0 },
   }
@@ -47,6 +47,7 @@ test('zeros are not set, except where zero is a value', () => {
 test('pids', () => {
   assert.equal(shown({ pids: { limit: -1 } }, 1), ['pids.max max'])
   assert.equal(shown({ pids: { limit: 32771 } }, 2), ['pids.max 32771'])
+  for (const version of [1, 2] as const) assert.equal(shown({ pids: { limit: 0 } }, version), ['pids.max 1'])
 })
 
 test('cpu', () => {

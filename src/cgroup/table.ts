@@ -139,9 +139,11 @@ const scalars: readonly Scalar[] = [
     v1: ['memory.oom_control', plain],
   },
   {
+    // Zero is a limit (runtime-spec 1.3), and the same as one for a container whose init is there: by it the init can be born in the
+    // cgroup, and systemd knows no zero.
     field: 'pids.limit',
     controller: 'pids',
-    value: ({ pids }) => nonZero(pids?.limit),
+    value: ({ pids }) => (pids?.limit !== undefined && isZero(pids.limit) ? 1 : pids?.limit),
     v1: ['pids.max', orMax],
     v2: ['pids.max', orMax],
     optional: (value) => value < 0,

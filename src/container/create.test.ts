@@ -176,7 +176,7 @@ test('the executor cannot be looked into: neither the stage nor the init after t
 
 test('pid file and final state are written after everything that can fail', () => {
   const story = told()
-  before(story, /init: (faccessat|close_range|capset)/, /host: openat .*"\/run\/box.pid"/)
+  before(story, /init: (faccessat2|close_range|capset)/, /host: openat .*"\/run\/box.pid"/)
   const state = story.findLast((line) => /host: write .*\\"format\\":1/.test(line))!
   assert.match(state, /\\"pid\\":4711,\\"startTime\\":\\"987654\\"/)
   assert.ok(first(story, /openat .*"\/run\/box.pid"/) > last(story, /renameat .*"\/run\/runt\/box\/state.json"/))
@@ -438,7 +438,7 @@ test('where no memfd can be executed, the executor comes from a file that is unl
 })
 
 test('a program that is missing is told by its name', () => {
-  const fake = tell([[/init: faccessat .*"\/bin\/sh"/, 'ENOENT']])
+  const fake = tell([[/init: faccessat2 .*"\/bin\/sh"/, 'ENOENT']])
   assert.is(message(fake), 'exec: "sh": executable file not found in $PATH')
   takesBack(fake)
 })

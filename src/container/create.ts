@@ -33,7 +33,7 @@ import { prepareIdmapped } from './idmapped-mounts.ts'
 import { applyRdt, findResctrl } from './intel-rdt.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
-import { type MountSetting, mountByLooking, planMount } from './mounts.ts'
+import { type MountSetting, mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
 import { createsNamespace, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
 import { amend, planNotifyFolder } from './notify.ts'
@@ -234,6 +234,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     cgroup,
     keyring: !options.noNewKeyring,
     program: '',
+    sharesPids: createsNamespace(config, 'pid') ? undefined : true,
     hooks: laterHooks(config),
     seccompAgent: agentOf(config.linux?.seccomp, filter),
   }
@@ -434,6 +435,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
     terminals.planPty(b, slot(InitSlot.ROOT), config.process)
     terminals.planConsole(b)
   }
+  planReadonlyMounts(train, mounts)
   planMasks(train, config.linux?.maskedPaths ?? [], setting.label)
   planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))

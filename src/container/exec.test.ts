@@ -152,7 +152,7 @@ for (const [call, errno, says] of [
   [/stage: openat .*pids\/box"/, 'ENOENT', /^joining the cgroup: openat\(.*ENOENT/],
   [/init: setresuid/, 'EAGAIN', /^process.user: setresuid/],
   [/init: openat2 .*"\/tmp"/, 'ENOENT', /^process.cwd \(\/tmp\): openat2/],
-  [/init: faccessat .*"\/bin\/sh"/, 'ENOENT', /^exec: "sh": executable file not found in \$PATH/],
+  [/init: faccessat2 .*"\/bin\/sh"/, 'ENOENT', /^exec: "sh": executable file not found in \$PATH/],
   [/host: openat .*exec.pid/, 'EACCES', /^--pid-file \(\/run\/exec.pid\): openat/],
 ] as const)
   test(`${errno} of ${call.source} is told, and the processes are ended`, () => {

@@ -64,7 +64,7 @@ export interface ExecOptions {
   env: readonly string[]
   user: { uid: number; gid: number | null } | null
   additionalGids: readonly number[]
-  /** For the bounding, effective and permitted sets. Not inheritable, so not ambient either. */
+  /** For the bounding, effective and permitted sets; for the ambient one where the container has them inheritable. */
   capabilities: readonly string[]
   noNewPrivileges: boolean
   apparmorProfile: string | null
@@ -344,13 +344,14 @@ function combine(base: Process, options: ExecOptions): Process {
   if (options.additionalGids.length > 0)
     wanted.user.additionalGids = [...(wanted.user.additionalGids ?? []), ...options.additionalGids]
   if (options.capabilities.length > 0) {
-    const { bounding = [], effective = [], permitted = [], ...others } = wanted.capabilities ?? {}
+    const { bounding = [], effective = [], permitted = [], inheritable = [], ambient = [] } = wanted.capabilities ?? {}
     const added = (set: string[]): string[] => [...set, ...options.capabilities]
     wanted.capabilities = {
-      ...others,
       bounding: added(bounding),
       effective: added(effective),
       permitted: added(permitted),
+      inheritable,
+      ambient: [...ambient, ...options.capabilities.filter((name) => inheritable.includes(name))],
     }
   }
   for (const entry of options.env) {

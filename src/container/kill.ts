@@ -10,7 +10,10 @@ import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 import { loadState, readStat, type Saved } from './state.ts'
 
-/** Sends a signal to the container's init or, with `all`, to every process of its cgroup. */
+/**
+ * Sends a signal to the container's init or, with `all`, to every process of its cgroup. With the init the kernel kills all others of its
+ * pid namespace; where that is not the container's own they are looked for in the cgroup, also when the init is gone.
+ */
 export function kill(runtime: Runtime, id: string, signal: number, all: boolean): void {
   const { saved, status } = loadState(runtime, id)
   if (status === 'creating') throw new RuntError(`cannot kill container ${id}: it is being created`)
@@ -20,6 +23,8 @@ export function kill(runtime: Runtime, id: string, signal: number, all: boolean)
     cgroups.signalAll(host, platform.machine, saved.cgroup, signal, paused)
     return
   }
+  if (signal === k.SIGKILL && saved.sharesPids && saved.cgroup)
+    if (cgroups.signalAll(host, platform.machine, saved.cgroup, signal, paused)) return
   if (status === 'stopped' || !signalInit(runtime, saved, signal)) throw new RuntError(notRunning(id))
   // A frozen process of cgroup v1 dies only when it is thawed; what is left of the container goes on then, as with runc.
   if (paused && signal === k.SIGKILL) cgroups.thawAnyhow(host, platform.machine, saved.cgroup!)

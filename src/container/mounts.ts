@@ -110,12 +110,10 @@ function mountWithCopy(
   setting: MountSetting,
 ): void {
   const made = new Batch(machine).about(about)
-  // Read-only only when all is there.
-  planNewMount(made, 'tmpfs', mount.source ?? '', writable(options), setting.label)
+  planNewMount(made, 'tmpfs', mount.source ?? '', options, setting.label)
   init.recover(made)
   copyUp(init, machine, about, options)
   const b = new Batch(machine).about(about)
-  if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, MOUNT, 0, { set: k.MOUNT_ATTR_RDONLY })
   planRecursiveAttributes(b, options)
   planAttach(b, about, destination, options)
   init.run(b)
@@ -171,8 +169,9 @@ function copySymlink(
 function readMount(mount: Mount, index: number): Reading {
   const about = aboutMount(mount, index)
   const destination = cleanPath(mount.destination)
-  const options = readMountOptions(mount.options ?? [])
-  const bind = mount.type === 'bind' || options.bind !== null
+  const given = readMountOptions(mount.options ?? [])
+  const bind = mount.type === 'bind' || given.bind !== null
+  const options = isReadonlyLater(mount, given) ? writable(given) : given
   if (options.tmpcopyup && (mount.type !== 'tmpfs' || bind))
     throw new RuntError(`${about}: the option "tmpcopyup" is for mounts of type tmpfs`)
   if (options.copySymlink && (!bind || options.sourceNofollow || options.targetNofollow))
@@ -191,6 +190,25 @@ function readMount(mount: Mount, index: number): Reading {
   if (!bind && !options.remount && !mount.type) throw new RuntError(`${about}: no type; only bind mounts do without`)
   refuseProc(about, destination, mount.type === 'proc' || bind || options.remount)
   return { about, destination, options, bind }
+}
+
+/** Places that the set-up itself puts folders and nodes into, and that later mounts may lie in. */
+const isReadonlyLater = ({ type, destination }: Mount, { set, bind, remount }: MountOptions): boolean =>
+  (set & k.MOUNT_ATTR_RDONLY) !== 0 &&
+  !remount &&
+  bind === null &&
+  (type === 'tmpfs' || (type !== 'bind' && cleanPath(destination) === '/dev'))
+
+/** Makes the mounts read-only that were writable for what comes into them. After all mounts and devices. */
+export function planReadonlyMounts(train: Train, mounts: readonly Mount[]): void {
+  mounts.forEach((mount, index) => {
+    // Most mounts are done with here.
+    if (!mount.options?.includes('ro') || !isReadonlyLater(mount, readMountOptions(mount.options))) return
+    const b = train.next(aboutMount(mount, index))
+    c.openInRoot(b, ROOT, cleanPath(mount.destination), k.O_PATH).keep(InitSlot.TARGET)
+    c.mountSetattr(b, TARGET, 0, { set: k.MOUNT_ATTR_RDONLY })
+    c.close(b, TARGET)
+  })
 }
 
 function sourceOf({ about }: Reading, source: string, { bundle }: MountSetting): string {
@@ -264,9 +282,9 @@ function planFileSystem(
     planLongFileSystem(b, about, destination, type, source, options, label, inherits)
     return
   }
-  planNewMount(b, type, source, inherits ? writable(options) : options, label)
+  planNewMount(b, type, source, options, label)
   if (userns !== undefined) planIdmap(b, MOUNT, userns, about, `the file system ${type}`, false)
-  if (inherits) planInheritMode(b, options)
+  if (inherits) planInheritMode(b)
   planRecursiveAttributes(b, options)
   planAttach(b, about, destination, options)
 }
@@ -303,7 +321,7 @@ function planMountOrBind(b: Batch, { about, destination, options }: Reading, typ
 const writable = (options: MountOptions): MountOptions => ({ ...options, set: options.set & ~k.MOUNT_ATTR_RDONLY })
 
 /** The root of MOUNT, writable still, takes the mode of TARGET, unless that has just been made. */
-function planInheritMode(b: Batch, options: MountOptions): void {
+function planInheritMode(b: Batch): void {
   const stat = b.scratch(256)
   const made = b.label()
   b.branch(slot(InitSlot.MADE), 'NOT_EQUAL', 0, made)
@@ -311,7 +329,6 @@ function planInheritMode(b: Batch, options: MountOptions): void {
   // stx_mode, and zeros behind it; the kernel takes the bits that chmod(2) knows.
   b.call('fchmodat', MOUNT, '.', load(stat, 32, 28))
   b.place(made)
-  if (options.set & k.MOUNT_ATTR_RDONLY) c.mountSetattr(b, MOUNT, 0, { set: k.MOUNT_ATTR_RDONLY })
 }
 
 /** File systems that are no place of files: read-only is a matter of the mount alone. Their superblock is shared with others. */
@@ -373,7 +390,7 @@ function planLongFileSystem(
   label: string | null,
   inherits: boolean,
 ): void {
-  const { flags, data } = forMount2(inherits ? writable(options) : options)
+  const { flags, data } = forMount2(options)
   const context = label !== null && type !== 'mqueue' && takesLabel(type, options) ? `context="${label}"` : ''
   const all = [data, context].filter((part) => part !== '').join(',')
   if (all.length > MOUNT_DATA_MAX)
@@ -386,7 +403,7 @@ function planLongFileSystem(
   coverFolder(b, destination)
   c.fchdir(b, ROOT)
   c.openInRoot(b, ROOT, destination, k.O_PATH).keep(InitSlot.MOUNT)
-  if (inherits) planInheritMode(b, options)
+  if (inherits) planInheritMode(b)
   planRecursiveAttributes(b, options)
   for (const flag of options.propagation) planPropagation(b, MOUNT, flag)
   c.close(b, MOUNT)

@@ -77,7 +77,10 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   const userJoined = joined.find(({ type }) => type === 'user')
   const others = joined.filter((namespace) => namespace !== userJoined)
   if (time && !user) planTime(b, config)
-  for (const namespace of others) planJoin(b, namespace, userJoined !== undefined)
+  const through = userJoined !== undefined || (time && user !== undefined)
+  // A process in the middle that were in the pid namespace itself would tell the pid that the init has there.
+  for (const namespace of others)
+    if (!through || namespace.type !== 'pid') planJoin(b, namespace, userJoined !== undefined)
   let flags = k.CLONE_PARENT
   const names: string[] = []
   for (const { type, path } of namespaces) {
@@ -85,7 +88,6 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
     flags |= namespaceFlags[type]!
     names.push(type)
   }
-  const through = userJoined !== undefined || (time && user !== undefined)
   if (through) planMiddle(b, config, birth, flags, names, userJoined, others)
   else {
     const done = b.label()
@@ -140,15 +142,18 @@ function planMiddle(
 ): void {
   const middle = b.label()
   const end = b.label()
-  b.about(userJoined ? 'fork' : 'new namespaces (user)')
-  const own = userJoined ? 0 : k.CLONE_NEWUSER
+  b.about('fork')
   // A child of the runtime, which waits for it, so that the init can be one too.
-  c.clone(b, own | k.CLONE_VM | k.CLONE_VFORK | k.CLONE_PARENT | k.SIGCHLD, middle).keep(InitSlot.MIDDLE)
+  c.clone(b, k.CLONE_VM | k.CLONE_VFORK | k.CLONE_PARENT | k.SIGCHLD, middle).keep(InitSlot.MIDDLE)
   b.jump(end)
   b.place(middle)
   c.prctl(b, k.PR_SET_PDEATHSIG, k.SIGKILL)
+  const pid = others.find(({ type }) => type === 'pid')
+  if (pid) planJoin(b, pid, userJoined !== undefined)
   if (userJoined) planJoinUser(b, userJoined)
-  for (const namespace of others) {
+  else c.unshare(b.about('new namespaces (user)'), k.CLONE_NEWUSER)
+  // What belongs to the user namespace takes the rights that are had there; all the rest has been joined.
+  for (const namespace of userJoined ? others : []) {
     const done = b.label()
     b.branch(slot(namespace.slot), 'LESS', 0, done)
     planJoin(b, namespace, false)
@@ -157,7 +162,7 @@ function planMiddle(
   if (createsNamespace(config, 'time')) planTime(b, config)
   b.about(`new namespaces (${names.join(', ')})`)
   const parent = b.label()
-  planInit(b, birth, flags & ~own, parent)
+  planInit(b, birth, flags & ~k.CLONE_NEWUSER, parent)
   b.jump(end)
   b.place(parent)
   c.exitGroup(b, 0)

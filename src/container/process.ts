@@ -26,6 +26,7 @@ export function planSession(b: Batch, id: string, newKeyring: boolean, { selinux
   c.prctl(b, k.PR_SET_NAME, b.string('runt:init'))
   c.setsid(b)
   c.umask(b, 0)
+  planAllCpus(b)
   if (!newKeyring) return
   if (selinuxLabel) planKeyLabel(b, selinuxLabel)
   b.about('session keyring')
@@ -100,9 +101,10 @@ function planBounding(b: Batch, mask: number): void {
   }
 }
 
-/** Whether the environment has a HOME, or runt is to find one. */
+/** Whether the environment has a HOME, or runt is to find one. As with all entries the last counts; an empty one is none. */
 export function hasHome({ env = [] }: Process): boolean {
-  return env.some((entry) => entry.startsWith('HOME='))
+  const home = env.findLast((entry) => entry.startsWith('HOME='))
+  return home !== undefined && home !== 'HOME='
 }
 
 /** Bytes of /etc/passwd that are read with the rest; that is most files. */
@@ -216,6 +218,20 @@ function planScheduler(b: Batch, scheduler: Scheduler, pid: number): void {
   b.call('sched_setattr', pid, b.data(attr.bytes, `{${policy}, nice=${nice}, priority=${priority}}`), 0)
 }
 
+/**
+ * All CPUs that the cgroup's cpuset allows, whatever the caller was restricted to. Since Linux 6.2 a process keeps what was asked for it
+ * when it moves to another cpuset. Who may not (seccomp of an outer container) stays as it is.
+ */
+export function planAllCpus(b: Batch): void {
+  b.about('CPU affinity')
+  const failed = b.label()
+  b.call('sched_setaffinity', 0, ALL_CPUS.length, b.data(ALL_CPUS, '{all}')).on(ANY, failed)
+  b.place(failed)
+}
+
+/** A mask shorter than the kernel's stands for one that ends with zeros, a longer one is cut. */
+const ALL_CPUS = new Uint8Array(k.CPUS_MAX / 8).fill(0xff)
+
 /** CPUs of `process.execCPUAffinity`, a list such as `0-3,7`; sched_setaffinity(2). */
 export function planAffinity(b: Batch, when: 'initial' | 'final', list: string): void {
   b.about(`process.execCPUAffinity.${when}`)
@@ -298,8 +314,9 @@ export function planLookup(b: Batch, wanted: Process): Lookup {
     const refused = b.label()
     const plain = b.label()
     b.about(`process.args[0] (${path})`)
-    c.faccessat(b, k.AT_FDCWD, path, 0).on(ANY, next)
-    c.faccessat(b, k.AT_FDCWD, path, k.X_OK).on(ANY, refused)
+    // As execve(2) looks: with the rights that the process has by now.
+    b.call('faccessat2', k.AT_FDCWD, path, 0, k.AT_EACCESS).on(ANY, next)
+    b.call('faccessat2', k.AT_FDCWD, path, k.X_OK, k.AT_EACCESS).on(ANY, refused)
     const folder = c.openat(b, k.AT_FDCWD, path, k.O_PATH | k.O_DIRECTORY).on(ANY, plain)
     c.close(b, folder)
     b.place(refused)

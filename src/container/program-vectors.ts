@@ -15,6 +15,18 @@ const BLOCK = 0x2000_0000
 /** Bytes of it that one operation writes. */
 const PIECE = 0x8000
 
+/**
+ * The environment as the program gets it: of several entries with one name the last, and no HOME without a value, in whose place the
+ * container's passwd has one. getenv(3) would take the first; the peers, and who adds entries to what an image has, mean the last.
+ */
+export function environmentOf({ env = [] }: Pick<Process, 'env'>): string[] {
+  const last = new Map<string, number>()
+  for (let index = 0; index < env.length; index++) last.set(nameOf(env[index]!), index)
+  return env.filter((entry, index) => last.get(nameOf(entry)) === index && entry !== 'HOME=')
+}
+
+const nameOf = (entry: string): string => entry.slice(0, entry.indexOf('='))
+
 /** Whether arguments and environment are more than a batch should carry. */
 export function isLarge({ args, env = [] }: Process): boolean {
   if (args.length + env.length > FEW) return true
@@ -46,8 +58,9 @@ export function layOut({ args, env = [] }: Pick<Process, 'args' | 'env'>, base: 
  * Puts large vectors into the init's memory, by way of a memfd. Before the limits of the process (RLIMIT_FSIZE, RLIMIT_AS) are
  * in force.
  */
-export function planBlock(train: Train, process: Process): void {
-  planVectors(train, 'process.args and process.env', process, BLOCK, InitSlot.MEMFD)
+export function planBlock(train: Train, wanted: Process): void {
+  const vectors = { args: wanted.args, env: environmentOf(wanted) }
+  planVectors(train, 'process.args and process.env', vectors, BLOCK, InitSlot.MEMFD)
 }
 
 /** Puts vectors into an executor's memory, at `base`; where execve(2) finds them then. `memfd`: a slot for a moment. */
@@ -79,7 +92,8 @@ export const envAt = (base: number, args: readonly string[]): number => base + (
 
 /** Plans execve(2). `home`: an entry for the end of the environment, or null. */
 export function planExecve(b: Batch, process: Process, program: string, home: string | null): void {
-  const { args, env = [] } = process
+  const { args } = process
+  const env = environmentOf(process)
   if (isLarge(process)) {
     const envp = envAt(BLOCK, args)
     b.store(64, envp + env.length * 8, home ?? 0)

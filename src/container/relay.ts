@@ -64,13 +64,20 @@ export function prepareRelay({ host, platform }: Runtime, { consoleSize }: Proce
   // A terminal is opened again: writes to it are not to block, and the description that we have is the caller's.
   const plain = b.label()
   b.set(HostSlot.OUTPUT, STDOUT)
+  const ready = b.label()
   const scratch = b.scratch(64)
   b.call('ioctl', STDOUT, k.TCGETS, scratch).on(ANY, plain)
   const opened = c
     .openat(b, k.AT_FDCWD, `/proc/self/fd/${STDOUT}`, k.O_WRONLY | k.O_NONBLOCK | k.O_NOCTTY)
-    .on(ANY, plain)
+    .on(ANY, ready)
   b.set(HostSlot.OUTPUT, opened)
+  b.jump(ready)
+  // A file or a pipe gets lines as the program writes them. Nobody has changed the new terminal yet: OPOST and ONLCR are what it has.
   b.place(plain)
+  b.call('ioctl', MASTER, k.TCGETS, scratch).on(ANY, ready)
+  b.store(32, at(scratch, 4), k.OPOST)
+  b.call('ioctl', MASTER, k.TCSETS, scratch).on(ANY, ready)
+  b.place(ready)
   const settings = b.out(64)
   const none = b.label()
   const found = b.call('ioctl', STDIN, k.TCGETS, settings).on(ANY, none)

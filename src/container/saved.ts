@@ -62,6 +62,7 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   cgroup: (value) => value === null || shape({ mode: text, folders: listOf(folder), systemd: optional(unit) })(value),
   keyring: flag,
   program: text,
+  sharesPids: optional(flag),
   hooks: optional(shape({ poststart: listOf(hook), poststop: listOf(hook) })),
   seccompAgent: optional(shape({ path: text, metadata: optional(text) })),
   rdt: optional(shape({ joined: listOf(path), made: listOf(path) })),

@@ -35,6 +35,8 @@ export interface Saved {
   keyring: boolean
   /** Path of the program in the container, for messages of `start`. */
   program: string
+  /** Present where its pid namespace is not its own: the end of its init is then not that of its other processes. */
+  sharesPids?: true | undefined
   /** Those that later commands call, if there are any. */
   hooks?: { poststart: Hook[]; poststop: Hook[] } | undefined
   /** Who gets the listener of the program's seccomp filter, if it has one. */

@@ -5,21 +5,23 @@ import { overlay } from './update.ts'
 test('zero and empty values leave what was', () => {
   const before = { memory: { limit: 5, swap: 6 }, cpu: { shares: 2, cpus: '0' }, pids: { limit: 7 } }
   assert.equal(overlay(before, {}), before)
-  assert.equal(
-    overlay(before, { memory: { limit: 0, swap: 8 }, cpu: { shares: 0, cpus: '', mems: '1' }, pids: { limit: 0 } }),
-    { memory: { limit: 5, swap: 8 }, cpu: { shares: 2, cpus: '0', mems: '1' }, pids: { limit: 7 } },
-  )
+  assert.equal(overlay(before, { memory: { limit: 0, swap: 8 }, cpu: { shares: 0, cpus: '', mems: '1' }, pids: {} }), {
+    memory: { limit: 5, swap: 8 },
+    cpu: { shares: 2, cpus: '0', mems: '1' },
+    pids: { limit: 7 },
+  })
 })
 
 test('zero counts where it is a value', () => {
   assert.equal(
     overlay(
-      { cpu: { idle: 1, burst: 5 }, memory: { swappiness: 9 } },
-      { cpu: { idle: 0, burst: 0 }, memory: { swappiness: 0 } },
+      { cpu: { idle: 1, burst: 5 }, memory: { swappiness: 9 }, pids: { limit: 7 } },
+      { cpu: { idle: 0, burst: 0 }, memory: { swappiness: 0 }, pids: { limit: 0 } },
     ),
     {
       cpu: { idle: 0, burst: 0 },
       memory: { swappiness: 0 },
+      pids: { limit: 0 },
     },
   )
 })

@@ -24,8 +24,8 @@ export interface UpdateOptions {
 
 /**
  * All that is asked for is set, or nothing. What the container has then is kept in its config.json, for the next update: some files of
- * cgroup v2 take values together of which only one may be given. Zero and empty values ask for nothing; engines send them for what
- * they do not change.
+ * cgroup v2 take values together of which only one may be given. Zero and empty values ask for nothing, where they are no limits; engines
+ * send them for what they do not change.
  */
 export function update(runtime: Runtime, options: UpdateOptions): void {
   const { host, platform } = runtime
@@ -74,8 +74,9 @@ const ZERO_COUNTS = new Set(['burst', 'idle', 'swappiness', 'classID'])
 /** The resources with what is asked for in place of what was: a new limit of a device or page size is one more, or the old one's successor. */
 export function overlay(before: Resources, change: Resources): Resources {
   const result: Resources = { ...before }
-  for (const section of ['memory', 'cpu', 'pids'] as const)
+  for (const section of ['memory', 'cpu'] as const)
     if (change[section]) result[section] = values(before[section] ?? {}, change[section])
+  if (change.pids) result.pids = { ...before.pids, ...change.pids }
   // Without a word about swap, no limit of memory means none of both.
   const { memory } = change
   if (memory?.limit !== undefined && memory.limit < 0 && !isSet(memory.swap)) result.memory!.swap = -1
