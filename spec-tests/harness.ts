@@ -7,7 +7,7 @@
  *
  * The runtime comes from the environment: RUNTIME="path [arguments]", by default dist/runt. After each test
  * its containers are deleted, and the test fails if anything is left behind: state, processes, mounts,
- * control groups, temporary files.
+ * control groups, units of systemd, temporary files. CGROUP_MANAGER=systemd has systemd make the control groups.
  */
 import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process'
 import {
@@ -37,6 +37,7 @@ import {
   removeCgroups,
   removeTree,
   sweep,
+  unitsNamed,
   waitFor,
 } from './host.ts'
 import { differences, NOT_YET, SECOND_ATTEMPT } from './known-differences.ts'
@@ -62,10 +63,20 @@ export const command: readonly string[] = (process.env.RUNTIME || 'dist/runt')
 const COMMAND_TIMEOUT = 25_000
 const TEST_TIMEOUT = 60_000 * patience
 
+const managers = ['cgroupfs', 'systemd'] as const
+const wanted = process.env.CGROUP_MANAGER || 'cgroupfs'
+/** Who makes control groups. Runtimes get `--systemd-cgroup` and a cgroupsPath of that form. */
+export const manager = managers.find((name) => name === wanted)
+if (!manager) throw new Error(`CGROUP_MANAGER=${wanted}: neither ${managers.join(' nor ')}`)
+const bySystemd = manager === 'systemd'
+if (bySystemd && !existsSync('/run/systemd/private')) throw new Error('CGROUP_MANAGER=systemd: no systemd runs here')
+
 /** Everything of this test file lies in `base`; processes carry `marker`, control groups lie below `cgroupRoot`. */
 export const base = realpathSync(mkdtempSync(join(tmpdir(), 'runt-spec-')))
 export const marker = `RUNT_SPEC=${base}`
-export const cgroupRoot = `/runt-test-${process.pid}`
+/** With systemd the units of this file, and the slice that they lie in, begin so. */
+const unitPrefix = `runttest${process.pid}`
+export const cgroupRoot = bySystemd ? `/${unitPrefix}.slice` : `/runt-test-${process.pid}`
 /** The private state directory, given as --root. */
 export const stateRoot = join(base, 'root')
 /** TMPDIR of the runtime; must be empty after each test. */
@@ -125,6 +136,14 @@ export function environment(changes: Record<string, string | undefined> = {}): N
 /** Milliseconds before its time-out at which a command's processes are looked at. */
 const LAST_LOOK = 1000
 
+/** Global flags: who makes control groups. */
+export const managerFlags: readonly string[] = bySystemd ? ['--systemd-cgroup'] : []
+
+/** Ends the test as skipped where systemd makes the control groups. */
+export function withoutSystemd(reason: string): void {
+  if (bySystemd) skip(`with systemd ${reason}`)
+}
+
 let outputs = 0
 
 /** Runs any program. Output goes to files, so that a container that keeps them open does not keep the caller waiting. */
@@ -170,7 +189,7 @@ export function execute(words: readonly string[], options: RunOptions = {}): Res
 
 /** The runtime's words for these arguments, with the private --root. */
 export function words(args: readonly string[]): string[] {
-  return [...command, '--root', stateRoot, ...args]
+  return [...command, '--root', stateRoot, ...managerFlags, ...args]
 }
 
 /** Runs the runtime with the private --root. */
@@ -236,7 +255,7 @@ export function bundle(configure?: (config: Config) => void): Bundle {
   const directory = join(base, name)
   const rootfs = join(directory, 'rootfs')
   makeRootfs(rootfs, store)
-  const config = defaultConfig(`${cgroupRoot}/${name}`)
+  const config = defaultConfig(bySystemd ? `${unitPrefix}.slice:${unitPrefix}:${name}` : `${cgroupRoot}/${name}`)
   configure?.(config)
   const made: Bundle = {
     directory,
@@ -366,6 +385,7 @@ export function leftovers(): string[] {
     left.push(...extra.map((entry) => `in the bundle: ${name}/${entry}`))
   }
   left.push(...processesOf(marker, cgroupRoot, base).map(({ pid, command }) => `process: ${pid} ${command}`))
+  if (bySystemd && left.length === 0) left.push(...unitsNamed(`${unitPrefix}-`).map((unit) => `unit: ${unit}`))
   return left
 }
 
@@ -405,7 +425,8 @@ function cleanUp(): string[] {
   for (const entry of readdirSync(base)) {
     if (/^c\d+$|\.(out|err|in)$/.test(entry)) removeTree(join(base, entry))
   }
-  removeCgroups(cgroupRoot)
+  // A slice is systemd's own, and stays until the end.
+  if (!bySystemd) removeCgroups(cgroupRoot)
   return left
 }
 

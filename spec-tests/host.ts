@@ -1,7 +1,7 @@
 /** What the tests look up on the host: mounts, control groups, processes. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 /** Sleeps without giving up the thread. */
 export function sleep(ms: number): void {
@@ -112,17 +112,42 @@ export function lacksController(file: string): boolean {
   return !controllers.includes(file.split('.')[0]!)
 }
 
-/** The directory of a control group in the hierarchy of a v1 controller, or in the unified one. Null if there is none. */
-export function cgroupDirectory(controller: string, path: string): string | null {
-  const hierarchy = hierarchies().find((one) => (unified ? one.version === 2 : one.controllers.includes(controller)))
-  return hierarchy ? join(hierarchy.mount, path) : null
+/**
+ * The control group that a cgroupsPath names, from the root of the hierarchy: itself, or for `slice:prefix:name` that of the scope, or of
+ * the slice of that name, which the system's systemd makes (systemd.slice(5)).
+ */
+export function groupOf(cgroupsPath: string): string {
+  const parts = cgroupsPath.split(':')
+  if (cgroupsPath.startsWith('/') || parts.length !== 3) return cgroupsPath
+  const [slice, prefix, name] = parts as [string, string, string]
+  const slicePath = (unit: string): string => {
+    const words = unit.slice(0, -'.slice'.length).split('-')
+    return words.map((_, index) => `/${words.slice(0, index + 1).join('-')}.slice`).join('')
+  }
+  return name.endsWith('.slice') ? slicePath(name) : `${slicePath(slice)}/${prefix}-${name}.scope`
 }
 
-/** Every existing directory of a control group, in all hierarchies. */
-export function cgroupDirectories(path: string): string[] {
+/** The directory of a cgroupsPath in the hierarchy of a v1 controller, or in the unified one. Null if there is none. */
+export function cgroupDirectory(controller: string, cgroupsPath: string): string | null {
+  const hierarchy = hierarchies().find((one) => (unified ? one.version === 2 : one.controllers.includes(controller)))
+  return hierarchy ? join(hierarchy.mount, groupOf(cgroupsPath)) : null
+}
+
+/** Every existing directory of a cgroupsPath, in all hierarchies. */
+export function cgroupDirectories(cgroupsPath: string): string[] {
   return hierarchies()
-    .map((hierarchy) => join(hierarchy.mount, path))
+    .map((hierarchy) => join(hierarchy.mount, groupOf(cgroupsPath)))
     .filter((directory) => existsSync(directory))
+}
+
+/** Units of systemd whose names begin so, failed ones too. */
+export function unitsNamed(prefix: string): string[] {
+  const words = ['list-units', '--all', '--plain', '--no-legend', `${prefix}*`]
+  const { stdout } = spawnSync('systemctl', words, { encoding: 'utf8' })
+  return stdout
+    .split('\n')
+    .map((line) => line.split(' ')[0]!)
+    .filter((name) => name !== '')
 }
 
 export interface Process {
@@ -208,6 +233,8 @@ export function sweep(marker: string, cgroup: string, directory: string): void {
     } catch {}
   }
   waitFor(() => processesOf(marker, cgroup, directory).length === 0, 2000)
+  // With a slice its scopes go.
+  if (cgroup.endsWith('.slice')) spawnSync('systemctl', ['stop', basename(cgroup)])
   removeCgroups(cgroup)
   removeTree(directory)
 }

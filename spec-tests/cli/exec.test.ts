@@ -19,7 +19,7 @@ import {
   start,
   started,
 } from '../harness.ts'
-import { cgroupDirectory, isAlive, unified, waitFor } from '../host.ts'
+import { cgroupDirectory, groupOf, isAlive, unified, waitFor } from '../host.ts'
 
 const { test, only, run } = heading('cli/exec')
 
@@ -259,13 +259,13 @@ test('exec joins the cgroups and namespaces of the init', () => {
 
 test("exec --cgroup runs in a cgroup below the container's", () => {
   const c = started()
-  const inside = (group: string) => `${c.bundle.config.linux.cgroupsPath}/${group}`
+  const own = groupOf(c.bundle.config.linux.cgroupsPath)
   const folder = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)!
   execute(['mkdir', `${folder}/below`])
   const prefix = unified ? '' : 'pids:'
   const groups = ok(exec(c, ['--cgroup', `${prefix}below`], ['cat', '/proc/self/cgroup'])).stdout
-  assert.match(groups, new RegExp(`:${prefix}${unified ? ':' : ''}${inside('below')}$`, 'm'))
-  if (!unified) assert.match(groups, new RegExp(`:memory:${c.bundle.config.linux.cgroupsPath}$`, 'm'))
+  assert.match(groups, new RegExp(`:${prefix}${unified ? ':' : ''}${own}/below$`, 'm'))
+  if (!unified) assert.match(groups, new RegExp(`:memory:${own}$`, 'm'))
   fails(exec(c, ['--cgroup', `${prefix}missing`], ['true']), /missing/)
 })
 

@@ -17,6 +17,11 @@ interface Run {
  * without hardware virtualization (all headings, other kernels) to who asks for it: `npm run vm`.
  */
 const runs: readonly Run[] = [
+  {
+    name: 'cgroups by systemd',
+    headings: ['config-linux/cgroups', 'runtime/pause', 'runtime/update'],
+    job: { init: 'systemd', environment: { CGROUP_MANAGER: 'systemd' } },
+  },
   { name: 'cgroup v2', headings: ['runtime/pause', 'runtime/update', 'runtime/kill'], job: {} },
   { name: 'cgroup v2', headings: ['config-linux/cgroups', 'config-linux/devices', 'runtime/lifecycle'], job: {} },
   { name: 'systemd', headings: ['systemd/'], job: { init: 'systemd' } },

@@ -37,17 +37,20 @@ export function pidsOf(runtime: Runtime, id: string): number[] {
 
 /**
  * What the host's ps(1) says of the container's processes: its title line, and of the others those with their pids. As with runc any
- * options may be given that leave a column PID, and none with blanks before it. Null where the host has no ps.
+ * options may be given that leave a column PID, and none with blanks before it. Null where the host has no ps, or one that fails without
+ * options of the user's: it wants things of /proc that not every machine has.
  */
 export function hostTable(runtime: Runtime, pids: readonly number[], options: readonly string[]): string | null {
   const words = options.length > 0 ? options : ['-ef']
   const output = ask(runtime, 'ps', words)
-  if (!output) return null
+  if (!output || (output.status !== 0 && options.length === 0)) return null
   const [title = '', ...lines] = output.text.split('\n')
   const column = title.trim().split(/\s+/).indexOf('PID')
   const command = `ps ${words.join(' ')}`
-  if (column < 0) {
-    const said = output.text.split('\n').find((line) => line.trim() !== '')
+  // When it finds none of the processes that it was asked for, it prints the title, and fails.
+  const nothingElse = lines.every((line) => line === '')
+  if (column < 0 || (output.status !== 0 && !nothingElse)) {
+    const said = /ps: .*/.exec(output.text)?.[0] ?? output.text.split('\n').find((line) => line.trim() !== '')
     throw new RuntError(
       output.status === 0
         ? `${command}: prints no column PID, by which the container's processes are found`
