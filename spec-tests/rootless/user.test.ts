@@ -36,7 +36,7 @@ import {
 import { isAlive, waitFor } from '../host.ts'
 import { act } from '../terminal.ts'
 
-const { test, run } = heading('rootless/user')
+const { test, only, run } = heading('rootless/user')
 
 const root = process.getuid!() === 0
 const UID = root ? 61_234 : process.getuid!()
@@ -244,6 +244,15 @@ test('device rules are no limit', () => {
     config.linux.resources = { devices: [{ allow: false, access: 'rwm' }] }
   })
   assert.is(inside('echo yes', made), 'yes\n')
+})
+
+only('runt', 'that device rules are not enforced is said at the level debug', () => {
+  const made = owned((config) => {
+    config.linux.resources = { devices: [{ allow: false, access: 'rwm' }] }
+  })
+  const words = ['run', '--bundle', made.directory, made.name]
+  assert.match(ok(rootless(['--debug', ...words])).stderr, /linux\.resources\.devices: not enforced/)
+  assert.is(ok(rootless(words)).stderr, '')
 })
 
 test('with --rootless=false a cgroup that cannot be made is an error', () => {

@@ -9,6 +9,9 @@ export const withoutDevices = (resources: Resources = {}): Resources => ({
   devices: [{ allow: true, access: 'rwm' }],
 })
 
+/** The sentence about it for the log. runc (libcontainer/cgroups/fs2) does without, too, and does not tell. */
+export const DEVICES_LEFT_OUT = 'linux.resources.devices: not enforced, for this user has no rights over devices'
+
 /** Whether an error is that the caller may not load the program for device rules. */
 export const isDeniedDevices = (error: unknown): error is CallError =>
   error instanceof CallError &&

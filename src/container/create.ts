@@ -10,7 +10,7 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
-import { cgroupOfCaller, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
+import { cgroupOfCaller, DEVICES_LEFT_OUT, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
 import type { Config, Mount } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
@@ -181,6 +181,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const joins = joinedMounts || !cgroup ? null : cgroups.leftToJoin(cgroup)
   const { oomScoreAdj } = config.process
   const resources = privileged || cgroup?.systemd ? config.linux?.resources : withoutDevices(config.linux?.resources)
+  if (resources !== config.linux?.resources && config.linux?.resources?.devices?.length) runtime.debug(DEVICES_LEFT_OUT)
   // A caller without rights reaches no more than the init.
   const sends = user !== null && privileged
   let sources: Source[] = []
@@ -545,6 +546,7 @@ function finishCgroup(
     if (!isDeniedDevices(error) || !isMapped(runtime)) throw error
     // The engine's user namespace has no rights over devices that could be taken away.
     host.recover(new Batch(platform.machine))
+    making.ignored.push(DEVICES_LEFT_OUT)
   }
   if (cgroup.folders.length === 0 && runtime.globals.rootless === false)
     throw new RuntError(`linux.cgroupsPath: ${making.ignored.at(-1)}; --rootless=false asks for one`)
