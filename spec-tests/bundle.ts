@@ -144,6 +144,19 @@ export function withoutNamespaces(config: Config, ...types: string[]): void {
   config.linux.namespaces = config.linux.namespaces.filter((namespace) => !types.includes(namespace.type))
 }
 
+/** Changes a configuration into one that is usual for users without rights: `runc spec --rootless`, with the host's network. */
+export function makeRootless(config: Config, uid: number, gid: number): void {
+  config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'network')
+  config.linux.namespaces.push({ type: 'user' })
+  config.linux.uidMappings = [{ containerID: 0, hostID: uid, size: 1 }]
+  config.linux.gidMappings = [{ containerID: 0, hostID: gid, size: 1 }]
+  config.mounts = config.mounts.map((mount) => {
+    if (mount.type === 'devpts') return { ...mount, options: mount.options!.filter((word) => word !== 'gid=5') }
+    if (mount.type !== 'sysfs') return mount
+    return { ...mount, type: 'none', source: '/sys', options: ['rbind', 'nosuid', 'noexec', 'nodev', 'ro'] }
+  })
+}
+
 const APPLETS =
   'awk basename cat chmod chown cp cut date dd df dirname echo env expr false find grep head hostname id ifconfig ip ipcs kill ' +
   'ln ls mkdir mkfifo mknod mount mv nproc od ping printf ps pwd readlink realpath rm rmdir sed seq sh sleep sort stat ' +

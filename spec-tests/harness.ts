@@ -44,7 +44,7 @@ import { differences, NOT_YET, SECOND_ATTEMPT } from './known-differences.ts'
 import { watch } from './watchdog.ts'
 
 export type { Config } from './bundle.ts'
-export { set, withoutNamespaces } from './bundle.ts'
+export { makeRootless, set, withoutNamespaces } from './bundle.ts'
 
 export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 
@@ -305,8 +305,12 @@ export interface Container {
 
 const known = new Set<string>()
 
-/** A container that has not been created yet; it is deleted after the test, whatever becomes of it. */
-export function container(what: Bundle | ((config: Config) => void) = () => {}, id?: string): Container {
+/** A container that has not been created yet; it is deleted after the test, whatever becomes of it. `globals`: flags before `create`. */
+export function container(
+  what: Bundle | ((config: Config) => void) = () => {},
+  id?: string,
+  globals: readonly string[] = [],
+): Container {
   const made = typeof what === 'function' ? bundle(what) : what
   const name = id ?? made.name
   known.add(name)
@@ -318,9 +322,9 @@ export function container(what: Bundle | ((config: Config) => void) = () => {}, 
   const self: Container = {
     id: name,
     bundle: made,
-    create: (...flags) => keep(run(['create', '--bundle', made.directory, ...flags, name])),
+    create: (...flags) => keep(run([...globals, 'create', '--bundle', made.directory, ...flags, name])),
     start: () => run(['start', name]),
-    run: (flags = [], options) => keep(run(['run', '--bundle', made.directory, ...flags, name], options)),
+    run: (flags = [], options) => keep(run([...globals, 'run', '--bundle', made.directory, ...flags, name], options)),
     state: () => JSON.parse(ok(run(['state', name]), 'state').stdout),
     status: () => self.state().status,
     kill: (...rest) => {

@@ -1,41 +1,13 @@
 /** Rootless podman: it runs the runtime as root of a user namespace of its own making. For a user with a systemd of its own. */
-import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { base, bundle, cgroupRoot, command, execute, heading, marker, ok, type Result, skip } from '../harness.ts'
-import { processesOf } from '../host.ts'
+import { type Podman, withPodman as withAny } from '../engines/podman-rootfs.ts'
+import { heading, ok, skip } from '../harness.ts'
 
 const { test, run } = heading('rootless/podman')
 
-/** Podman calls are slow where the machine is. */
-const TIMEOUT = 50_000
-
-type Podman = (...words: string[]) => Result
-
-/** Gives the body a podman with a store of its own, and a root file system. */
 function withPodman(manager: string, body: (podman: Podman, rootfs: string) => void): void {
   if (process.getuid!() === 0) skip('for users without rights')
-  if (command.length > 1 || !command[0]!.includes('/')) skip('the runtime is not a file')
-  if (execute(['podman', '--version']).status !== 0) skip('podman is not installed')
-  const store = [
-    '--root',
-    join(base, 'store'),
-    '--runroot',
-    join(base, 'runroot'),
-    '--tmpdir',
-    join(base, 'podman-tmp'),
-  ]
-  const how = ['--storage-driver', 'vfs', '--cgroup-manager', manager, '--runtime', command[0]!]
-  const podman: Podman = (...words) => execute(['podman', ...store, ...how, ...words], { timeout: TIMEOUT })
-  const { rootfs } = bundle()
-  try {
-    body(podman, rootfs)
-  } finally {
-    podman('rm', '--force', '--all', '--time', '0')
-    // Some of it belongs to other ids of the user.
-    podman('unshare', 'rm', '-rf', rootfs, join(base, 'store'), join(base, 'runroot'), join(base, 'podman-tmp'))
-    // The process that keeps podman's user namespace.
-    for (const { pid } of processesOf(marker, cgroupRoot, base)) process.kill(pid, 'SIGKILL')
-  }
+  withAny(manager, body)
 }
 
 for (const manager of ['systemd', 'cgroupfs']) {

@@ -25,6 +25,7 @@ import {
   execute,
   fails,
   heading,
+  makeRootless,
   ok,
   oneLine,
   type Result,
@@ -63,19 +64,11 @@ function owned(configure: (config: Config) => void = () => {}): Bundle {
   mkdirSync(runtimeFolder, { recursive: true, mode: 0o700 })
   chownSync(runtimeFolder, UID, GID)
   const made = bundle((config) => {
-    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'network')
-    config.linux.namespaces.push({ type: 'user' })
-    config.linux.uidMappings = [{ containerID: 0, hostID: UID, size: 1 }]
-    config.linux.gidMappings = [{ containerID: 0, hostID: GID, size: 1 }]
+    makeRootless(config, UID, GID)
     delete config.linux.resources
     set(config, 'linux.cgroupsPath', undefined)
     config.root.readonly = false
     config.process.args = ['true']
-    config.mounts = config.mounts.map((mount) => {
-      if (mount.type === 'devpts') return { ...mount, options: mount.options!.filter((word) => word !== 'gid=5') }
-      if (mount.type !== 'sysfs') return mount
-      return { ...mount, type: 'none', source: '/sys', options: ['rbind', 'nosuid', 'noexec', 'nodev', 'ro'] }
-    })
     configure(config)
   })
   execFileSync('chown', ['-R', '-h', `${UID}:${GID}`, made.directory])

@@ -8,6 +8,7 @@ import {
   type Container,
   fails,
   heading,
+  runtime as name,
   ok,
   oneLine,
   run as runtime,
@@ -170,6 +171,29 @@ test('a memory limit below what is used fails or is kept by the kernel, and the 
   const result = fails(update(c, '--memory', '4m'), /memory/)
   assert.match(result.stderr, /EBUSY|busy|usage/i)
   assert.is(c.status(), 'running')
+})
+
+test('with checkBeforeUpdate a memory limit below what is used is refused, and the container lives', () => {
+  if (!unified) skip('on cgroup v1 the kernel refuses it by itself')
+  const c = started((config) => {
+    config.process.args = [
+      'sh',
+      '-c',
+      'dd if=/dev/zero of=/dev/shm/file bs=1M count=30 2>/dev/null; echo ready; sleep 60',
+    ]
+    config.linux.resources = { ...config.linux.resources, memory: { limit: 64 * MIB }, pids: { limit: 55 } }
+  })
+  c.says(/ready/)
+  const result = fails(send(c, { memory: { limit: 4 * MIB, checkBeforeUpdate: true }, pids: { limit: 66 } }))
+  assert.match(result.stderr, /memory/)
+  assert.match(result.stderr, /usage|in use/)
+  assert.is(c.status(), 'running')
+  assert.is(value(c, '', 'memory.max'), String(64 * MIB))
+  assert.is(value(c, '', 'pids.max'), '55')
+  ok(send(c, { memory: { limit: 48 * MIB, checkBeforeUpdate: true } }))
+  assert.is(value(c, '', 'memory.max'), String(48 * MIB))
+  // It is a part of what the container has, and holds for later ones.
+  if (name === 'runt') fails(update(c, '--memory', '4m'), /in use, and checkBeforeUpdate is set/)
 })
 
 test('a created container and a paused one can be updated', () => {

@@ -11,10 +11,21 @@ import { build } from 'esbuild'
 import { root as repository, run } from '../../scripts/tools.ts'
 import { type Image, image, type Kernel, guest as scripts } from './image.ts'
 
+/** Which control groups systemd mounts; systemd(1), "Kernel Command Line". */
+export const layouts = {
+  v2: ['systemd.unified_cgroup_hierarchy=1'],
+  hybrid: ['systemd.unified_cgroup_hierarchy=0', 'systemd.legacy_systemd_cgroup_controller=0'],
+  v1: ['systemd.unified_cgroup_hierarchy=0', 'systemd.legacy_systemd_cgroup_controller=1'],
+} as const
+
+export type Layout = keyof typeof layouts
+
 export interface Job {
   command: readonly string[]
   /** What is pid 1: systemd, or a shell script that does nothing else. */
   init: 'none' | 'systemd'
+  /** Other layouts than v2 take systemd. */
+  cgroups: Layout
   kernel: Kernel
   user: string
   /** The guest is ended after this time, in seconds. */
@@ -114,7 +125,7 @@ function machine(job: Job, from: Image, archive: string, folder: string): string
     'panic=-1',
     'apparmor=1',
     'security=apparmor',
-    'systemd.unified_cgroup_hierarchy=1',
+    ...layouts[job.cgroups],
   ]
   if (uml) {
     const disks = [`ubd0=${join(folder, 'changes')},${from.root}`, `ubd1r=${archive}`]

@@ -51,6 +51,7 @@ async function oneRun({ name, headings, job }: Run): Promise<Counts> {
   }
   const defaults = {
     init: 'none',
+    cgroups: 'v2',
     kernel: 'uml',
     user: 'root',
     timeout: TIMEOUT,
