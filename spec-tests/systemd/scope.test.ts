@@ -347,6 +347,7 @@ test('the container may make cgroups in its own, and all verbs know them', () =>
   const [init] = pids(c)
   ok(runtime(['exec', '--detach', c.id, 'sleep', '62']))
   assert.is(pids(c).length, 3)
+  ok(runtime(['exec', '--cgroup', 'sub', c.id, 'true']))
   assert.is(show(c.unit, 'TasksCurrent'), '3')
   ok(runtime(['pause', c.id]))
   assert.is(c.status(), 'paused')
@@ -369,6 +370,8 @@ test('delete --force ends a paused container', () => {
 })
 
 test('kill --all ends what a stopped container has left, in its scope', () => {
+  // Without a pid namespace of its own a user mounts no /proc.
+  forRoot()
   const c = startedIn((config) => {
     config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'pid')
     config.process.args = ['sh', '-c', 'sleep 61 >/dev/null 2>&1 & sleep 62 >/dev/null 2>&1 & true']
@@ -478,6 +481,8 @@ test('slices above the scope are made, and those that were made go again', () =>
 })
 
 only('runt', 'a name that ends in .slice makes a slice', () => {
+  // Into a slice systemd moves nobody, and a user can only from below its own systemd.
+  forRoot()
   const slice = `${PREFIX}-box.slice`
   const c = scoped((config) => {
     config.linux.cgroupsPath = `${PREFIX}.slice:x:${slice}`

@@ -66,10 +66,11 @@ export function callSystemd(host: Session, machine: Machine, cgroup: CgroupPaths
   return link
 }
 
-/** Has systemd move a process into the container's scope. */
-export function attach(host: Session, machine: Machine, cgroup: CgroupPaths, pid: number): void {
+/** Has systemd move a process into the container's scope, or a cgroup in it (its path). */
+export function attach(host: Session, machine: Machine, cgroup: CgroupPaths, path: string, pid: number): void {
+  const own = cgroup.folders.find(({ version }) => version === 2)!.path
   const link = connect(machine, cgroup, (batch) => host.run(batch))
-  link.attach(cgroup.systemd!.unit, [pid])
+  link.attach(cgroup.systemd!.unit, path.startsWith(`${own}/`) ? path.slice(own.length) : '', [pid])
   link.close()
 }
 

@@ -133,11 +133,11 @@ export class Systemd {
     )
   }
 
-  /** Moves processes into a unit that is delegated to us. */
-  attach(unit: string, pids: readonly number[]): void {
+  /** Moves processes into a unit that is delegated to us, or a cgroup in it: `/below`. */
+  attach(unit: string, below: string, pids: readonly number[]): void {
     this.#bus.call(
-      this.#call('AttachProcessesToUnit', 'ssau', [unit, '', pids]),
-      `systemd (AttachProcessesToUnit ${unit})`,
+      this.#call('AttachProcessesToUnit', 'ssau', [unit, below, pids]),
+      `systemd (AttachProcessesToUnit ${unit}${below})`,
     )
   }
 
