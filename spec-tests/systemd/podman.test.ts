@@ -67,14 +67,16 @@ test('podman exec, pause, unpause, stats, top and stop work', () => {
   })
 })
 
-test('the containers of a pod are in its slice, below its limits', () => {
+test('a container may lie in a slice below others, as those of pods do', () => {
   withPodman((podman, rootfs) => {
-    const pod = ok(podman('pod', 'create', '--infra=false', '--share', '')).stdout.trim()
-    const id = detached(podman, rootfs, '--pod', pod)
-    const group = readFileSync(`/proc/${ok(podman('inspect', '--format', '{{.State.Pid}}', id)).stdout.trim()}/cgroup`)
-    assert.match(String(group), new RegExp(`/machine-libpod_pod_${pod}\\.slice/libpod-${id}\\.scope`))
-    ok(podman('pod', 'rm', '--force', '--time', '0', pod))
+    const top = `runttest${process.pid}`
+    const id = detached(podman, rootfs, '--cgroup-parent', `${top}-pod.slice`)
+    const pid = ok(podman('inspect', '--format', '{{.State.Pid}}', id)).stdout.trim()
+    const group = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+    assert.match(group, new RegExp(`/${top}\\.slice/${top}-pod\\.slice/libpod-${id}\\.scope$`, 'm'))
+    ok(podman('rm', '--force', '--time', '0', id))
     gone(id)
+    spawnSync('systemctl', ['stop', `${top}.slice`])
   })
 })
 
