@@ -172,7 +172,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'exec has the limits, the umask and the OOM score of the configuration': 'passes over the umask',
     },
     'config/hooks': {
-      'a hook without args is called with its path, without env with nothing': 'without env it gets that of runc',
+      'a createContainer hook without env has the environment of the caller': 'it gets that of the program',
       'a startContainer hook that fails makes start fail, and leaves a stopped container for delete':
         'start does not wait for these hooks',
       'the hooks are called in the order of the lifecycle': 'poststart hooks are called by create already',
@@ -726,7 +726,6 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'does not set LISTEN_FDS and LISTEN_PID for the program',
     },
     'config/hooks': {
-      'a hook without args is called with its path, without env with nothing': 'without env it gets that of crun',
       'startContainer hooks get the state on stdin, and the status is created': 'the status is starting',
       'a hook gets its state where the caller has closed the standard streams': 'fails where one of them is closed',
       'a daemon that a hook leaves behind keeps nobody waiting': 'waits for its end',

@@ -126,20 +126,68 @@ for (const [what, env, expected] of [
   })
 }
 
-test('a hook without args is called with its path, without env with nothing', () => {
+test('a hook without args is called with its path', () => {
   const made = bundle((config) => {
     config.process.args = ['true']
   })
   mkdirSync(join(made.directory, 'extra'))
   const path = join(made.directory, 'extra/script')
-  writeFileSync(path, `#!/bin/sh\necho $0 $# > ${path}.args\n/bin/cat /proc/$$/environ > ${path}.env\n`)
+  writeFileSync(path, `#!/bin/sh\necho $0 $# > ${path}.args\n`)
   chmodSync(path, 0o755)
   made.config.hooks = { createRuntime: [{ path }] }
   made.write()
   ok(container(made).run())
   assert.is(extraOf(made, 'script.args'), `${path} 0\n`)
-  assert.is(extraOf(made, 'script.env'), '')
 })
+
+for (const kind of ['prestart', 'createRuntime', 'createContainer', 'poststart', 'poststop'] as const) {
+  test(`a ${kind} hook without env has the environment of the caller`, () => {
+    const made = withScript(kind, (extra) => `/usr/bin/env -0 > ${extra}/env`)
+    const long = 'x'.repeat(5000)
+    ok(container(made).run([], { env: { OF_THE_CALLER: 'yes', LONG: long } }))
+    const env = extraOf(made, 'env').split('\0')
+    for (const entry of ['OF_THE_CALLER=yes', `LONG=${long}`]) assert.ok(env.includes(entry), entry.slice(0, 20))
+  })
+}
+
+/** What the environment of a startContainer hook without env holds, in a container whose program gets these entries. */
+function startEnvironment(env: string[]): string[] {
+  const made = bundle((config) => {
+    config.root.readonly = false
+    config.process.args = ['cat', '/proof']
+    config.process.env = env
+    config.hooks = { startContainer: [{ path: '/bin/sh', args: ['sh', '-c', '/bin/cat /proc/$$/environ > /proof'] }] }
+  })
+  return ok(container(made).run())
+    .stdout.split('\0')
+    .filter((entry) => entry !== '' && !/^(SHLVL|PWD)=/.test(entry))
+    .sort()
+}
+
+test('a startContainer hook without env has the environment of the program', () => {
+  assert.equal(startEnvironment(['PATH=/bin', 'A=1', 'HOME=/h']), ['A=1', 'HOME=/h', 'PATH=/bin'])
+  assert.equal(startEnvironment(['PATH=/bin', 'A=1']), ['A=1', 'HOME=/root', 'PATH=/bin'])
+  const long = `LONG=${'x'.repeat(50_000)}`
+  assert.equal(startEnvironment(['PATH=/bin', 'B=1', long]), ['B=1', 'HOME=/root', long, 'PATH=/bin'])
+})
+
+for (const noNewPrivileges of [false, true]) {
+  test(`a startContainer hook is under the filter of the program, noNewPrivileges ${noNewPrivileges}`, () => {
+    const c = container((config) => {
+      config.process.args = ['true']
+      config.process.noNewPrivileges = noNewPrivileges
+      config.linux.seccomp = {
+        defaultAction: 'SCMP_ACT_ALLOW',
+        architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_AARCH64'],
+        syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 95 }],
+      }
+      config.hooks = {
+        startContainer: [{ path: '/bin/mkdir', args: ['mkdir', '/dev/shm/folder'], env: ['PATH=/bin'] }],
+      }
+    })
+    fails(c.run(), /not supported|exit status 1/)
+  })
+}
 
 const NAMESPACES = ['mnt', 'uts', 'ipc', 'net', 'pid']
 

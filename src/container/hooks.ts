@@ -9,22 +9,26 @@
  *   poststart        start, after execve(2) of the program   host       the caller
  *   poststop         delete, when all is removed             host       the caller
  *
- * A startContainer hook is a file of the image's, so it gets no more rights than the program, as with runc and crun.
+ * A startContainer hook is a file of the image's, so it gets no more rights than the program, and is under its filter, as with runc.
+ * A hook without `env` has the environment of the caller; a startContainer hook that of the program. So it is with runc and crun.
  *
  * A hook is a child of an executor's. Its stdin is a sealed memfd with the state and its stderr another one: a hook that does not
  * read, that writes much, or that leaves a daemon behind cannot make anybody wait, and is sent no SIGPIPE. Its stdout is /dev/null.
  */
 import { decodeUtf8, encodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
-import type { Config, Hook, HookKind, State, Status } from '../config/types.ts'
+import type { Config, Hook, HookKind, Process, State, Status } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { describeErrno } from '../linux/errno.ts'
+import type { Filter } from '../seccomp/compile.ts'
+import { FLAGS_OF_AGENTS } from '../seccomp/kernel.ts'
+import { type Loading, prepareSeccomp } from '../seccomp/load.ts'
 import { ANY, at, Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { fieldOf, type HookOutput, hookOutput } from './annotations.ts'
-import { envAt, planVectors } from './program-vectors.ts'
+import { envAt, environmentOf, planVectors } from './program-vectors.ts'
 import type { Runtime } from './runtime.ts'
 import { HookSlot } from './slots.ts'
 import type { Saved } from './state.ts'
@@ -92,28 +96,43 @@ export function refusedHooks({ hooks }: Config): string | undefined {
 
 const argsOf = ({ path, args }: Hook): readonly string[] => (args?.length ? args : [path])
 
-/** Whether a hook's arguments and environment are more than a batch should carry. */
-function isLarge(hook: Hook): boolean {
-  return [...argsOf(hook), ...(hook.env ?? [])].reduce((sum, text) => sum + text.length + 16, 0) > SMALL
+/** A hook with the environment that it is called with. */
+interface Prepared extends Hook {
+  env: string[]
+  /** The environment is that of the program, which may get a HOME when that is known. */
+  ofProgram: boolean
+}
+
+const prepare = (hook: Hook, inherited: readonly string[], ofProgram: boolean): Prepared => ({
+  ...hook,
+  env: hook.env ?? [...inherited],
+  ofProgram: ofProgram && hook.env === undefined,
+})
+
+/** Whether a hook's arguments and environment are more than a batch should carry. One answer for all that plan it: HOME does not count. */
+function isLarge(hook: Prepared): boolean {
+  if (hook.ofProgram) return true
+  return [...argsOf(hook), ...hook.env].reduce((sum, text) => sum + text.length + 16, 0) > SMALL
 }
 
 /** Brings the arguments and environment of a large hook to the executor that is to fork it. */
-function planLargeHook(train: Train, about: string, hook: Hook, base: number): void {
-  planVectors(train, about, { args: [...argsOf(hook)], env: hook.env ?? [] }, base, HookSlot.VECTORS)
+function planLargeHook(train: Train, about: string, hook: Prepared, base: number): void {
+  planVectors(train, about, { args: [...argsOf(hook)], env: hook.env }, base, HookSlot.VECTORS)
 }
 
 /**
  * Calls the hooks that come before the change of root, with the container's mounts in place. And prepares the init for startContainer
  * hooks: the state and the host's /dev/null are out of its reach later. Throws when a hook fails.
  */
-export function callCreateHooks(runtime: Runtime, { hooks = {} }: Config, saved: Saved): void {
+export function callCreateHooks(runtime: Runtime, { hooks = {}, process: program }: Config, saved: Saved): void {
   callHooks(runtime, 'prestart', hooks.prestart, saved, 'creating')
   callHooks(runtime, 'createRuntime', hooks.createRuntime, saved, 'creating')
   callHooks(runtime, 'createContainer', hooks.createContainer, saved, 'creating')
   if (!hooks.startContainer?.length) return
   supply(runtime, runtime.init, saved, 'created')
   const train = new Train(runtime.init, runtime.platform.machine)
-  hooks.startContainer.forEach((hook, index) => {
+  hooks.startContainer.forEach((given, index) => {
+    const hook = prepare(given, environmentOf(program), true)
     if (isLarge(hook)) planLargeHook(train, nameOf('startContainer', index, hook), hook, VECTORS + index * PLACE)
   })
   train.dispatch()
@@ -154,7 +173,9 @@ function perform(
   const session = kind === 'createContainer' ? runtime.init : runtime.host
   supply(runtime, session, saved, status)
   const mistakes: string[] = []
-  for (const [index, hook] of hooks.entries()) {
+  const inherited = hooks.some(({ env }) => env === undefined) ? entriesOf(runtime.platform.env) : []
+  for (const [index, given] of hooks.entries()) {
+    const hook = prepare(given, inherited, false)
     runtime.debug(`container ${saved.id}: ${nameOf(kind, index, hook)}`)
     const train = new Train(session, machine)
     if (isLarge(hook)) planLargeHook(train, nameOf(kind, index, hook), hook, VECTORS)
@@ -181,6 +202,9 @@ function perform(
   session.run(b)
   return mistakes
 }
+
+const entriesOf = (env: Readonly<Record<string, string>>): string[] =>
+  Object.entries(env).map(([name, value]) => `${name}=${value}`)
 
 const nameOf = (kind: HookKind, index: number, { path }: Hook): string => `hooks.${kind}[${index}] (${path})`
 
@@ -223,17 +247,31 @@ function planOutput(b: Batch, stream: 'stdout' | 'stderr', path: string, keep: n
   c.openat(b, k.AT_FDCWD, path, k.O_WRONLY | k.O_CREAT | k.O_APPEND, 0o700).keep(keep)
 }
 
+/** What of the config startContainer hooks need. */
+interface WithHooks {
+  process: Process
+  hooks?: Config['hooks'] | null
+  annotations?: Config['annotations']
+}
+
 /**
  * Plans the startContainer hooks, in the init's last batch. The batch stops at the first that fails: `explainHook` makes a sentence
- * of that.
+ * of that. `home`: see planExecve.
  */
-export function planStartHooks(
-  b: Batch,
-  hooks: readonly Hook[] | null | undefined,
-  annotations: Config['annotations'],
-): StartHook[] {
-  return (hooks ?? []).map((hook, index) => {
-    const outcome = planHook(b, 'startContainer', index, hook, null, hookOutput(annotations), VECTORS + index * PLACE)
+export function planStartHooks(b: Batch, config: WithHooks, home: string | null, filter: Filter | null): StartHook[] {
+  const hooks = config.hooks?.startContainer
+  if (!hooks?.length) return []
+  // An agent is asked by the program alone; what it would decide fails in a hook (ENOSYS).
+  const flags = filter ? filter.flags & ~(filter.optionalFlags | FLAGS_OF_AGENTS) : 0
+  const loading = filter && prepareSeccomp(b, { ...filter, flags, optionalFlags: 0 })
+  const env = environmentOf(config.process)
+  return hooks.map((given, index) => {
+    const hook = prepare(given, env, true)
+    const outcome = planHook(b, 'startContainer', index, hook, null, hookOutput(config.annotations), {
+      base: VECTORS + index * PLACE,
+      home,
+      loading,
+    })
     const failed = b.label()
     const next = b.label()
     b.branch(load(outcome.info, 32, 8), 'NOT_EQUAL', k.CLD_EXITED, failed)
@@ -255,16 +293,16 @@ export function explainHook(error: unknown, hooks: readonly StartHook[]): unknow
 
 /**
  * Plans to fork a hook, to wait for it, and to collect what there is to say about it. A hook that fails is no failure of the batch.
- * `folder`: where it is to run; null for where the executor is. `base`: where the vectors of a large hook are.
+ * `folder`: where it is to run; null for where the executor is.
  */
 function planHook(
   b: Batch,
   kind: HookKind,
   index: number,
-  hook: Hook,
+  hook: Prepared,
   folder: string | null,
   output: HookOutput,
-  base = VECTORS,
+  last: Last = { base: VECTORS, home: null, loading: null },
 ): Outcome {
   const about = nameOf(kind, index, hook)
   const timeout = hook.timeout ?? undefined
@@ -291,7 +329,7 @@ function planHook(
     [state, slot(HookSlot.STDOUT), stderr],
     kind === 'createContainer' ? UMASK : null,
     folder,
-    base,
+    last,
   )
 
   b.place(parent)
@@ -329,17 +367,26 @@ function planTail(b: Batch, stderr: c.Fd, text: OutPointer): { tail: Step; shown
   return { tail, shown: c.read(b, stderr, text) }
 }
 
+/** What the hook's process does last. */
+interface Last {
+  /** Where the vectors of a large hook are. */
+  base: number
+  home: string | null
+  /** Loads the filter of the program. */
+  loading: (() => Loading) | null
+}
+
 /**
  * The child: it becomes the hook. Where that fails it leaves a word in the verdict and ends; it must not answer, the session is its
  * parent's.
  */
 function planExecution(
   b: Batch,
-  hook: Hook,
+  hook: Prepared,
   streams: readonly c.Fd[],
   umask: number | null,
   folder: string | null,
-  base: number,
+  { base, home, loading }: Last,
 ): void {
   const failed = b.label()
   const must = (step: Step): Step => step.on(ANY, failed).keep(HookSlot.RESULT)
@@ -359,11 +406,14 @@ function planExecution(
     c.chdir(b, folder).on(ANY, gone)
     b.place(gone)
   }
+  for (const step of loading?.() ?? []) must(step)
   const report = b.data(new Uint8Array(16))
   b.store(64, at(report, 8), 1)
   const args = argsOf(hook)
-  if (isLarge(hook)) must(b.call('execve', hook.path, base, envAt(base, args)))
-  else must(b.call('execve', hook.path, b.strings(args), b.strings(hook.env ?? [])))
+  const envp = envAt(base, args)
+  if (hook.ofProgram) b.store(64, envp + hook.env.length * 8, home ?? 0)
+  if (isLarge(hook)) must(b.call('execve', hook.path, base, envp))
+  else must(b.call('execve', hook.path, b.strings(args), b.strings(hook.env)))
   b.place(failed)
   const end = b.label()
   b.store(64, report, slot(HookSlot.RESULT))

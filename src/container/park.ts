@@ -35,7 +35,7 @@ export function planPark(
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
   b.session(slot(InitSlot.CONNECTION))
-  const hooks = planStartHooks(b, config.hooks?.startContainer, config.annotations)
+  const hooks = planStartHooks(b, config, home, filter)
   planProgram(b, config.process, program, home, filter)
   return hooks
 }

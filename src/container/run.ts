@@ -31,7 +31,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const launched = launch(runtime, options, !options.detach)
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(platform.machine)
-  const hooks = planStartHooks(program, launched.config.hooks?.startContainer, launched.config.annotations)
+  const hooks = planStartHooks(program, launched.config, launched.home, launched.filter)
   planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
   let settings: Settings = null
   orUndo(runtime, options.id, launched.progress, () => {

@@ -29,6 +29,8 @@ export const FILTER_FLAGS: Readonly<Record<SeccompFlag, number>> = {
   SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 32,
 }
 export const FLAG_NEW_LISTENER = 8
+/** Flags that are about a listener. */
+export const FLAGS_OF_AGENTS = FLAG_NEW_LISTENER | FILTER_FLAGS.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 
 /** Most instructions that a filter may have. */
 export const BPF_MAXINSNS = 4096

@@ -20,12 +20,14 @@ export type Loading = readonly Step[]
  * Loads the filter for the calling process, seccomp(2). It needs no_new_privs or CAP_SYS_ADMIN in the process's user namespace. From
  * here on every call of the process goes through the filter, and the answer to this batch too.
  */
-export function planSeccomp(b: Batch, filter: Filter): Loading {
+export const planSeccomp = (b: Batch, filter: Filter): Loading => prepareSeccomp(b, filter)()
+
+/** The same, to be planned several times in one batch. */
+export function prepareSeccomp(b: Batch, filter: Filter): () => Loading {
   const { program, flags, optionalFlags } = filter
   const count = program.length / 8
   if (count > BPF_MAXINSNS) throw new RuntError(`internal error: a filter of ${count} instructions`)
   const asked = flags & ~optionalFlags
-  b.about(asked === 0 ? 'linux.seccomp' : `linux.seccomp (${flagNames(asked)})`)
   // struct sock_fprog of linux/filter.h.
   const fprog = b.structure(
     new Struct(16).u16(0, count).bytes,
@@ -33,14 +35,17 @@ export function planSeccomp(b: Batch, filter: Filter): Loading {
     `${count} instructions`,
   )
   const load = (withFlags: number): Step => b.call('seccomp', SECCOMP_SET_MODE_FILTER, withFlags, fprog)
-  if (optionalFlags === 0) return [load(flags)]
-  // Before Linux 4.17 there is no SPEC_ALLOW.
-  const plain = b.label()
-  const end = b.label()
-  const full = load(flags).on(['EINVAL'], plain)
-  b.jump(end)
-  b.place(plain)
-  const fallback = load(asked)
-  b.place(end)
-  return [full, fallback]
+  return () => {
+    b.about(asked === 0 ? 'linux.seccomp' : `linux.seccomp (${flagNames(asked)})`)
+    if (optionalFlags === 0) return [load(flags)]
+    // Before Linux 4.17 there is no SPEC_ALLOW.
+    const plain = b.label()
+    const end = b.label()
+    const full = load(flags).on(['EINVAL'], plain)
+    b.jump(end)
+    b.place(plain)
+    const fallback = load(asked)
+    b.place(end)
+    return [full, fallback]
+  }
 }
