@@ -1,11 +1,12 @@
 /** Runs all tests of the project. See `usage`. The last line is `N passed, N failed, N skipped`. */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Summary } from '../spec-tests/run.ts'
 import { vmStage } from '../spec-tests/vm/stage.ts'
+import { FACTS, factsOfHost, mixed } from './conformance-facts.ts'
 import { extendPath, install, isThere, missing } from './machine.ts'
 import { root } from './tools.ts'
 
@@ -123,6 +124,10 @@ async function unit(): Promise<Counts> {
   return all
 }
 
+/** What the last runs of the black-box tests gave, for `npm run conformance -- --from`. */
+const conformance = join(root, 'build/conformance')
+const columns = ['dist/runt', 'runc', 'crun']
+
 /** The black-box tests on a runtime. */
 function spec(runtime: string, ...flags: string[]): Counts {
   const folder = mkdtempSync(join(tmpdir(), 'runt-test-'))
@@ -136,6 +141,11 @@ function spec(runtime: string, ...flags: string[]): Counts {
     } catch {
       console.log('the black-box tests did not come to their end')
       return { passed: 0, failed: 1, skipped: 0 }
+    }
+    if (columns.includes(runtime)) {
+      mkdirSync(conformance, { recursive: true })
+      copyFileSync(json, join(conformance, `${columns.indexOf(runtime)}.json`))
+      writeFileSync(join(conformance, FACTS), JSON.stringify(factsOfHost()))
     }
     const { passed, failed, skipped } = summary
     return { passed, failed: fine ? failed : Math.max(1, failed), skipped }
@@ -151,9 +161,6 @@ function peer(name: string, ...flags: string[]): Counts {
   return { passed: 0, failed: 0, skipped: 1 }
 }
 
-/** crun refuses hosts that have cgroup v1 and v2 side by side. */
-const hybrid = readFileSync('/proc/self/mountinfo', 'utf8').includes(' /sys/fs/cgroup/unified ')
-
 /** All folders but faults/, which runs runt's innards on Node.js in any case, and engines/, which is about runt. */
 const blackBox = ['runtime/', 'config/', 'config-linux/', 'cli/', 'errors/']
 
@@ -166,7 +173,7 @@ const stages: Record<string, () => Counts | Promise<Counts>> = {
   // What is wrong with a config is found by the same code on both engines.
   'spec-node': () => spec('node dist/node/runt.js', ...blackBox.filter((folder) => folder !== 'errors/')),
   'spec-runc': () => peer('runc'),
-  'spec-crun': () => peer('crun', ...(hybrid ? ['--hide-unified'] : []), ...blackBox),
+  'spec-crun': () => peer('crun', ...(mixed ? ['--hide-unified'] : []), ...blackBox),
   vm: vmStage,
 }
 
