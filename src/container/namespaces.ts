@@ -2,7 +2,7 @@
 import type { Config, TimeClock, TimeOffset } from '../config/types.ts'
 import { Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, type Batch, type Label, load, slot } from '../session/batch.ts'
+import { ANY, type Batch, type Label, load, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { InitSlot } from './slots.ts'
 import { planPair } from './sources.ts'
@@ -210,8 +210,9 @@ function planInit(b: Batch, { initSession, cgroup, privileged, sends }: Birth, f
   const child = b.label()
   const plain = b.label()
   b.set(InitSlot.JOINED, 0)
+  let folder: Step | null = null
   if (cgroup !== null) {
-    const folder = c.openat(b, k.AT_FDCWD, cgroup, k.O_PATH | k.O_DIRECTORY)
+    folder = c.openat(b, k.AT_FDCWD, cgroup, k.O_PATH | k.O_DIRECTORY)
     const born = b.label()
     // Seccomp filters of outer containers answer ENOSYS, since they cannot look into the structure. EACCES: the cgroup is not the
     // caller's, or not that of the user namespace in which the init is forked; who moves it there will say so, or can do it.
@@ -221,9 +222,12 @@ function planInit(b: Batch, { initSession, cgroup, privileged, sends }: Birth, f
     b.jump(parent)
     b.place(born)
     b.set(InitSlot.JOINED, 1)
+    // The init gets no folder of the host's, from which paths lead up (compare CVE-2024-21626).
+    c.close(b, folder)
     b.jump(child)
   }
   b.place(plain)
+  if (folder) c.close(b, folder)
   c.clone(b, flags | k.SIGCHLD, child).keep(InitSlot.CHILD)
   b.jump(parent)
   b.place(child)
