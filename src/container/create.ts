@@ -141,7 +141,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const claim = planClaim(spawn, runtime.globals.root, folder)
   const listener = planListener(spawn, folder)
   if (options.notifySocket !== null) planNotifyFolder(spawn, folder)
-  const spawned = planSpawn(spawn, runtime.platform.engine, folder)
+  const spawned = planSpawn(spawn, runtime.platform.engine, folder, options.preserveFds + options.listenFds)
   const known = host.wait(facts)
   const bundle = absolutePath(pathIn(known.bytes(cwd)), options.bundle)
   const configText = finishReading(host, machine, known, configReading)
@@ -370,7 +370,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
       k.AT_FDCWD,
       path,
       String(saved.pid),
-      k.O_WRONLY | k.O_CREAT | k.O_TRUNC,
+      k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW,
       0o644,
     )
   }

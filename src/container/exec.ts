@@ -157,7 +157,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     host.run(b)
   }
   const meeting = plan.wanted.terminal ? meet(runtime, options.consoleSocket) : null
-  const { started, spawned } = startStage(runtime, folderOf(runtime, options.id), meeting !== null)
+  const { started, spawned } = startStage(runtime, options, meeting !== null)
   progress.stage = started.value(spawned.pid)!
 
   // 3. It joins the container, forks the process and ends.
@@ -249,7 +249,14 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     const writing = new Batch(machine)
     writing.about(`--pid-file (${file})`)
     progress.pidFile = file
-    c.writeFile(writing, k.AT_FDCWD, file, String(progress.init), k.O_WRONLY | k.O_CREAT | k.O_TRUNC, 0o644)
+    c.writeFile(
+      writing,
+      k.AT_FDCWD,
+      file,
+      String(progress.init),
+      k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW,
+      0o644,
+    )
     host.run(writing)
   }
   const settings = number && !options.detach ? prepareRelay(runtime, wanted) : null
@@ -279,14 +286,16 @@ function meet({ host, platform }: Runtime, consoleSocket: string | null): number
 
 /** Another exec may have the file that stands in for a memfd at this moment. */
 function startStage(
-  { host, stage, platform }: Runtime,
-  folder: string,
+  runtime: Runtime,
+  { id, preserveFds }: ExecOptions,
   meets: boolean,
 ): { started: Answer; spawned: Spawn } {
+  const { host, stage, platform } = runtime
+  const handed = meets ? [HostSlot.PIDFD, HostSlot.MEETING] : [HostSlot.PIDFD]
   for (let tries = 0; ; tries++) {
     const b = new Batch(platform.machine)
     if (tries > 0) c.sleep(b, PAUSE)
-    const spawned = planSpawn(b, platform.engine, folder, meets ? [HostSlot.PIDFD, HostSlot.MEETING] : [HostSlot.PIDFD])
+    const spawned = planSpawn(b, platform.engine, folderOf(runtime, id), preserveFds, handed)
     try {
       const started = tries === 0 ? host.run(b) : host.recover(b)
       stage.inherit(b, host.sequence)
