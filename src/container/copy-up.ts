@@ -25,6 +25,8 @@ const XATTR_MAX = 0x1_0000
 const SENDFILE_MAX = 0x7fff_f000
 /** Bytes of a millisecond's copying that we wait for, with slow machines in mind. */
 const SLOWEST = 10_000
+/** The longest target of a link. */
+const PATH_MAX = 4096
 /** PATH_MAX, with some room. */
 const LONGEST_PATH = 4000
 
@@ -210,8 +212,8 @@ function planEntry(b: Batch, copy: Copy, entry: Entry, source: number, target: n
       break
     case k.S_IFLNK: {
       // The last byte stays zero: readlinkat(2) ends its text with none.
-      const text = b.data(new Uint8Array(size + 1), () => `the link ${name}`)
-      b.call('readlinkat', source, name, text, size)
+      const text = b.data(new Uint8Array(Math.min(size, PATH_MAX) + 1), () => `the link ${name}`)
+      b.call('readlinkat', source, name, text, Math.min(size, PATH_MAX))
       b.call('symlinkat', text, target, name)
       break
     }
@@ -241,7 +243,7 @@ function copyAttributes(copy: Copy, source: Arg, target: Arg, { name, attributes
 
 function planFile(b: Batch, name: string, size: number, source: number, target: number): void {
   b.patience += Math.ceil(size / SLOWEST)
-  const from = c.openat(b, source, name, k.O_RDONLY | k.O_NOFOLLOW)
+  const from = c.openat(b, source, name, k.O_RDONLY | k.O_NOFOLLOW | k.O_NONBLOCK)
   const to = c.openat(b, target, name, k.O_WRONLY | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW, 0o600)
   const again = b.label()
   b.place(again)

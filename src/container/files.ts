@@ -27,6 +27,8 @@ export interface Reading {
   /** Bytes read so far, where there may have been several reads. */
   readonly total: Step | null
   readonly buffer: OutPointer
+  /** More bytes than these are an errno, EFBIG. Without it there is a limit that nobody meets, and passing it is an error. */
+  readonly longest?: number
 }
 
 /**
@@ -81,17 +83,23 @@ export function finishReading(
   let count = answer.value(reading.last)!
   if (count < 0) return { errno: errnoName(-count) }
   if (reading.total === null) {
-    const { path, flags, buffer } = reading
+    const { path, flags, buffer, longest } = reading
     // procfs ends a read before the record that no longer fits; anything else only at the end or when the buffer is full.
     const whole = path.startsWith('/proc/') ? count <= buffer.length / 2 : count < buffer.length
     if (whole) return { text: decodeUtf8(answer.bytes(buffer, count)) }
     const b = new Batch(machine)
     const again = planLongReading(b, path, CHUNK / 2, flags)
-    return finishReading(session, machine, session.run(b), again)
+    return finishReading(session, machine, session.run(b), longest === undefined ? again : { ...again, longest })
   }
   let total = answer.value(reading.total) ?? 0
   const pieces = [answer.bytes(reading.buffer, total)]
   while (count > 0) {
+    if (reading.longest !== undefined && total > reading.longest) {
+      const closing = new Batch(machine)
+      c.close(closing, fd)
+      session.run(closing)
+      return { errno: 'EFBIG' }
+    }
     if (total > LONGEST) throw new RuntError(`${reading.path}: longer than ${LONGEST} bytes`)
     const b = new Batch(machine)
     const buffer = b.out(CHUNK)

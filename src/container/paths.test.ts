@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { absolutePath, basename, cleanPath, dirname } from './paths.ts'
+import { Batch } from '../session/batch.ts'
+import { absolutePath, basename, cleanPath, dirname, makeFolder } from './paths.ts'
 
 test('a cleaned path is absolute and has no empty, . or .. parts', () => {
   for (const [path, clean] of [
@@ -26,6 +27,14 @@ test('a relative path starts from the base', () => {
 test('folder and name of a path', () => {
   assert.equal(['/a/b', '/a', '/'].map(dirname), ['/a', '/', '/'])
   assert.equal(['/a/b', '/a', '/'].map(basename), ['b', 'a', ''])
+})
+
+test('a path that the kernel would not take is refused before it is planned', () => {
+  const path = `/${'a/'.repeat(40_000)}`
+  assert.throws(
+    () => makeFolder(new Batch('x86_64'), path, 20),
+    /^the path "\/a\/a.*has 80000 characters; the kernel takes 4095/,
+  )
 })
 
 test.run()

@@ -1,9 +1,13 @@
 /** Paths: lexical ones of the host, and folders and files made inside a container's root without leaving it. */
 
+import { RuntError } from '../base/errors.ts'
 import * as k from '../linux/constants.ts'
 import { type Arg, type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { InitSlot } from './slots.ts'
+
+/** Bytes of a path, without the NUL at its end; path_resolution(7). */
+const PATH_MAX = 4095
 
 /** Lexically cleans an absolute path: no empty, `.` or `..` components. */
 export function cleanPath(path: string): string {
@@ -63,6 +67,12 @@ export function makeFolder(b: Batch, path: string, keep: number, resolve = 0, ma
   const known = knownIn(b)
   const root = slot(InitSlot.ROOT)
   const clean = cleanPath(path)
+  // Planned folder by folder it would take for ever.
+  if (clean.length > PATH_MAX)
+    throw new RuntError(
+      `the path ${JSON.stringify(`${clean.slice(0, 64)}…`)} has ${clean.length} characters; the kernel takes ${PATH_MAX} bytes`,
+      'ENAMETOOLONG',
+    )
   const open = (part: string): Step => c.openInRoot(b, root, part, k.O_PATH | k.O_DIRECTORY, resolve)
   if (clean === '/' || known.has(clean)) {
     open(clean).keep(keep)

@@ -109,10 +109,13 @@ export function hasHome({ env = [] }: Process): boolean {
 
 /** Bytes of /etc/passwd that are read with the rest; that is most files. */
 const PASSWD_SIZE = 0x1000
+/** A longer one is none: it may be /dev/zero. */
+const PASSWD_LONGEST = 0x10_0000
 
 /** The file is the image's: what it is, and whether it can be read, is nobody's mistake. */
 export function planPasswd(b: Batch): Reading {
-  return planReading(b, '/etc/passwd', PASSWD_SIZE, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY)
+  const reading = planReading(b, '/etc/passwd', PASSWD_SIZE, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY)
+  return { ...reading, longest: PASSWD_LONGEST }
 }
 
 /** What seccomp(2) takes of a process without no_new_privs. */
@@ -158,7 +161,6 @@ export function planIdentity(
   c.fchdir(b, slot(InitSlot.TARGET)).on(['EACCES', 'EPERM'], later)
   b.set(InitSlot.ENTERED, 1)
   b.place(later)
-  c.close(b, slot(InitSlot.TARGET))
 
   const capabilities = wanted.capabilities ?? {}
   planBounding(b, capabilityMask(capabilities.bounding))
@@ -180,8 +182,10 @@ export function planIdentity(
 
   b.about(`process.cwd (${wanted.cwd})`)
   b.branch(slot(InitSlot.ENTERED), 'EQUAL', 1, entered)
-  c.chdir(b, wanted.cwd)
+  // The folder that was opened then: by its path a link of the image might lead through a descriptor of ours (/proc/self/fd/N).
+  c.fchdir(b, slot(InitSlot.TARGET))
   b.place(entered)
+  c.close(b, slot(InitSlot.TARGET))
   c.umask(b, wanted.user.umask ?? 0o022)
   if (wanted.noNewPrivileges) {
     b.about('process.noNewPrivileges')

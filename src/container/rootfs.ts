@@ -5,7 +5,7 @@ import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { propagationFlag } from './mount-options.ts'
 import { InitSlot } from './slots.ts'
-import type { Reach } from './sources.ts'
+import { deviceSource, planOpening, type Reach } from './sources.ts'
 
 const ROOT = slot(InitSlot.ROOT)
 
@@ -27,12 +27,19 @@ export function planRoot(b: Batch, config: Config, rootfs: string, { opened }: R
   const given = opened.get(rootfs)
   const under = given ?? c.openat(b, k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY)
   if (wanted & k.MS_SHARED) planPrivateBelow(b, rootfs)
-  if (given === undefined) c.openTree(b, k.AT_FDCWD, rootfs, k.OPEN_TREE_CLONE | k.AT_RECURSIVE).keep(InitSlot.ROOT)
-  else c.openTree(b, given, '', k.OPEN_TREE_CLONE | k.AT_RECURSIVE | k.AT_EMPTY_PATH).keep(InitSlot.ROOT)
+  c.openTree(b, under, '', k.OPEN_TREE_CLONE | k.AT_RECURSIVE | k.AT_EMPTY_PATH).keep(InitSlot.ROOT)
   c.attachMount(b, ROOT, under)
   if (given === undefined) c.close(b, under)
-  b.about('/dev/null of the host')
-  c.openat(b, k.AT_FDCWD, '/dev/null', k.O_PATH).keep(InitSlot.NULL)
+  planNull(b, config)
+}
+
+/** What covers masked files. In a mount namespace of somebody else's it may be a link to anything by now (compare CVE-2025-31133). */
+function planNull(b: Batch, { linux }: Config): void {
+  const joins = linux?.namespaces?.some(({ type, path }) => type === 'mount' && path)
+  const about = '/dev/null of the host'
+  b.about(about)
+  if (joins) b.set(InitSlot.NULL, planOpening(b, deviceSource(about, '/dev/null', { type: 'c', major: 1, minor: 3 })))
+  else c.openat(b, k.AT_FDCWD, '/dev/null', k.O_PATH).keep(InitSlot.NULL)
 }
 
 /** Makes the mount that a folder lies on private. Only its root is a place to say so: the way there is up. */
