@@ -4,7 +4,7 @@ import { type CgroupPaths, freezerFile, saysFrozen } from '../cgroup/manager.ts'
 import type { Hook } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import { ANY, Batch } from '../session/batch.ts'
+import { ANY, Batch, type OutPointer } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
 import { EXECUTOR_FILE } from './executors.ts'
@@ -91,7 +91,9 @@ export function tryLoadState(runtime: Runtime, id: string): Loaded | 'missing' |
   const there = b.label()
   const exists = c.faccessat(b, k.AT_FDCWD, folder, 0).on(ANY, there)
   b.place(there)
-  const reading = planReading(b, `${folder}/state.json`, 0x4000)
+  const reading = planReading(b, `${folder}/state.json`, 0x4000, k.O_RDONLY | k.O_NOFOLLOW)
+  const owners = [folder, runtime.globals.root].map((path) => planOwner(b, path))
+  const uid = b.call('geteuid')
   const answer = host.run(b)
   const result = finishReading(host, platform.machine, answer, reading)
   if ('errno' in result) {
@@ -99,8 +101,28 @@ export function tryLoadState(runtime: Runtime, id: string): Loaded | 'missing' |
     if (result.errno === 'ENOENT') return 'unfinished'
     throw new RuntError(`state of container ${id} (${folder}/state.json): ${result.errno}`, result.errno)
   }
+  // What it says is acted on: processes are killed, cgroups removed, hooks called. A user may not say that to another.
+  const ours = answer.value(uid)!
+  for (const { path, status } of owners) {
+    // stx_uid
+    const theirs = answer.word(status, 20)
+    if (theirs !== ours && theirs !== 0)
+      throw new RuntError(
+        `container ${id}: ${path} belongs to user ${theirs}, and you are user ${ours}: its state is not to be trusted; run as that user`,
+        'EPERM',
+      )
+  }
   const saved = parseSaved(result.text, `${folder}/state.json`)
   return { saved, status: statusOf(runtime, saved) }
+}
+
+/** Plans to find out whose a folder is; its own, if it is a link. */
+function planOwner(b: Batch, path: string): { path: string; status: OutPointer } {
+  const status = b.out(256)
+  const unknown = b.label()
+  c.statx(b, k.AT_FDCWD, path, k.AT_SYMLINK_NOFOLLOW, status).on(ANY, unknown)
+  b.place(unknown)
+  return { path, status }
 }
 
 function parseSaved(text: string, path: string): Saved {
