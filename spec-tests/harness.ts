@@ -187,9 +187,25 @@ export function execute(words: readonly string[], options: RunOptions = {}): Res
   }
 }
 
+let inUse = command
+
+/** Runs the body with another runtime, or with more words before those of the present one. */
+export function withRuntime<T>(
+  other: readonly string[] | ((words: readonly string[]) => readonly string[]),
+  body: () => T,
+): T {
+  const before = inUse
+  inUse = typeof other === 'function' ? other(before) : other
+  try {
+    return body()
+  } finally {
+    inUse = before
+  }
+}
+
 /** The runtime's words for these arguments, with the private --root. */
 export function words(args: readonly string[]): string[] {
-  return [...command, '--root', stateRoot, ...managerFlags, ...args]
+  return [...inUse, '--root', stateRoot, ...managerFlags, ...args]
 }
 
 /** Runs the runtime with the private --root. */
@@ -199,7 +215,7 @@ export function run(args: readonly string[], options?: RunOptions): Result {
 
 /** Runs the runtime with these arguments and no others. */
 export function runBare(args: readonly string[], options?: RunOptions): Result {
-  return execute([...command, ...args], options)
+  return execute([...inUse, ...args], options)
 }
 
 /** Starts the runtime and goes on. The caller awaits its end; what is still there after the test is killed. */

@@ -1,0 +1,152 @@
+/** procfs and what it says: a runtime that writes to a false one does nothing, or something else. */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { container, ok, run as runtime, STAYS, words } from '../harness.ts'
+import { act } from '../terminal.ts'
+import { arena, breach, CANARY, exchanging, intact, runIn, slowly, victim } from './arena.ts'
+
+const { attack, run } = arena('hardening/procfs')
+
+const PROC_SUPER_MAGIC = '9fa0'
+
+attack(
+  'a /proc that is a link is no place for a procfs (CVE-2019-19921, CVE-2023-27561)',
+  { weakened: ['procfs on real folders'] },
+  () => {
+    const made = victim(({ rootfs }) => {
+      mkdirSync(join(rootfs, 'elsewhere'))
+      symlinkSync('/elsewhere', join(rootfs, 'proc'))
+    })
+    if (runIn(made, 'true').status === 0) breach('procfs was mounted somewhere else')
+  },
+)
+
+attack('nothing but a procfs covers /proc (CVE-2019-16884, CVE-2023-28642)', { weakened: ['procfs uncovered'] }, () => {
+  const volume = victim(({ config, extra }) => {
+    mkdirSync(join(extra, 'self/attr'), { recursive: true })
+    config.mounts.push({ destination: '/proc', type: 'bind', source: extra, options: ['rbind'] })
+  })
+  const link = victim(({ config, extra, rootfs }) => {
+    symlinkSync('/proc', join(rootfs, 'innocent'))
+    config.mounts.push({ destination: '/innocent', type: 'bind', source: extra, options: ['rbind'] })
+  })
+  for (const made of [volume, link]) {
+    const { status, stdout } = runIn(made, 'stat -f -c %t /proc')
+    if (status === 0 && stdout.trim() !== PROC_SUPER_MAGIC) breach('/proc is a folder of the caller')
+    if (status === 0) breach('a mount over /proc was taken')
+  }
+})
+
+attack(
+  'a procfs is mounted on /proc while that is exchanged for a link (CVE-2019-19921)',
+  { weakened: ['procfs on real folders'], rounds: 3, tries: 20 },
+  () => {
+    const made = victim(({ rootfs }) => {
+      for (const name of ['proc', 'elsewhere']) mkdirSync(join(rootfs, name))
+      symlinkSync('/elsewhere', join(rootfs, 'link'))
+    })
+    const result = exchanging(join(made.rootfs, 'proc'), join(made.rootfs, 'link'), made.extra, () =>
+      slowly(() =>
+        runIn(
+          made,
+          'grep -c " /elsewhere proc\\| /elsewhere .* - proc " /proc/self/mountinfo /elsewhere/self/mountinfo',
+        ),
+      ),
+    )
+    if (/:[1-9]/.test(result.stdout)) breach('procfs was mounted somewhere else')
+  },
+)
+
+attack('a label is not written to a false procfs (CVE-2019-16884)', { weakened: ['real procfs'] }, () => {
+  const made = victim(({ config, file }) => {
+    config.mounts = config.mounts.filter(({ destination }) => destination !== '/proc')
+    config.linux.maskedPaths = []
+    config.linux.readonlyPaths = []
+    config.process.apparmorProfile = 'there-is-no-such-profile'
+    file('proc/thread-self/attr/apparmor/exec', '')
+    file('proc/self/attr/apparmor/exec', '')
+  })
+  if (runIn(made, 'true').status === 0) breach('the program runs without its profile')
+})
+
+attack(
+  'nor that of an exec, where the container has covered its procfs (CVE-2015-1334)',
+  { weakened: ['real procfs'] },
+  () => {
+    const made = victim(({ config }) => {
+      for (const set of Object.values(config.process.capabilities!)) set.push('CAP_SYS_ADMIN')
+      const attr = '/proc/thread-self/attr/apparmor'
+      config.process.args = ['sh', '-c', `mount -t tmpfs x /proc && mkdir -p ${attr} && touch ${attr}/exec; ${STAYS}`]
+    })
+    const c = container(made)
+    ok(c.create())
+    ok(c.start())
+    c.says(/ready/)
+    const { status } = runtime(['exec', '--apparmor', 'there-is-no-such-profile', c.id, 'true'])
+    if (status === 0) breach('the program runs without its profile')
+  },
+)
+
+// What covers masked paths, and /dev/console.
+
+attack(
+  'what covers a masked path is not of the image (CVE-2025-31133)',
+  { weakened: ['/dev/null of the host'] },
+  () => {
+    const made = victim(({ config, rootfs }) => {
+      config.mounts = config.mounts.filter(({ destination }) => !destination.startsWith('/dev'))
+      mkdirSync(join(rootfs, 'dev'))
+      symlinkSync('/proc/sys/kernel/core_pattern', join(rootfs, 'dev/null'))
+      config.linux.maskedPaths = ['/proc/timer_list', '/proc/kallsyms', '/proc/version']
+      config.linux.readonlyPaths = ['/proc/sys']
+    })
+    const { status, stdout } = runIn(made, 'stat -c "%n %t:%T" /proc/version')
+    if (status === 0 && !stdout.includes('1:3')) breach(`a masked path is something else than /dev/null: ${stdout}`)
+  },
+)
+
+attack('/dev/console is not made through a link (CVE-2025-52565)', { weakened: ['console itself'] }, () => {
+  const made = victim(({ config, rootfs }) => {
+    config.mounts = config.mounts.filter(({ destination }) => destination !== '/dev' && destination !== '/dev/mqueue')
+    config.process.terminal = true
+    config.process.args = ['sh', '-c', 'stat -c %t:%T /dev/console; readlink /dev/console']
+    mkdirSync(join(rootfs, 'dev'))
+    symlinkSync(join(CANARY, 'console'), join(rootfs, 'dev/console'))
+  })
+  const { id } = container(made)
+  act({ place: 'terminal', command: words(['run', '--bundle', made.directory, id]), steps: [['end']] })
+  intact()
+})
+
+attack('masked and read-only paths that are links stay in the root', {}, () => {
+  const made = victim(({ config, rootfs }) => {
+    symlinkSync(CANARY, join(rootfs, 'link'))
+    symlinkSync('../../../../..', join(rootfs, 'up'))
+    symlinkSync('loop', join(rootfs, 'loop'))
+    config.linux.maskedPaths = ['/link/secret', '/up/canary', '/no/such']
+    config.linux.readonlyPaths = ['/link', '/up/tmp']
+  })
+  ok(runIn(made, 'touch /tmp/x && exit 1; true'))
+  writeFileSync(join(CANARY, 'writable'), '')
+})
+
+// Control groups: CVE-2023-25809, CVE-2022-0492.
+
+attack(
+  'a container sees no control group but its own, and cannot write to it',
+  { weakened: ['mount attributes'] },
+  () => {
+    for (const namespace of [true, false]) {
+      const made = victim(({ config }) => {
+        if (namespace) config.linux.namespaces.push({ type: 'cgroup' })
+        for (const set of Object.values(config.process.capabilities!)) set.push('CAP_DAC_OVERRIDE')
+      })
+      const script =
+        'cd /sys/fs/cgroup; ls -d */ 2>/dev/null; mkdir made && echo made && rmdir made; echo 0 >cgroup.procs && echo joined; [ -e release_agent ] && echo agent; true'
+      const { stdout } = ok(runIn(made, script))
+      if (stdout !== '') breach(stdout.replaceAll('\n', ' '))
+    }
+  },
+)
+
+run()

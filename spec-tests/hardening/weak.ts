@@ -1,0 +1,228 @@
+/**
+ * Weakened builds: runt on Node.js with one of its defences taken out, to show that the attack on it would be noticed. The switch is
+ * in here, not in the product: pieces of the source are replaced while it is bundled, in the guest. A piece that is not found
+ * exactly as often as expected is an error, so that the table follows the source.
+ */
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+import { repository } from '../harness.ts'
+
+interface Piece {
+  /** Below src. */
+  file: string
+  /** An expression, and what it becomes. */
+  from: string
+  to: string
+  /** How often it is there; once. */
+  times?: number
+}
+
+const NONE = 'undefined'
+
+/** By name: what is taken out. */
+export const weakenings = {
+  seals: [{ file: 'container/executors.ts', from: 'k.F_SEAL_WRITE', to: '0' }],
+  'paths in the root': [
+    {
+      file: 'session/calls.ts',
+      from: 'openat2(b, root, path, flags, k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS | resolve)',
+      to: "openat2(b, root, '.' + path, flags, resolve)",
+    },
+  ],
+  'mounts by descriptor': [
+    {
+      file: 'container/mounts.ts',
+      from: 'c.attachMount(b, MOUNT, TARGET)',
+      to: "(c.fchdir(b, ROOT), b.call('move_mount', MOUNT, '', k.AT_FDCWD, '.' + destination, k.MOVE_MOUNT_F_EMPTY_PATH | 0x10))",
+    },
+    {
+      file: 'container/paths.ts',
+      from: 'c.openInRoot(b, root, part, k.O_PATH | k.O_DIRECTORY, resolve)',
+      to: 'c.openInRoot(b, root, part, k.O_PATH | k.O_DIRECTORY, resolve | k.RESOLVE_NO_SYMLINKS)',
+    },
+  ],
+  'folders by descriptor': [
+    {
+      file: 'container/paths.ts',
+      from: 'c.mkdirat(b, above, part, 0o755)',
+      to: "c.mkdirat(b, root, '.' + prefix, 0o755)",
+      times: 2,
+    },
+  ],
+  'working folder': [
+    {
+      file: 'container/process.ts',
+      from: 'makeFolder(b, wanted.cwd, InitSlot.TARGET)',
+      to: 'c.openat(b, k.AT_FDCWD, wanted.cwd, k.O_PATH).keep(InitSlot.TARGET)',
+    },
+  ],
+  'closed descriptors': [
+    {
+      file: 'session/calls.ts',
+      from: "b.call('openat', dir, path, k.openFlags(flags | k.O_CLOEXEC, b.machine), mode)",
+      to: "b.call('openat', dir, path, k.openFlags(flags, b.machine), mode)",
+    },
+    {
+      file: 'container/process.ts',
+      from: "b.call('close_range', 3 + preserve, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)",
+      to: NONE,
+    },
+  ],
+  'old root': [{ file: 'container/rootfs.ts', from: 'c.close(b, slot(InitSlot.OLD_ROOT))', to: NONE }],
+  dumpable: ['namespaces', 'process', 'user-namespace', 'enter'].map((name) => ({
+    file: `container/${name}.ts`,
+    from: 'c.prctl(b, k.PR_SET_DUMPABLE, 0)',
+    to: 'c.prctl(b, k.PR_SET_DUMPABLE, 1)',
+  })),
+  'procfs on real folders': [{ file: 'container/mounts.ts', from: 'k.RESOLVE_NO_SYMLINKS', to: '0' }],
+  'procfs uncovered': [
+    {
+      file: 'container/mounts.ts',
+      from: "refuseProc(about, destination, mount.type === 'proc' || bind || options.remount)",
+      to: NONE,
+    },
+    { file: 'container/mounts.ts', from: 'planDemandProc(b, about, source)', to: NONE },
+    { file: 'container/mounts.ts', from: 'planRefuseProc(b, about, destination)', to: NONE, times: 4 },
+  ],
+  'real procfs': [
+    {
+      file: 'container/labels.ts',
+      from: "b.branch(load(status, 64), 'NOT_EQUAL', k.PROC_SUPER_MAGIC, other)",
+      to: NONE,
+    },
+    {
+      file: 'container/labels.ts',
+      from: "b.branch(load(status, 64, 32), 'EQUAL', PROC_ROOT, ready)",
+      to: 'b.jump(ready)',
+    },
+    { file: 'container/labels.ts', from: 'k.RESOLVE_NO_XDEV | k.RESOLVE_NO_MAGICLINKS', to: '0' },
+  ],
+  '/dev/null of the host': [
+    {
+      file: 'container/masked-paths.ts',
+      from: 'slot(InitSlot.NULL)',
+      to: "c.openInRoot(b, ROOT, '/dev/null', k.O_PATH)",
+    },
+    { file: 'container/devices.ts', from: 'planDemandDevice(b, name, mode & k.S_IFMT, major, minor, about)', to: NONE },
+  ],
+  'console itself': [
+    { file: 'container/terminal.ts', from: 'k.O_PATH | k.O_NOFOLLOW', to: 'k.O_PATH' },
+    {
+      file: 'container/terminal.ts',
+      from: 'k.O_RDONLY | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW',
+      to: 'k.O_RDONLY | k.O_CREAT',
+    },
+  ],
+  'mount attributes': [
+    {
+      file: 'container/mounts.ts',
+      from: 'c.mountSetattr(b, MOUNT, 0, { set: options.set, clear: options.clear })',
+      to: NONE,
+    },
+  ],
+  'opening without waiting': [
+    { file: 'container/process.ts', from: 'k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY', to: 'k.O_RDONLY' },
+    { file: 'container/process.ts', from: 'k.O_RDONLY | k.O_CLOEXEC | k.O_NONBLOCK | k.O_NOCTTY', to: 'k.O_RDONLY' },
+  ],
+  'copies without links': [
+    {
+      file: 'container/copy-up.ts',
+      from: 'k.O_RDONLY | k.O_DIRECTORY | k.O_NOFOLLOW',
+      to: 'k.O_RDONLY | k.O_DIRECTORY',
+    },
+    { file: 'container/copy-up.ts', from: 'k.O_RDONLY | k.O_NOFOLLOW | k.O_NONBLOCK', to: 'k.O_RDONLY' },
+  ],
+  'owner of the state': [
+    { file: 'container/state.ts', from: 'theirs !== ours && theirs !== 0', to: 'false' },
+    { file: 'container/state.ts', from: 'k.O_RDONLY | k.O_NOFOLLOW', to: 'k.O_RDONLY' },
+  ],
+  'pid file itself': ['create', 'exec'].map((name) => ({
+    file: `container/${name}.ts`,
+    from: 'k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW',
+    to: 'k.O_WRONLY | k.O_CREAT | k.O_TRUNC',
+  })),
+  ids: [{ file: 'container/id.ts', from: '/[^A-Za-z0-9_+.-]/u.exec(id)', to: 'null' }],
+  'start time': [
+    { file: 'container/kill.ts', from: 'readStat(text.text).startTime !== saved.startTime', to: 'false' },
+    { file: 'container/state.ts', from: 'startTime !== saved.startTime', to: 'false' },
+  ],
+  keyring: [{ file: 'container/process.ts', from: '!newKeyring', to: 'true' }],
+  session: [{ file: 'container/process.ts', from: 'c.setsid(b)', to: NONE }],
+  'inheritable capabilities': [
+    {
+      file: 'container/process.ts',
+      from: 'capabilityMask(capabilities.inheritable)',
+      to: 'capabilityMask(capabilities.permitted)',
+    },
+  ],
+} as const satisfies Record<string, readonly Piece[]>
+
+export type Weakening = keyof typeof weakenings
+
+const SWITCH = 'process.env.RUNT_WEAKENED'
+
+/** The source with a switch at each of its pieces. */
+function weaken(file: string, text: string): string {
+  for (const [name, pieces] of Object.entries(weakenings) as [Weakening, readonly Piece[]][])
+    for (const { file: where, from, to, times = 1 } of pieces) {
+      if (where !== file) continue
+      const parts = text.split(from)
+      if (parts.length - 1 !== times)
+        throw new Error(
+          `weak.ts, "${name}": src/${file} has ${JSON.stringify(from)} ${parts.length - 1} times, not ${times}`,
+        )
+      // A bracket at the beginning of a statement would belong to the one before.
+      text = parts.reduce((before, after) => {
+        const either = `${SWITCH} === ${JSON.stringify(name)} ? (${to}) : (${from})`
+        return before + (/\n *$/.test(before) ? either : `(${either})`) + after
+      })
+    }
+  return text
+}
+
+/** In the work tree, from which koffi is found. */
+const BUNDLE = join(repository, 'dist/weakened')
+
+/** Command line of the runtime without one of its defences; the bundle is built once a guest. */
+export async function weakened(): Promise<readonly string[]> {
+  if (!existsSync(BUNDLE)) await bundle()
+  return [process.execPath, join(BUNDLE, 'runt.mjs')]
+}
+
+async function bundle(): Promise<void> {
+  const source = join(repository, 'src')
+  const folder = mkdtempSync(`${BUNDLE}-`)
+  const files = new Set(Object.values(weakenings).flatMap((pieces) => pieces.map(({ file }) => join(source, file))))
+  await build({
+    entryPoints: [join(source, 'engine-node/runt.ts')],
+    outfile: join(folder, 'runt.mjs'),
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    external: ['koffi'],
+    banner: {
+      js: "import { createRequire as runtRequire } from 'node:module'; const require = runtRequire(import.meta.url);",
+    },
+    logLevel: 'error',
+    plugins: [
+      {
+        name: 'weaken',
+        setup: (plugin) => {
+          plugin.onLoad({ filter: /\.ts$/ }, ({ path }) =>
+            files.has(path)
+              ? { contents: weaken(path.slice(source.length + 1), readFileSync(path, 'utf8')), loader: 'ts' }
+              : undefined,
+          )
+        },
+      },
+    ],
+  })
+  try {
+    renameSync(folder, BUNDLE)
+  } catch {
+    // Another test file was faster.
+    rmSync(folder, { recursive: true })
+  }
+}
