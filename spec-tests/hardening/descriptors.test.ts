@@ -1,7 +1,19 @@
 /** What of runt and its caller a container could get hold of: the executor's file, descriptors, processes that join. */
 import { createHash } from 'node:crypto'
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { BUSYBOX } from '../bundle.ts'
 import { type Container, container, ok, repository, run as runtime, STAYS } from '../harness.ts'
 import { isAlive, mounts, waitFor } from '../host.ts'
 import { arena, breach, CANARY, slowly, unread, victim, withHostPrograms } from './arena.ts'
@@ -114,22 +126,27 @@ attack('nor that of an exec', {}, () => {
   }
 })
 
-attack('a descriptor that the caller leaks leads to no program of the host', {}, () => {
+attack('a descriptor that the caller leaks leads to no program of the host (CVE-2024-21626)', {}, () => {
+  // A script would be opened a second time, by its interpreter, when the descriptor is closed.
+  copyFileSync(BUSYBOX, join(CANARY, 'echo'))
   const leaked = openSync(CANARY, 'r')
   try {
-    const made = victim(({ rootfs }) => symlinkSync('/proc/self/fd/3/program', join(rootfs, 'bin/link')))
-    for (const args of [['/proc/self/fd/3/program'], ['/bin/link'], [`/proc/self/fd/3/..${CANARY}/program`]]) {
-      made.config.process.args = args
+    const made = victim(({ rootfs }) => {
+      mkdirSync(join(rootfs, 'own'))
+      symlinkSync('/proc/self/fd/3/echo', join(rootfs, 'own/echo'))
+    })
+    for (const program of ['/proc/self/fd/3/echo', '/own/echo', `/proc/self/fd/3/..${CANARY}/echo`]) {
+      made.config.process.args = [program, 'run', 'from', 'the host']
       made.write()
       const { stdout } = container(made).run([], { descriptors: [leaked] })
-      if (stdout.includes('host')) breach(`${args[0]} was run from the host`)
+      if (stdout.includes('host')) breach(`${program} was run from the host`)
     }
     const c = created(({ config }) => {
       config.process.args = ['sh', '-c', STAYS]
     })
     ok(c.start())
-    const { stdout } = runtime(['exec', c.id, '/proc/self/fd/3/program'], { descriptors: [leaked] })
-    if (stdout.includes('host')) breach('exec has run a program of the host')
+    const words = ['exec', c.id, '/proc/self/fd/3/echo', 'run', 'from', 'the host']
+    if (runtime(words, { descriptors: [leaked] }).stdout.includes('host')) breach('exec has run a program of the host')
   } finally {
     closeSync(leaked)
   }

@@ -26,6 +26,8 @@ const runs: readonly Run[] = [
   { name: 'cgroup v2', headings: ['config-linux/cgroups', 'config-linux/devices', 'runtime/lifecycle'], job: {} },
   { name: 'systemd', headings: ['systemd/'], job: { init: 'systemd' } },
   { name: 'rootless', headings: ['rootless/'], job: { init: 'systemd', user: 'tester' } },
+  { name: 'hardening', headings: ['hardening/descriptors', 'hardening/procfs'], job: {} },
+  { name: 'hardening', headings: ['hardening/host', 'hardening/mounts'], job: {} },
   { name: 'crun', headings: ['config-linux/cgroups'], job: { environment: { RUNTIME: 'crun' } } },
   { name: 'runc', headings: ['config-linux/cgroups'], job: { environment: { RUNTIME: 'runc' } } },
 ]
