@@ -39,7 +39,7 @@ export function methodLines(method: Method): string[] {
     ...Object.entries(method.versions).map(([name, version]) => `${nameOf(name)}: ${version}`),
     ...method.missing.map((reason) => `left out: ${reason}`),
     `${rounds} rounds after ${warm} that do not count, in which the runtimes take turns in a shuffled order (seed ${seed}), ` +
-      `${settle} ms pause before each sample. Measures with a cold page cache have a half of the rounds, those of 10 at once a third.`,
+      `${settle} ms pause before each sample. Measures with a cold page cache and with many containers have a half of the rounds, those of 10 at once a third.`,
     'warm: the programs are in the page cache. cold: before each command the pages of its program and libraries were dropped, ' +
       'save those that other processes had mapped.',
     "wall: from the start of the command to its end. CPU: user and system time of all processes, the container's too. " +
@@ -122,8 +122,7 @@ export function reportText(results: Results): string {
   const blocks = titles(results).map((title) => `${title}\n${table(timeRows(results, title))}`)
   if (Object.keys(results.memory).length > 0) blocks.push(`${memoryNote}\n${table(memoryRows(results))}`)
   if (Object.keys(results.many).length > 0) blocks.push(`${manyNote}\n${table(manyRows(results))}`)
-  if (results.timings.some(({ measure }) => measure.startsWith('run-')))
-    blocks.push(`where runt loses:\n${losses(results).join('\n') || 'nowhere'}`)
+  if (results.timings.length > 0) blocks.push(`where runt loses:\n${losses(results).join('\n') || 'nowhere'}`)
   return `\n${blocks.join('\n\n')}`
 }
 

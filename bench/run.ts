@@ -79,9 +79,13 @@ async function measure(workshop: Workshop, wanted: readonly string[], counts: re
   for (const one of wanted.includes('time') ? measures : []) {
     if (!begins(one.name)) continue
     told(one.name)
-    const taken = await measureTime(workshop, one, method, failures)
-    timings.push(taken.timing)
-    samples[one.name] = taken.samples
+    try {
+      const taken = await measureTime(workshop, one, method, failures)
+      timings.push(taken.timing)
+      samples[one.name] = taken.samples
+    } catch (error) {
+      failures.push(`${one.name}: ${(error as Error).message}`)
+    }
   }
   for (const runtime of workshop.runtimes) {
     told(`memory and many: ${runtime.name}`)
@@ -112,23 +116,33 @@ function store(results: Results): void {
   console.log(`\nresults, charts and documents are in ${folder}`)
 }
 
-if (values.help) {
-  console.log(usage)
-} else if (values.from) {
-  const results = JSON.parse(readFileSync(values.from, 'utf8')) as Results
-  console.log(`${methodText(results.method)}\n${reportText(results)}`)
-  store(results)
-} else {
-  const wanted = words('part', values.part, (word) => (parts as readonly string[]).includes(word))
-  words('measure', values.measure ?? '', (word) => measures.some(({ name }) => name.startsWith(word)))
-  if (values.write && (wanted.length < parts.length || values.measure || values.only))
-    throw new Error('--write: the documents are written from all parts, measures and runtimes')
-  const begin = Date.now()
-  await inWorkshop(values.only?.split(','), async (workshop) => {
-    const results = await measure(workshop, wanted, values.quick ? [1, 20, 100] : [1, 100, 1000])
-    console.log(`${reportText(results)}\n${((Date.now() - begin) / 60_000).toFixed(1)} minutes`)
-    for (const failure of results.failures) console.log(failure)
-    if (results.failures.length > 0) process.exitCode = 1
+async function main(): Promise<void> {
+  if (values.help) return console.log(usage)
+  if (values.from) {
+    const results = JSON.parse(readFileSync(values.from, 'utf8')) as Results
+    console.log(`${methodText(results.method)}\n${reportText(results)}`)
     store(results)
-  })
+  } else {
+    const wanted = words('part', values.part, (word) => (parts as readonly string[]).includes(word))
+    words('measure', values.measure ?? '', (word) => measures.some(({ name }) => name.startsWith(word)))
+    if (values.write && (wanted.length < parts.length || values.measure || values.only))
+      throw new Error('--write: the documents are written from all parts, measures and runtimes')
+    const begin = Date.now()
+    await inWorkshop(values.only?.split(','), async (workshop) => {
+      const results = await measure(workshop, wanted, values.quick ? [1, 20, 100] : [1, 100, 1000])
+      console.log(`${reportText(results)}\n${((Date.now() - begin) / 60_000).toFixed(1)} minutes`)
+      for (const failure of results.failures) console.log(failure)
+      if (results.failures.length > 0) process.exitCode = 1
+      store(results)
+    })
+  }
+}
+
+try {
+  await main()
+} catch (error) {
+  // What the machine lacks, or the command line asks for; anything else is a bug and shows where.
+  if ((error as Error).constructor !== Error) throw error
+  console.error(`bench: ${(error as Error).message}`)
+  process.exitCode = 1
 }

@@ -66,9 +66,11 @@ const takesPart = (measure: Measure, { name, files }: Runtime) =>
     ? measure.kind === 'minimal' && !measure.together && !measure.cold
     : !measure.cold || files.length > 0
 
+const instancesOf = ({ together = 1 }: Measure) => Array.from({ length: together }, (_, instance) => instance)
+
 /** The driver's directives for one sample. */
 function alternative(runtime: Runtime, measure: Measure): string[] {
-  const instances = Array.from({ length: measure.together ?? 1 }, (_, instance) => instance)
+  const instances = instancesOf(measure)
   const line = (word: string, verb: Verb, instance: number) => [word, ...runtime.command(verb, { instance })].join('\t')
   return [
     `alternative\t${runtime.name}`,
@@ -105,9 +107,11 @@ async function take(workshop: Workshop, measure: Measure, method: Method): Promi
       sleeps: measure.alive ?? false,
       instances: measure.together ?? 1,
     })
-  const living = measure.alive ? runtimes : []
+  const remove = (all: readonly Runtime[]) => {
+    for (const runtime of all) removeContainers(workshop, runtime, instancesOf(measure))
+  }
   try {
-    for (const runtime of living)
+    for (const runtime of measure.alive ? runtimes : [])
       for (const verb of ['create', 'start'] as const) {
         const { status, text } = invoke(workshop, runtime.command(verb))
         if (status !== 0) throw new Error(`${runtime.name}: ${verb} ended with status ${status}: ${text}`)
@@ -116,9 +120,11 @@ async function take(workshop: Workshop, measure: Measure, method: Method): Promi
       ...runtimes.flatMap((runtime) => alternative(runtime, measure)),
       ...shuffledOrders(runtimes.length, rounds, method.seed).map((order) => ['order', ...order].join('\t')),
     ])
+    if (measure.alive) remove(runtimes)
     return samples.filter(({ round, error }) => round >= method.warm || error !== null)
-  } finally {
-    for (const runtime of living) removeContainers(workshop, runtime)
+  } catch (error) {
+    remove(runtimes)
+    throw error
   }
 }
 
