@@ -16,12 +16,16 @@ function within(costs: Costs): void {
 }
 
 test('a cost above its budget is told with both numbers; some units have a tolerance', () => {
-  const budget = { 'run, minimal': { 'system calls': 100, bytes: 1000 } }
-  assert.equal(excesses({ 'run, minimal': { 'system calls': 100, bytes: 1020 } }, budget), [])
-  assert.equal(excesses({ 'run, minimal': { 'system calls': 101, bytes: 1021 } }, budget), [
-    'run, minimal: 101 system calls; the budget is 100',
-    'run, minimal: 1021 bytes; the budget is 1000, and up to 1020 is tolerated',
+  const budget = { kernel: '6.1', costs: { run: { 'system calls': 100, bytes: 1000, 'page faults': 100 } } }
+  const told = (kernel: string, calls: number, bytes: number, pages: number) =>
+    excesses({ run: { 'system calls': calls, bytes, 'page faults': pages } }, budget, kernel)
+  assert.equal(told('6.1', 100, 1020, 105), [])
+  assert.equal(told('6.1', 101, 1021, 106), [
+    'run: 101 system calls; the budget is 100',
+    'run: 1021 bytes; the budget is 1000, and up to 1020 is tolerated',
+    'run: 106 page faults; the budget is 100, and up to 105 is tolerated',
   ])
+  assert.equal(told('6.2', 101, 1020, 125), ['run: 101 system calls; the budget is 100'])
   assert.equal(excesses({ create: { batches: 1 } }, budget), ['create: 1 batches, and there is no budget for it'])
 })
 

@@ -158,24 +158,23 @@ if (args.some((word) => word !== '--write')) {
   console.log(usage)
 } else {
   const folder = mkdtempSync(join(tmpdir(), 'runt-bench-vm-'))
-  try {
-    const guests: Guest[] = []
-    const about = machine()
-    for (const kind of kinds) {
-      rmSync(join(folder, 'short'), { recursive: true, force: true })
-      rmSync(join(folder, 'long'), { recursive: true, force: true })
-      guests.push(await measure(kind, folder))
-    }
-    const all: Guests = { date: new Date().toISOString(), machine: about, guests }
-    const at = (name: string) => join(project, 'docs/bench', name)
-    const results = JSON.parse(readFileSync(at('results.json'), 'utf8'))
-    const page = guestDocument(readFileSync(at('vm.md'), 'utf8'), results, all)
-    console.log(page)
-    if (args.includes('--write')) {
-      writeFileSync(at('vm.json'), `${JSON.stringify(all, null, 1)}\n`)
-      writeFileSync(at('vm.md'), page)
-    }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
+  // So that what is done on exit is done after a signal, too: a guest does not outlive us.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const guests: Guest[] = []
+  const about = machine()
+  for (const kind of kinds) {
+    rmSync(join(folder, 'short'), { recursive: true, force: true })
+    rmSync(join(folder, 'long'), { recursive: true, force: true })
+    guests.push(await measure(kind, folder))
+  }
+  const all: Guests = { date: new Date().toISOString(), machine: about, guests }
+  const at = (name: string) => join(project, 'docs/bench', name)
+  const results = JSON.parse(readFileSync(at('results.json'), 'utf8'))
+  const page = guestDocument(readFileSync(at('vm.md'), 'utf8'), results, all)
+  console.log(page)
+  if (args.includes('--write')) {
+    writeFileSync(at('vm.json'), `${JSON.stringify(all, null, 1)}\n`)
+    writeFileSync(at('vm.md'), page)
   }
 }
