@@ -8,6 +8,7 @@ import {
   type Config,
   command,
   container,
+  execute,
   fails,
   heading,
   run as invoke,
@@ -15,6 +16,7 @@ import {
   runtime,
   set,
   skip,
+  words,
 } from '../harness.ts'
 
 const { test, run } = heading('cli/environment')
@@ -84,6 +86,26 @@ test('an environment without any variable is enough', () => {
 test('an argument with any byte is told in one line that a terminal can show', () => {
   const result = fails(invoke(['state', 'a\u001b[31mb\nc']))
   assert.not.match(result.stderr.trimEnd(), /[\u0000-\u001f\u007f]/)
+})
+
+/** A caller that ignores these signals, which execve(2) keeps; for crun and runt that is a shell's `trap ''`, a daemon's SIG_IGN. */
+const ignoring = (args: readonly string[]) =>
+  execute(['sh', '-c', 'trap \'\' CHLD PIPE USR1 TERM; exec "$@"', 'sh', ...words(args)])
+
+test('a caller that ignores SIGCHLD and other signals: commands work, and the program has their usual effect', () => {
+  const look = (config: Config) => set(config, 'process.args', ['grep', 'SigIgn', '/proc/self/status'])
+  const foreground = container(look)
+  const { stdout } = ok(ignoring(['run', '--bundle', foreground.bundle.directory, foreground.id]), 'run')
+  // runc leaves one of the signals that the C library keeps for itself.
+  assert.match(stdout, /^SigIgn:\t[0-9a-f]{8}00000000\n$/)
+  const c = container((config) => set(config, 'process.args', ['sleep', '1000']))
+  ok(ignoring(['create', '--bundle', c.bundle.directory, c.id]), 'create')
+  ok(ignoring(['start', c.id]), 'start')
+  const inside = ok(ignoring(['exec', c.id, 'grep', 'SigIgn', '/proc/self/status']), 'exec')
+  assert.match(inside.stdout, /^SigIgn:\t[0-9a-f]{8}00000000\n$/)
+  ok(ignoring(['kill', c.id, 'KILL']), 'kill')
+  c.until('stopped')
+  ok(ignoring(['delete', c.id]), 'delete')
 })
 
 run()

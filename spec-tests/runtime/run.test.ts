@@ -263,4 +263,16 @@ test('zombies of the program are reaped with it', () => {
   leavesNothing()
 })
 
+test('cgroups that the container has made below its own are removed with it', () => {
+  const c = container((config) => {
+    for (const mount of config.mounts) {
+      if (mount.type === 'cgroup') mount.options = (mount.options ?? []).filter((option: string) => option !== 'ro')
+    }
+    const script = 'cd /sys/fs/cgroup; for folder in pids memory .; do mkdir -p $folder/a/b $folder/c && exit 5; done'
+    config.process.args = ['sh', '-c', script]
+  })
+  assert.is(c.run().status, 5, c.errorOutput())
+  leavesNothing()
+})
+
 run()

@@ -21,6 +21,8 @@ export type Machine = 'x86_64' | 'aarch64'
 export interface Platform {
   readonly engine: 'node' | 'quickjs'
   readonly machine: Machine
+  /** What executes this program: a path, and the arguments that come first. */
+  readonly self: readonly string[]
   /** The program's arguments without its own name. */
   readonly args: readonly string[]
   /** The caller's environment. Bytes that are not UTF-8 are kept as lone surrogates (see bytes.ts). */

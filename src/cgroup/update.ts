@@ -82,6 +82,7 @@ function readFiles(host: Session, machine: Machine, paths: readonly string[]): M
     const b = new Batch(machine)
     const looks: { path: string; count: Step; buffer: OutPointer }[] = []
     for (const path of paths.slice(start, start + CHUNK)) {
+      b.about(`looking at ${path}`)
       const next = b.label()
       const closed = b.label()
       const fd = openat(b, AT_FDCWD, path, O_RDONLY).on(ANY, next)
@@ -122,7 +123,7 @@ function restore(
   for (let round = 0; round < 2; round++) {
     left = []
     for (const { path, text } of items.toReversed()) {
-      const b = new Batch(machine)
+      const b = new Batch(machine).about(`changing ${path} back`)
       const end = b.label()
       const closed = b.label()
       const fd = openat(b, AT_FDCWD, path, O_WRONLY).on(ANY, end)

@@ -26,6 +26,7 @@ async function runt(args: readonly string[], real: Platform | null = null): Prom
   }
   const fake: Platform = {
     engine: 'quickjs',
+    self: ['/runt'],
     machine: real?.machine ?? 'x86_64',
     args,
     env: {},

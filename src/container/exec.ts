@@ -28,7 +28,7 @@ import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, readInput } from './files.ts'
 import { filterOf } from './filter.ts'
-import { planReapBrain, planSignals, planWait } from './foreground.ts'
+import { planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { joinRdt } from './intel-rdt.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import { homeOf } from './passwd.ts'
@@ -101,7 +101,9 @@ export function exec(runtime: Runtime, options: ExecOptions): number | Promise<n
   planReapBrain(b)
   if (told.terminal) planRelay(b, progress.init, told.settings)
   else planWait(b, options.id, progress.init)
-  c.exitGroup(b, slot(HostSlot.STATUS))
+  const failures = { waiting: b.label(), removing: b.label() }
+  b.otherwise(failures.waiting)
+  planEnd(b, 'exec', options.id, progress.init, failures)
   runtime.lastWords()
   host.send(b, Flag.SILENT)
   return platform.handOver()

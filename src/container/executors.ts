@@ -5,7 +5,7 @@ import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { HostSlot } from './slots.ts'
+import { HostSlot, SIGNAL } from './slots.ts'
 
 /** Name in the state folder of the file that stands in for the memfd, for a moment. */
 export const EXECUTOR_FILE = 'executor'
@@ -78,6 +78,8 @@ export function planSpawn(
   b.place(child)
   b.session(slot(Slot.STAGE_SESSION))
   b.call('close_range', 3 + preserved, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
+  // The brain parses config.json meanwhile.
+  c.defaultActions(b, SIGNAL)
   for (const fd of passed) c.fcntl(b, slot(fd), k.F_SETFD, 0)
   b.call('execveat', memfd, '', b.strings(['runt:stage']), b.strings([]), k.AT_EMPTY_PATH)
   b.place(parent)

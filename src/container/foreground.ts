@@ -9,6 +9,10 @@ import { HostSlot } from './slots.ts'
 /** Every signal but SIGKILL and SIGSTOP, as a mask. */
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn
 
+const STDERR = 2
+/** Exit status when the program's cannot be known. */
+const WAIT_FAILED = 255
+
 /** From here on signals wait in the descriptor until there is somebody to forward them to. */
 export function planSignals(b: Batch): void {
   b.about('signals')
@@ -43,7 +47,8 @@ export function planWait(b: Batch, id: string, pid: number, interruption?: Inter
   b.about(`container ${id}: process ${pid}`)
   b.place(look)
   b.store(32, at(info, 16), 0)
-  c.waitid(b, k.P_PID, pid, info, k.WEXITED | k.WNOHANG).on(['EINTR'], look)
+  // All signals are blocked, so neither call can be interrupted.
+  c.waitid(b, k.P_PID, pid, info, k.WEXITED | k.WNOHANG)
   b.branch(load(info, 32, 16), 'EQUAL', 0, next)
   b.branch(load(info, 32, 8), 'EQUAL', k.CLD_EXITED, exited)
   b.add(load(info, 32, 24), 128).keep(HostSlot.STATUS)
@@ -54,11 +59,48 @@ export function planWait(b: Batch, id: string, pid: number, interruption?: Inter
   b.place(next)
   if (interruption) planInterruption(b, interruption)
   // struct signalfd_siginfo starts with the signal's number.
-  b.call('read', slot(HostSlot.SIGNALS), signal, 128).on(['EINTR'], next)
+  b.call('read', slot(HostSlot.SIGNALS), signal, 128)
   b.branch(load(signal, 32), 'EQUAL', k.SIGCHLD, look)
   c.kill(b, pid, load(signal, 32)).on(ANY, look)
   b.jump(next)
   b.place(done)
+}
+
+/** Where the last batch goes on when one of its calls fails: the brain is gone by then, so the batch itself says so (`planEnd`). */
+export interface Failures {
+  waiting: Label
+  removing: Label
+}
+
+/**
+ * Ends the last batch, and the host with the program's exit status. `command`: what errors begin with. `again`: plans another way to
+ * remove the container; gives the label where that goes on if it fails.
+ */
+export function planEnd(
+  b: Batch,
+  command: 'run' | 'exec',
+  id: string,
+  pid: number,
+  failures: Failures,
+  again: (() => Label) | null = null,
+): void {
+  const complain = (what: string): void => {
+    const silent = b.label()
+    c.write(b, STDERR, `runt: ${command}: container ${id}: ${what}\n`).on(ANY, silent)
+    b.place(silent)
+  }
+  c.exitGroup(b, slot(HostSlot.STATUS))
+  b.place(failures.waiting)
+  complain(`process ${pid} cannot be waited for: a system call failed; it may still run`)
+  c.exitGroup(b, WAIT_FAILED)
+  b.place(failures.removing)
+  if (again) {
+    const left = again()
+    c.exitGroup(b, slot(HostSlot.STATUS))
+    b.place(left)
+  }
+  complain('it has ended, but a system call failed that was to remove it; delete --force removes what is left')
+  c.exitGroup(b, slot(HostSlot.STATUS))
 }
 
 /** Waits for a signal or for what interrupts. */

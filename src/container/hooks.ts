@@ -30,7 +30,7 @@ import { Train } from '../session/train.ts'
 import { fieldOf, type HookOutput, hookOutput } from './annotations.ts'
 import { envAt, environmentOf, planVectors } from './program-vectors.ts'
 import type { Runtime } from './runtime.ts'
-import { HookSlot } from './slots.ts'
+import { HookSlot, SIGNAL } from './slots.ts'
 import type { Saved } from './state.ts'
 
 /** Bytes of a hook's stderr that an error shows: the last ones. */
@@ -399,6 +399,7 @@ function planExecution(
   })
   must(b.call('close_range', 3, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC))
   must(c.sigprocmask(b, k.SIG_SETMASK, 0n))
+  c.defaultActions(b, SIGNAL)
   if (umask !== null) c.umask(b, umask)
   if (folder !== null) {
     // The bundle may be gone by the time of poststop hooks.

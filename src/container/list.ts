@@ -2,7 +2,7 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, Batch } from '../session/batch.ts'
+import { Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Runtime, StateView } from './runtime.ts'
 import { tryLoadState, viewOf } from './state.ts'
@@ -17,6 +17,7 @@ export function list(runtime: Runtime): StateView[] {
     } catch (error) {
       if (!(error instanceof RuntError)) throw error
       runtime.warn(error.message)
+      runtime.host.recover(new Batch(runtime.platform.machine))
     }
   }
   return views
@@ -27,18 +28,17 @@ function folderNames(runtime: Runtime): string[] {
   const { host, platform, globals } = runtime
   const names: string[] = []
   const open = new Batch(platform.machine)
-  open.about(`state folder (${globals.root})`)
+  const about = `state folder (${globals.root})`
+  open.about(about)
   const missing = open.label()
   const fd = c.openat(open, k.AT_FDCWD, globals.root, k.O_RDONLY | k.O_DIRECTORY).on(['ENOENT'], missing)
   open.place(missing)
   const folder = host.run(open).value(fd)!
   if (folder < 0) return names
   for (;;) {
-    const b = new Batch(platform.machine)
-    const end = b.label()
+    const b = new Batch(platform.machine).about(about)
     const buffer = b.out(0x8000)
-    const count = b.call('getdents64', folder, buffer, buffer.length).on(ANY, end)
-    b.place(end)
+    const count = b.call('getdents64', folder, buffer, buffer.length)
     const answer = host.run(b)
     const length = answer.value(count)!
     if (length <= 0) break
@@ -49,7 +49,7 @@ function folderNames(runtime: Runtime): string[] {
       if (name !== '.' && name !== '..') names.push(name)
     }
   }
-  const close = new Batch(platform.machine)
+  const close = new Batch(platform.machine).about(about)
   c.close(close, folder)
   host.run(close)
   return names

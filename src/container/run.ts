@@ -1,13 +1,13 @@
 /** The `run` command: create and start in one, in the foreground or detached. */
 
 import * as cgroups from '../cgroup/manager.ts'
-import { Flag } from '../executor/protocol.ts'
+import { Flag, Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { Batch, slot } from '../session/batch.ts'
+import { ANY, Batch, type Label, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
-import { type Interruption, planReapBrain, planSignals, planWait } from './foreground.ts'
+import { type Interruption, planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { callPoststart, explainHook, planStartHooks } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
 import { createsNamespace } from './namespaces.ts'
@@ -47,21 +47,35 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
       throw explainExecution(explainHook(error, hooks), launched.config.process.args[0]!, launched.saved.program)
     }
   })
+  const { notifySocket } = options
+  const socket = new Batch(platform.machine)
+  const startSocket = `${folderOf(runtime, options.id)}/${START_SOCKET}`
+  socket.about(`container ${options.id}: ${startSocket}`)
+  const unlinked = c.unlinkat(socket, k.AT_FDCWD, startSocket)
   try {
     callPoststart(runtime, launched.saved)
+    if (options.detach) {
+      if (notifySocket !== null) c.pidfdOpen(socket, launched.saved.pid).keep(HostSlot.PIDFD)
+      host.run(socket)
+    }
   } catch (error) {
+    const { pidFile } = launched.progress
+    const taking = new Batch(platform.machine)
+    const gone = taking.label()
+    if (pidFile !== null) c.unlinkat(taking, k.AT_FDCWD, pidFile).on(ANY, gone)
+    taking.place(gone)
+    host.recover(taking)
     remove(runtime, options.id, true)
     throw error
   }
-  const socket = new Batch(platform.machine)
-  c.unlinkat(socket, k.AT_FDCWD, `${folderOf(runtime, options.id)}/${START_SOCKET}`)
-  const { notifySocket } = options
   if (options.detach) {
-    if (notifySocket !== null) c.pidfdOpen(socket, launched.saved.pid).keep(HostSlot.PIDFD)
-    host.run(socket)
     if (notifySocket !== null) waitForReady(runtime, notifySocket, launched.saved.pid)
     return 0
   }
+  // Where it stays, the container counts as created while it runs; that is no reason to give it up.
+  const end = socket.label()
+  unlinked.on(ANY, end)
+  socket.place(end)
   host.send(socket, Flag.SILENT)
   if (notifySocket === null) return attend(runtime, options, launched, settings, false)
   const ended = attendUntilReady(runtime, notifySocket, (b, interruption) =>
@@ -90,12 +104,17 @@ function attend(
   if (alone) {
     planReapBrain(b)
     if (!ended) planAttendance(b, launched, settings)
+    const failures = { waiting: b.label(), removing: b.label() }
+    b.otherwise(failures.waiting)
     if (!options.keep) {
-      if (launched.saved.cgroup) cgroups.planRemove(b, launched.saved.cgroup)
+      if (launched.saved.cgroup) cgroups.planRemove(b, launched.saved.cgroup, failures.removing)
       if (launched.saved.rdt) planRemoveRdt(b, launched.saved.rdt)
-      planRemoveFolder(b, folderOf(runtime, options.id))
+      planRemoveFolder(b, folderOf(runtime, options.id), failures.removing)
     }
-    c.exitGroup(b, slot(HostSlot.STATUS))
+    b.otherwise(failures.removing)
+    planEnd(b, 'run', options.id, launched.saved.pid, failures, () =>
+      planDelete(b, runtime.globals.root, options.id, platform.self),
+    )
     runtime.lastWords()
     host.send(b, Flag.SILENT)
     return platform.handOver()
@@ -110,6 +129,26 @@ function attend(
   }
   host.send(b)
   return platform.hostAnswers ? platform.hostAnswers().then(finish) : finish()
+}
+
+/** Where the host cannot remove all by itself, a runt of its own can: of sub-cgroups nobody knew when the brain left. */
+function planDelete(b: Batch, root: string, id: string, self: readonly string[]): Label {
+  const [child, parent, failed] = [b.label(), b.label(), b.label()]
+  b.about(`container ${id}: delete`)
+  const pid = c.clone(b, k.SIGCHLD, child).on(ANY, failed)
+  b.jump(parent)
+  b.place(child)
+  const end = b.label()
+  c.sigprocmask(b, k.SIG_SETMASK, 0n).on(ANY, end)
+  const words = [...self, '--root', root, 'delete', '--force', id]
+  b.call('execve', self[0]!, b.strings(words), slot(Slot.ENVP)).on(ANY, end)
+  b.place(end)
+  c.exitGroup(b, 1)
+  b.place(parent)
+  const info = b.out(128)
+  c.waitid(b, k.P_PID, pid, info, k.WEXITED).on(ANY, failed)
+  b.branch(load(info, 64, 24), 'NOT_EQUAL', 0, failed)
+  return failed
 }
 
 /** Looks after the container until its init ends, and leaves the exit status in slot STATUS. */

@@ -4,7 +4,7 @@ import { type CgroupPaths, freezerFile, saysFrozen } from '../cgroup/manager.ts'
 import type { Hook } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import { ANY, Batch, type OutPointer } from '../session/batch.ts'
+import { ANY, Batch, type Label, type OutPointer } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
 import { EXECUTOR_FILE } from './executors.ts'
@@ -185,16 +185,18 @@ export function viewOf({ saved, status }: Loaded): StateView {
 }
 
 /** Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error. */
-export function planRemoveFolder(b: Batch, folder: string): void {
+export function planRemoveFolder(b: Batch, folder: string, left: Label | null = null): void {
+  // With a label the last call tells whether all could be removed.
+  const expected = left ? ANY : (['ENOENT'] as const)
   b.about(`state folder (${folder})`)
   for (const name of ['state.json', 'state.json.tmp', 'config.json', 'config.json.tmp', START_SOCKET, EXECUTOR_FILE]) {
     const missing = b.label()
-    c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(['ENOENT'], missing)
+    c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(expected, missing)
     b.place(missing)
   }
   const seldom = b.label()
   const gone = b.label()
-  const removed = c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR).on(['ENOENT', 'ENOTEMPTY'], seldom)
+  const removed = c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR).on(left ? ANY : ['ENOENT', 'ENOTEMPTY'], seldom)
   b.jump(gone)
   b.place(seldom)
   b.branch(removed, 'EQUAL', -Errno.ENOENT!, gone)
@@ -204,9 +206,10 @@ export function planRemoveFolder(b: Batch, folder: string): void {
     [notify, k.AT_REMOVEDIR],
   ] as const) {
     const missing = b.label()
-    c.unlinkat(b, k.AT_FDCWD, path, flags).on(['ENOENT'], missing)
+    c.unlinkat(b, k.AT_FDCWD, path, flags).on(expected, missing)
     b.place(missing)
   }
-  c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR)
+  const last = c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR)
+  if (left) last.on(ANY, left)
   b.place(gone)
 }

@@ -9,6 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Channel, Machine, Platform } from '../base/platform.ts'
@@ -248,6 +249,8 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2), st
   return {
     engine: 'node',
     machine,
+    // The bundles of command and library lie beside each other.
+    self: [process.execPath, fileURLToPath(new URL('runt.js', import.meta.url))],
     args: rawArguments(args),
     env: rawEnvironment(),
     now: () => performance.timeOrigin + performance.now(),
@@ -286,8 +289,9 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2), st
           resolve()
         }, LOOK_EVERY)
       }),
-    /** Ends as the executor ends. */
+    /** Ends as the executor ends. That has its last batch; should it fail, there is nobody to tell, and it ends too. */
     handOver() {
+      for (const session of [host, stage, init]) session.close()
       child.ref()
       const finish = (status: number | null, signal: NodeJS.Signals | null) =>
         process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]))

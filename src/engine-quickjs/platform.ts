@@ -42,6 +42,8 @@ export function openPlatform(): Platform {
   return {
     engine: 'quickjs',
     machine: host.machine,
+    // For the launcher.
+    self: ['/proc/self/exe'],
     args: host.args(),
     get env() {
       env ??= environment(host.env())

@@ -273,6 +273,16 @@ export class Batch {
     this.target(index, label)
   }
 
+  /** Operations that expect no error go on at `label` if they fail. Not those of templates. */
+  otherwise(label: Label): void {
+    for (let index = 0; index < this.count; index++) {
+      const kind = this.ops[index * OP_WORDS + 1]! & 0xff
+      const word = index * OP_WORDS + MODES_WORD
+      const expects = this.ops[word]! >>> 16 || this.ops[word + 1]! & 0xffff
+      if ((kind === Kind.SYSCALL || kind === Kind.FORK) && !expects) this.expect(index, ANY, label)
+    }
+  }
+
   /** See Step.keep. */
   keep(index: number, slotNumber: number): void {
     this.ops[index * OP_WORDS + 1]! |= slotNumber << 16

@@ -77,6 +77,8 @@ export function bootMessage(machine: Machine): Uint8Array {
     return moved(pair, 1)
   })
 
+  // A caller may ignore SIGCHLD, and execve(2) keeps that: then there would be no child to wait for, waitid(2).
+  must(calls.defaultAction(b, SIGCHLD), 'rt_sigaction failed')
   const child = b.label()
   const end = b.label()
   must(calls.clone(b, CLONE_VM | CLONE_VFORK | SIGCHLD, child), 'cannot fork its brain').keep(Slot.BRAIN)

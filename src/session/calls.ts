@@ -4,7 +4,17 @@
  */
 import { encodeUtf8, Struct } from '../base/bytes.ts'
 import * as k from '../linux/constants.ts'
-import { type Arg, at, type Batch, type DataPointer, type Label, type OutPointer, type Step } from './batch.ts'
+import {
+  ANY,
+  type Arg,
+  at,
+  type Batch,
+  type DataPointer,
+  type Label,
+  type OutPointer,
+  type Step,
+  slot,
+} from './batch.ts'
 
 /** A descriptor: a number, the result of an earlier step, or a slot. */
 export type Fd = Arg
@@ -252,6 +262,33 @@ export function sigprocmask(b: Batch, how: number, mask: bigint): Step {
     0,
     8,
   )
+}
+
+/** rt_sigaction(2): the signal has its usual effect again. */
+export const defaultAction = (b: Batch, signal: Arg): Step =>
+  // The kernel's struct sigaction has 32 bytes on both machines; SIG_DFL is 0.
+  b.call(
+    'rt_sigaction',
+    signal,
+    b.data(new Uint8Array(32), () => '{SIG_DFL}'),
+    0,
+    8,
+  )
+
+/** The last of the kernel's signals. */
+const SIGRTMAX = 64
+
+/** In a child: what its caller ignores has the usual effect again, for execve(2) would keep it. `turn`: a slot for the loop. */
+export function defaultActions(b: Batch, turn: number): void {
+  const next = b.label()
+  const again = b.label()
+  b.set(turn, 0)
+  b.place(again)
+  const signal = b.add(slot(turn), 1).keep(turn)
+  // SIGKILL and SIGSTOP give EINVAL.
+  defaultAction(b, signal).on(ANY, next)
+  b.place(next)
+  b.branch(slot(turn), 'LESS', SIGRTMAX, again)
 }
 
 /** sockaddr_un of a path of at most 107 bytes. */

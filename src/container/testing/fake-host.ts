@@ -106,6 +106,7 @@ export function fakeHost(
   const platform: Platform = {
     engine: 'quickjs',
     machine: 'x86_64',
+    self: ['/runt'],
     args: [],
     env: {},
     now: () => 1_700_000_000_000,
