@@ -1,8 +1,13 @@
 /**
- * Every system call of a command is made to fail in turn. A command that fails says so in one line, and a failed `create`
- * or `run` leaves nothing; one that gets along without the call leaves what `delete --force` removes. Brain and executor are those
- * of Node.js, in this process; the runtime under test cleans up.
+ * The system calls of a command are made to fail in turn. A command that fails says so in one line, and a failed `create`
+ * or `run` leaves nothing; one that gets along without the call leaves what `delete --force` removes. Commands on a container
+ * that exists leave no process in it, and no descriptor open. Brain and executor are those of Node.js, in this process; the
+ * runtime under test cleans up.
+ *
+ * Of long commands a part of the calls is tried, another one each time; RUNT_FAULTS=all tries all.
  */
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { Channel } from '../../src/base/platform.ts'
 import { main } from '../../src/cli/main.ts'
@@ -11,8 +16,8 @@ import { HEADER_SIZE, Header, Kind, OP_SIZE, Op } from '../../src/executor/proto
 import { Errno } from '../../src/linux/errno.ts'
 import { ANY, Batch } from '../../src/session/batch.ts'
 import { renderCall } from '../../src/session/render.ts'
-import { heading, ok, run as runtime, stateRoot } from '../harness.ts'
-import { waitFor } from '../host.ts'
+import { base, heading, ok, run as runtime, command as runtimeWords, stateRoot } from '../harness.ts'
+import { patience, sleep, waitFor } from '../host.ts'
 import { faultsOfMessage, forceDelete, leftOf, makeScene, processes, type Scene } from './scene.ts'
 
 const { only, run } = heading('faults/errors')
@@ -74,7 +79,9 @@ interface Outcome {
 /** Runs a command in this process. */
 async function command(scene: Scene, args: readonly string[]): Promise<Outcome> {
   process.chdir(scene.bundle.directory)
-  const platform = openPlatform(['--root', stateRoot, ...args])
+  // What the executor itself says when the brain is gone.
+  const words = openSync(join(base, 'words'), 'w+')
+  const platform = openPlatform(['--root', stateRoot, ...args], ['ignore', 'ignore', words])
   let stderr = ''
   try {
     const status = await main({
@@ -82,13 +89,33 @@ async function command(scene: Scene, args: readonly string[]): Promise<Outcome> 
       host: impatient(platform.host),
       stage: impatient(platform.stage),
       init: impatient(platform.init),
+      self: runtimeWords,
       stdout() {},
       stderr(text) {
         stderr += text
       },
+      // As the platform does, but for the end of this process.
+      expectSignals() {},
+      handOver() {
+        platform.close()
+        const { executor } = platform
+        executor.ref()
+        return new Promise<number>((settle, fail) => {
+          const timer = setTimeout(() => {
+            executor.kill('SIGKILL')
+            fail(new Error('the executor does not end'))
+          }, PATIENCE * patience)
+          executor.once('exit', (code, signal) => {
+            clearTimeout(timer)
+            if (code === null) fail(new Error(`the executor was ended by ${signal}`))
+            else settle(code)
+          })
+        }) as Promise<never>
+      },
     })
-    return { status, stderr }
+    return { status, stderr: stderr + readFileSync(join(base, 'words'), 'utf8') }
   } finally {
+    closeSync(words)
     platform.close()
     // Node.js has to look after the executor's end.
     await new Promise((settle) => setImmediate(settle))
@@ -97,8 +124,18 @@ async function command(scene: Scene, args: readonly string[]): Promise<Outcome> 
 }
 
 interface Story {
-  args: readonly string[]
+  name: string
+  /** The command line for the scene's container. */
+  args: (scene: Scene) => string[]
   prepare: (scene: Scene) => void
+  /** The container is still there afterwards, as it was: it serves for the next case as well. */
+  visits?: boolean
+  /** Takes back what the command has done. */
+  after?: (scene: Scene) => void
+  /** Cases, where not all are tried. */
+  cases?: number
+  /** The first calls are another story's. */
+  lastOnly?: number
 }
 
 const create = (scene: Scene): void => void ok(runtime(['create', ...scene.words]), 'create')
@@ -106,75 +143,154 @@ const start = (scene: Scene): void => {
   create(scene)
   ok(runtime(['start', scene.id]), 'start')
 }
+const paused = (scene: Scene): void => {
+  start(scene)
+  ok(runtime(['pause', scene.id]), 'pause')
+}
+const onContainer =
+  (...words: string[]) =>
+  ({ id }: Scene): string[] => [...words, id]
 
 const stories: Story[] = [
-  { args: ['create'], prepare: () => {} },
-  { args: ['start'], prepare: create },
-  { args: ['delete', '--force'], prepare: start },
+  { name: 'create', args: ({ words }) => ['create', ...words], prepare: () => {}, cases: 140 },
+  { name: 'run', args: ({ words }) => ['run', ...words], prepare: () => {}, lastOnly: 80, cases: 60 },
+  {
+    name: 'run --detach',
+    args: ({ words }) => ['run', '--detach', ...words],
+    prepare: () => {},
+    lastOnly: 40,
+    cases: 25,
+  },
+  { name: 'start', args: onContainer('start'), prepare: create },
+  { name: 'exec', args: ({ id }) => ['exec', id, 'true'], prepare: start, visits: true, cases: 70 },
+  {
+    name: 'exec --detach',
+    args: ({ id }) => ['exec', '--detach', id, 'true'],
+    prepare: start,
+    visits: true,
+    cases: 40,
+  },
+  { name: 'kill', args: ({ id }) => ['kill', id, 'CONT'], prepare: start, visits: true },
+  { name: 'kill --all', args: ({ id }) => ['kill', '--all', id, 'CONT'], prepare: start, visits: true },
+  { name: 'pause', args: onContainer('pause'), prepare: start, visits: true, after: thaw },
+  { name: 'resume', args: onContainer('resume'), prepare: paused, visits: true, after: freeze },
+  {
+    name: 'update',
+    args: onContainer('update', '--memory', '48m', '--pids-limit', '50'),
+    prepare: start,
+    visits: true,
+  },
+  { name: 'ps', args: onContainer('ps', '--format', 'json'), prepare: start, visits: true },
+  { name: 'events --stats', args: onContainer('events', '--stats'), prepare: start, visits: true, cases: 40 },
+  { name: 'state', args: onContainer('state'), prepare: start, visits: true },
+  { name: 'list', args: () => ['list'], prepare: start, visits: true },
+  { name: 'delete', args: onContainer('delete'), prepare: create, cases: 25 },
+  { name: 'delete --force', args: onContainer('delete', '--force'), prepare: start },
 ]
 
-async function tryFault(scene: Scene, { args, prepare }: Story): Promise<{ failed: boolean; problems: string[] }> {
-  const launches = args[0] === 'create'
-  prepare(scene)
+const statusOf = ({ id }: Scene): string => JSON.parse(ok(runtime(['state', id]), 'state').stdout).status
+
+function thaw(scene: Scene): void {
+  if (statusOf(scene) === 'paused') ok(runtime(['resume', scene.id]), 'resume')
+}
+
+function freeze(scene: Scene): void {
+  if (statusOf(scene) === 'running') ok(runtime(['pause', scene.id]), 'pause')
+}
+
+const descriptors = (): number => readdirSync('/proc/self/fd').length
+
+/** What a command on a container that goes on has left behind. */
+function trespasses(scene: Scene, open: number): string[] {
+  let found: string[] = []
+  waitFor(() => {
+    const others = processes(scene).length - 1
+    found = others === 0 ? [] : [`${others} processes more than its init are there`]
+    if (descriptors() > open) found.push(`${descriptors() - open} descriptors are open`)
+    return found.length === 0
+  }, 2000)
+  return found
+}
+
+async function tryFault(scene: Scene, story: Story, open: number): Promise<{ failed: boolean; problems: string[] }> {
+  const { name, args, prepare, visits, after } = story
+  const launches = /^(create|run)/.test(name)
+  if (!visits) prepare(scene)
   const problems: string[] = []
   fault.seen = 0
-  const { status, stderr } = await command(scene, [...args, ...(launches ? scene.words : [scene.id])])
+  const { status, stderr } = await command(scene, args(scene))
   fault.at = 0
+  // Of the launcher when it is on its own, and the container is the caller's to look after.
+  const alone =
+    / cannot be waited for: a system call failed; it may still run$| delete --force removes what is left$/m.test(stderr)
   if (status !== 0) {
-    problems.push(...faultsOfMessage(stderr, args[0]!))
-    if (!fault.expected && !stderr.includes('EIO')) problems.push(`the cause is not named: ${stderr.trim()}`)
-    if (launches) {
-      problems.push(...leftOf(scene).map((what) => `after the failure: ${what}`))
-      if (problems.length === 0) return { failed: true, problems }
-    }
+    problems.push(...faultsOfMessage(stderr, name.split(' ')[0]!))
+    if (!fault.expected && !alone && !stderr.includes('EIO')) problems.push(`the cause is not named: ${stderr.trim()}`)
+    if (launches && !alone) problems.push(...leftOf(scene).map((what) => `after the failure: ${what}`))
   } else if (/internal error/.test(stderr)) problems.push(`stderr: ${stderr.trim()}`)
-  if (!waitFor(() => processes(scene, 'outside').length === 0, 2000)) problems.push('processes of the runtime are left')
-  problems.push(...forceDelete(scene))
+  if (visits) {
+    problems.push(...trespasses(scene, open))
+    after?.(scene)
+  } else if (!launches || status === 0 || alone || problems.length > 0) {
+    if (!waitFor(() => processes(scene, 'outside').length === 0, 2000))
+      problems.push('processes of the runtime are left')
+    problems.push(...forceDelete(scene))
+  }
   return { failed: status !== 0, problems }
 }
 
-/** Cases of one test; a test has half a minute. */
-const BLOCK = 100
-/** The last one takes what is left. */
-const BLOCKS = 6
+/** Which of the calls are to fail: all, or `cases` of them, evenly spread, and at other places each time. */
+function chosen(total: number, { cases = Infinity, lastOnly = Infinity }: Story): number[] {
+  const all = Array.from({ length: total }, (_, index) => index + 1)
+  if (process.env.RUNT_FAULTS === 'all') return all
+  const late = all.slice(-Math.min(lastOnly, total))
+  const step = Math.max(1, late.length / cases)
+  const offset = Number(process.env.RUNT_SPEC_SEED ?? Date.now()) % Math.ceil(step)
+  return late.filter((_, index) => Math.floor((index + offset) / step) !== Math.floor((index + offset - 1) / step))
+}
 
-for (const story of stories) {
-  const name = story.args.join(' ')
-  for (let block = 0; block < (name === 'create' ? BLOCKS : 1); block++) {
-    const first = block * BLOCK + 1
-    only('runt', `${name}: each system call fails in turn (from ${first})`, async () => {
-      const scene = makeScene()
+/** Cases of one test; a test has a minute. */
+const BLOCK = process.env.RUNT_FAULTS === 'all' ? 110 : 250
+const BLOCKS = process.env.RUNT_FAULTS === 'all' ? 7 : 1
+
+for (const story of stories)
+  for (let block = 0; block < (story.visits ? 1 : BLOCKS); block++)
+    only('runt', `${story.name}: each system call fails in turn${block === 0 ? '' : ` (${block + 1})`}`, async () => {
+      const scene = makeScene((config) => {
+        config.process.args = ['sleep', story.visits ? '1000' : '0.1']
+      })
       fault.at = 0
-      // Once more: the first container makes the parent of its cgroup in another way.
       let total = 0
+      // Twice: the first container makes the parent of its cgroup in another way.
       for (let i = 0; i < 2; i++) {
-        story.prepare(scene)
+        if (!story.visits || i === 0) story.prepare(scene)
         fault.seen = 0
-        const { status, stderr } = await command(scene, [
-          ...story.args,
-          ...(name === 'create' ? scene.words : [scene.id]),
-        ])
+        const { status, stderr } = await command(scene, story.args(scene))
         total = fault.seen
         assert.is(status, 0, stderr)
-        assert.equal(forceDelete(scene), [])
+        story.after?.(scene)
+        if (!story.visits) assert.equal(forceDelete(scene), [])
       }
-      const last = block === BLOCKS - 1 || name !== 'create' ? total : Math.min(total, first + BLOCK - 1)
+      // Node.js opens some of its own at the first use.
+      sleep(20)
+      const open = descriptors()
       const all: string[] = []
+      const cases = chosen(total, story)
+      const ours = story.visits
+        ? cases
+        : cases.slice(block * BLOCK, block === BLOCKS - 1 ? undefined : (block + 1) * BLOCK)
       let failures = 0
-      let cases = 0
-      for (let at = first; at <= last; at++) {
+      for (const at of ours) {
         fault.at = at
-        const { failed, problems } = await tryFault(scene, story)
-        cases++
+        const { failed, problems } = await tryFault(scene, story, open)
         if (failed) failures++
         all.push(...problems.map((problem) => `call ${at} ${fault.call}: ${problem}`))
       }
+      if (story.visits) all.push(...forceDelete(scene))
       console.log(
-        `${name}: ${total} system calls; ${cases} failed from ${first} on, and with ${failures} of them the command`,
+        `${story.name}: ${total} system calls; ${ours.length} made to fail, and with ${failures} of them the command`,
       )
       assert.equal(all, [])
     })
-  }
-}
 
 run()
