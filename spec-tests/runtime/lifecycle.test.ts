@@ -1,5 +1,5 @@
 /** runtime-spec, runtime.md: "Lifecycle". */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
@@ -283,6 +283,21 @@ test('a container stays after the runtime has gone, with pid 1 and its children'
   ok(c.kill('TERM'))
   c.until('stopped')
   assert.is(c.output(), 'ready\ngot TERM\n')
+})
+
+test('a created container has nothing open of the host but streams and sockets', () => {
+  const c = container()
+  ok(c.create())
+  const folder = `/proc/${c.state().pid}/fd`
+  // What comes last is done behind the back of `create`.
+  const open = (): string[] =>
+    readdirSync(folder)
+      .filter((fd) => Number(fd) > 2)
+      .map((fd) => readlinkSync(join(folder, fd)))
+      .filter((target) => !/^(socket|pipe|anon_inode):/.test(target))
+  waitFor(() => open().length === 0)
+  assert.equal(open(), [])
+  ok(c.start())
 })
 
 run()

@@ -37,7 +37,7 @@ import { type MountSetting, mountByLooking, planMount, planReadonlyMounts } from
 import { createsNamespace, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
 import { amend, planNotifyFolder } from './notify.ts'
-import { PARK_SEQUENCE, planPark } from './park.ts'
+import { type KeptOpen, PARK_SEQUENCE, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
 import { absolutePath } from './paths.ts'
 import { existingId } from './phrases.ts'
@@ -75,8 +75,8 @@ export interface Launched {
   saved: Saved
   /** Entry for the end of the environment, where the config has no HOME. */
   home: string | null
-  /** Descriptor, in the init, of the socket on which it can be parked. */
-  listener: number
+  /** What the init needs if it is parked. */
+  kept: KeptOpen
   filter: Filter | null
   progress: Progress
 }
@@ -375,7 +375,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     )
   }
   host.wait(finish.depart())
-  return { config, saved, home, filter, listener: listenerFd, progress }
+  const kept = { listener: listenerFd, session: initSession, preserved: options.preserveFds + options.listenFds }
+  return { config, saved, home, filter, kept, progress }
 }
 
 /** The `create` command: sets a container up and parks its init until `start` comes. */
@@ -388,7 +389,7 @@ export function create(runtime: Runtime, options: CreateOptions): void {
     runtime.init.send(open, Flag.SILENT)
   }
   const park = new Batch(runtime.platform.machine)
-  planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.listener)
+  planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.kept)
   orUndo(runtime, options.id, launched.progress, () => runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE))
 }
 

@@ -15,6 +15,16 @@ export interface Parked {
   annotations?: Record<string, string>
 }
 
+/** Descriptors of the init that outlive its set-up, besides the standard streams. */
+export interface KeptOpen {
+  /** The socket that it parks on. */
+  listener: number
+  /** Its end of its session. */
+  session: number
+  /** The caller's, from 3 on. */
+  preserved: number
+}
+
 /** Sequence number of the parking batch, so that `start` knows the answer when it gets one. */
 export const PARK_SEQUENCE = 0xffff_fff0
 
@@ -28,9 +38,11 @@ export function planPark(
   program: string,
   home: string | null,
   filter: Filter | null,
-  listener: number,
+  kept: KeptOpen,
 ): StartHook[] {
+  const { listener } = kept
   b.about('parked')
+  if (!config.hooks?.startContainer?.length) planClosing(b, kept)
   const again = b.label()
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
@@ -38,4 +50,19 @@ export function planPark(
   const hooks = planStartHooks(b, config, home, filter)
   planProgram(b, config.process, program, home, filter)
   return hooks
+}
+
+/**
+ * What the set-up has left open, folders of the host among it, execve(2) would close. An init may park for long, and a process of
+ * the container with CAP_SYS_PTRACE looks into /proc/PID/fd (compare CVE-2024-21626). startContainer hooks need some of it.
+ */
+function planClosing(b: Batch, { listener, session, preserved }: KeptOpen): void {
+  let first = 3 + preserved
+  for (const next of [Math.min(listener, session), Math.max(listener, session), 0x1_0000_0000]) {
+    // EINVAL: there is nothing in between.
+    const empty = b.label()
+    b.call('close_range', first, next - 1, 0).on(['EINVAL'], empty)
+    b.place(empty)
+    first = Math.max(first, next + 1)
+  }
 }

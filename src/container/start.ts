@@ -104,7 +104,7 @@ function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
     throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
   const batch = new Batch(runtime.platform.machine)
   const filter = filterOf(config, runtime.platform.machine)
-  const hooks = planPark(batch, config, saved.program, null, filter, 0)
+  const hooks = planPark(batch, config, saved.program, null, filter, { listener: 0, session: 0, preserved: 0 })
   const session = new Session('init', { send() {}, receive: () => reply, close() {} })
   session.inherit(batch, PARK_SEQUENCE)
   try {
