@@ -23,12 +23,16 @@ def greet():
     text, control, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(16))
     fds = array.array("i", control[0][2]) if control else []
     links = [os.readlink(f"/proc/self/fd/{fd}") for fd in fds]
-    # The runtime is to close the connection.
+    # The state may come in parts. The runtime is to close the connection.
     connection.settimeout(10)
+    closed = False
     try:
-        closed = not connection.recv(1)
+        while not closed:
+            part = connection.recv(1 << 16)
+            text += part
+            closed = not part
     except TimeoutError:
-        closed = False
+        pass
     say(state=json.loads(text), links=links, closed=closed)
     connection.close()
     for fd in fds:

@@ -71,6 +71,24 @@ test('run hands the listener to the agent, with the container process state, onc
   })
 })
 
+for (const command of ['run', 'exec'])
+  test(`a state of any length reaches the agent, ${command}`, () => {
+    const made = notifying(command === 'run' ? 'mkdir /dev/shm/d; echo $?' : 'while :; do sleep 1; done')
+    made.config.annotations = { long: 'é'.repeat(150_000), 'org.example.word': 'é' }
+    withAgent(extra(made), failing, (agent) => {
+      listener(made, agent.path)
+      const one = container(made)
+      if (command === 'run') assert.is(ok(one.run()).stdout, '1\n')
+      else {
+        ok(one.run(['--detach']))
+        assert.match(execute(['exec', one.id, 'mkdir', '/dev/shm/d']).stderr, /Exchange full/)
+      }
+      const { state, links } = agent.greetings().at(-1)!
+      assert.equal(links, ['anon_inode:seccomp notify'])
+      assert.is(state.state.annotations!.long, made.config.annotations!.long)
+    })
+  })
+
 test('the connection to the agent is closed behind the state', () => {
   const made = notifying('echo ran')
   withAgent(extra(made), failing, (agent) => {

@@ -17,7 +17,7 @@ import { SLOTS, Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { planSeccomp } from '../seccomp/load.ts'
-import { ANY, at, Batch, load, slot } from '../session/batch.ts'
+import { ANY, at, Batch, type Label, load, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { CallError } from '../session/session.ts'
 import type { Runtime } from './runtime.ts'
@@ -38,7 +38,9 @@ const LISTENER_NAME = 'seccompFd'
 const TURNS = 1_000_000_000
 /** Milliseconds between the host's looks. */
 const PAUSE = 0.1
-/** Seconds that an agent has to accept a connection, where others wait for it already. */
+/** Bytes of the state that one batch carries. */
+const PART = 0x1_0000
+/** Seconds that an agent has to accept a connection, where others wait for it already; and to read what it is sent. */
 const PATIENCE = 10
 
 /** The agent of a filter; undefined where no rule notifies one, whatever listenerPath says. */
@@ -135,12 +137,28 @@ export function handOver(runtime: Runtime, agent: Agent, pid: number, saved: Sav
       annotations: saved.annotations,
     },
   }
+  const bytes = encodeUtf8(stringifyJson(state))
   const b = new Batch(platform.machine)
   // startContainer hooks come before the filter.
   b.patience = Infinity
-  planHandOver(b, pid, stringifyJson(state), agent.path)
+  const sent = planHandOver(b, pid, bytes.subarray(0, PART), agent.path, bytes.length > PART)
   try {
-    host.run(b)
+    if (host.run(b).value(sent) === undefined || bytes.length <= PART) return
+    for (let from = PART; from < bytes.length; from += PART) {
+      const more = new Batch(platform.machine).about(aboutAgent(agent.path))
+      more.patience = PATIENCE * 1000
+      const part = bytes.subarray(from, from + PART)
+      const { length } = part
+      planWhole(more, more.call('sendto', slot(HostSlot.AGENT), part, length, k.MSG_NOSIGNAL, 0, 0), length, agent.path)
+      host.run(more)
+    }
+    const last = new Batch(platform.machine)
+    const gone = last.label()
+    planRelease(last, gone)
+    last.place(gone)
+    c.close(last, slot(HostSlot.MEMORY))
+    c.close(last, slot(HostSlot.AGENT))
+    host.run(last)
   } catch (error) {
     if (!(error instanceof CallError) || (error.errno !== 'EPERM' && error.errno !== 'EACCES')) throw error
     throw new RuntError(
@@ -149,7 +167,33 @@ export function handOver(runtime: Runtime, agent: Agent, pid: number, saved: Sav
   }
 }
 
-function planHandOver(b: Batch, pid: number, state: string, path: string): void {
+/** An agent that reads nothing: the time for it is up (SO_SNDTIMEO). */
+function planWhole(b: Batch, sent: Step, length: number, path: string): void {
+  const whole = b.label()
+  b.branch(sent, 'EQUAL', length, whole)
+  b.about(`${aboutAgent(path)}: the seccomp agent has not read all of the container process state`).fail('ETIMEDOUT')
+  b.place(whole)
+}
+
+/** Lets the process go on. */
+function planRelease(b: Batch, gone: Label): void {
+  b.call(
+    'pwrite64',
+    slot(HostSlot.MEMORY),
+    b.data(new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0])),
+    8,
+    slotAt(InitSlot.TAKEN),
+  ).on(ANY, gone)
+}
+
+/** Address of a slot of a process's. */
+const slotAt = (number: number): number => SLOTS + 8 * number
+
+/**
+ * Gives the step that sends the first part of the state; not run where the process has come to its end. With `more` to be sent it does not go on
+ * yet, and its memory and the connection stay open.
+ */
+function planHandOver(b: Batch, pid: number, state: Uint8Array, path: string, more: boolean): Step {
   b.about(aboutAgent(path))
   const memory = slot(HostSlot.MEMORY)
   const gone = b.label()
@@ -158,7 +202,7 @@ function planHandOver(b: Batch, pid: number, state: string, path: string): void 
   const taken = b.label()
   const pause = b.data(new Struct(16).u64(8, PAUSE * 1e6).bytes, () => `{${PAUSE} ms}`)
   const word = b.scratch(8)
-  const slotAt = (number: number): number => SLOTS + 8 * number
+  const end = b.label()
 
   c.openat(b, k.AT_FDCWD, `/proc/${pid}/mem`, k.O_RDWR).on(['ENOENT', 'ESRCH'], close).keep(HostSlot.MEMORY)
   b.place(look)
@@ -173,8 +217,7 @@ function planHandOver(b: Batch, pid: number, state: string, path: string): void 
   b.place(taken)
   const process = c.pidfdOpen(b, pid)
   const listener = b.call('pidfd_getfd', process, load(word, 64), 0)
-  const text = encodeUtf8(state)
-  const iovec = b.structure(new Struct(16).u64(8, text.length).bytes, { 0: b.data(text) })
+  const iovec = b.structure(new Struct(16).u64(8, state.length).bytes, { 0: b.data(state) })
   // struct cmsghdr with one descriptor, cmsg(3).
   const control = b.data(new Struct(24).u64(0, 20).u32(8, k.SOL_SOCKET).u32(12, k.SCM_RIGHTS).bytes)
   b.store(32, at(control, 16), listener)
@@ -183,13 +226,16 @@ function planHandOver(b: Batch, pid: number, state: string, path: string): void 
     { 16: iovec, 32: control },
     '{container process state, seccompFd}',
   )
-  b.call('sendmsg', slot(HostSlot.AGENT), message, k.MSG_NOSIGNAL)
+  const sent = b.call('sendmsg', slot(HostSlot.AGENT), message, k.MSG_NOSIGNAL)
+  planWhole(b, sent, state.length, path)
   c.close(b, listener)
   c.close(b, process)
-  b.store(64, word, 1)
-  b.call('pwrite64', memory, word, 8, slotAt(InitSlot.TAKEN)).on(ANY, gone)
+  if (more) b.jump(end)
+  else planRelease(b, gone)
   b.place(gone)
   c.close(b, memory)
   b.place(close)
   c.close(b, slot(HostSlot.AGENT))
+  b.place(end)
+  return sent
 }
