@@ -1,7 +1,19 @@
 /** runtime-spec, config-linux.md: "IntelRdt". What a resctrl does is tested beside the source: few machines have one. */
 import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
-import { type Config, container, fails, heading, leavesNothing, needsFeature, oneLine, skip } from '../harness.ts'
+import {
+  type Config,
+  container,
+  run as execute,
+  fails,
+  heading,
+  leavesNothing,
+  needsFeature,
+  oneLine,
+  skip,
+  started,
+} from '../harness.ts'
+import { cgroupDirectory } from '../host.ts'
 
 const { test: plain, run } = heading('config-linux/intel-rdt')
 
@@ -22,6 +34,25 @@ test('where no resctrl is mounted intelRdt is refused in one line, and nothing i
     assert.is(result.stdout, '')
   }
   leavesNothing()
+})
+
+test('where no resctrl is mounted update refuses its schemata, and no limit is set', () => {
+  if (readFileSync('/proc/self/mountinfo', 'utf8').includes(' - resctrl ')) skip('this host has a resctrl')
+  const c = started()
+  for (const flags of [
+    ['--l3-cache-schema', 'L3:0=f'],
+    ['--mem-bw-schema', 'MB:0=20'],
+  ]) {
+    const result = fails(execute(['update', ...flags, '--pids-limit', '77', c.id]), /resctrl/)
+    oneLine(result)
+  }
+  const directory = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)
+  if (directory) assert.is.not(readFileSync(`${directory}/pids.max`, 'utf8').trim(), '77')
+  for (const flags of [
+    ['--l3-cache-schema', 'L3:0=f\nL3:1=f'],
+    ['--mem-bw-schema', '0=20'],
+  ])
+    oneLine(fails(execute(['update', ...flags, c.id]), new RegExp(`${flags[0]}: `)))
 })
 
 for (const [name, value, field] of [

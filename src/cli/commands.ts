@@ -267,8 +267,8 @@ const table = [
       { name: 'kernel-memory', value: 'bytes', summary: 'ignored: the kernel has no such limit any more' },
       { name: 'kernel-memory-tcp', value: 'bytes', summary: 'memory for TCP buffers, cgroup v1' },
       { name: 'pids-limit', value: 'n', summary: 'number of processes and threads; -1: no limit' },
-      { name: 'l3-cache-schema', value: 'schema', summary: 'Intel RDT: not supported yet' },
-      { name: 'mem-bw-schema', value: 'schema', summary: 'Intel RDT: not supported yet' },
+      { name: 'l3-cache-schema', value: 'schema', summary: 'share of the L3 cache (Intel RDT), such as L3:0=f0' },
+      { name: 'mem-bw-schema', value: 'schema', summary: 'memory bandwidth (Intel RDT), such as MB:0=50' },
     ],
   },
   {

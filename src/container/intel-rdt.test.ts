@@ -3,7 +3,16 @@ import * as assert from 'uvu/assert'
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { Batch } from '../session/batch.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
-import { applyRdt, differingLine, findResctrl, joinRdt, planRemoveRdt, type RdtGroups } from './intel-rdt.ts'
+import {
+  applyRdt,
+  changeRdt,
+  differingLine,
+  findResctrl,
+  joinRdt,
+  planRemoveRdt,
+  type RdtGroups,
+  restoreRdt,
+} from './intel-rdt.ts'
 import { fakeHost } from './testing/fake-host.ts'
 
 const ROOT = '/sys/fs/resctrl'
@@ -61,7 +70,10 @@ function resctrl(folders: Record<string, string> = {}) {
     }
     return undefined
   }
-  const { runtime } = fakeHost({}, (executor, call) => (executor === 'host' ? answer(call) : undefined))
+  const mountinfo = `30 22 0:30 / ${ROOT} rw - resctrl resctrl rw`
+  const { runtime } = fakeHost({ '/proc/self/mountinfo': mountinfo }, (executor, call) =>
+    executor === 'host' ? answer(call) : undefined,
+  )
   const groups: RdtGroups = { joined: [], made: [] }
   return { runtime, made, written, groups }
 }
@@ -171,6 +183,37 @@ test('a process of exec joins what the container has joined, and delete removes 
     Array.from({ length: b.count }, (_, index) => b.stepAt(index).args[1]),
     ['/x/mon_groups/box', '/x'],
   )
+})
+
+test('an update writes to the class that the container has', () => {
+  const { runtime, made, written } = resctrl({ gold: DEFAULTS })
+  const groups: RdtGroups = { joined: [`${ROOT}/gold`, `${ROOT}/gold/mon_groups/box`], made: [] }
+  changeRdt(runtime, { l3CacheSchema: 'L3:0=f', memBwSchema: 'MB:0=20' }, 'box', [PID], groups)
+  assert.equal(made, [])
+  assert.equal(written, ['gold/schemata L3:0=f\n', 'gold/schemata MB:0=20\n'])
+})
+
+test('an update of a container without a class gives it one, with all its processes', () => {
+  const { runtime, made, written, groups } = resctrl()
+  const change = changeRdt(runtime, { memBwSchema: 'MB:0=20' }, 'box', [PID, 4712], groups)
+  assert.equal(made, ['box'])
+  assert.equal(written, [`box/tasks ${PID}`, 'box/tasks 4712', 'box/schemata MB:0=20\n'])
+  assert.equal(groups, { joined: [`${ROOT}/box`], made: [`${ROOT}/box`] })
+  assert.is(change.before, null)
+})
+
+test('an update that is refused takes back what it has changed', () => {
+  const { runtime, written } = resctrl({ gold: DEFAULTS })
+  const groups: RdtGroups = { joined: [`${ROOT}/gold`], made: [] }
+  assert.throws(
+    () => changeRdt(runtime, { l3CacheSchema: 'L3:0=f', memBwSchema: 'MB:refused' }, 'box', [PID], groups),
+    /^linux\.intelRdt \(.*gold\/schemata\): "MB:refused": write\(.*EINVAL.*mask out of range$/,
+  )
+  const restored = ['gold/schemata MB:0=100;1=100\n', 'gold/schemata L3:0=fffff;1=fffff\n']
+  assert.equal(written, ['gold/schemata L3:0=f\n', ...restored])
+  written.length = 0
+  restoreRdt(runtime, { root: ROOT, folder: `${ROOT}/gold`, before: DEFAULTS }, groups)
+  assert.equal(written, restored)
 })
 
 test('schemata are compared by what they mean', () => {

@@ -133,6 +133,74 @@ export function joinRdt({ host, platform }: Runtime, { joined }: RdtGroups, pid:
   host.run(b)
 }
 
+/** What `changeRdt` has changed; `restoreRdt` takes it back. */
+export interface RdtChange {
+  root: string
+  folder: string
+  /** The text of `schemata` before; null where the class was made. */
+  before: string | null
+}
+
+/**
+ * Gives the class of a container other schemata. A container without one gets a class with its name, for the processes `pids`, and
+ * `groups` then says so. All is changed, or nothing.
+ */
+export function changeRdt(
+  runtime: Runtime,
+  schemata: Pick<IntelRdt, 'l3CacheSchema' | 'memBwSchema'>,
+  id: string,
+  pids: readonly number[],
+  groups: RdtGroups,
+): RdtChange {
+  const { host, platform } = runtime
+  const root = findResctrl(readText(host, platform.machine, '/proc/self/mountinfo') ?? '')
+  // The class comes before the monitoring group.
+  const folder = groups.joined[0] ?? `${root}/${id}`
+  const before = groups.joined.length > 0 ? readText(host, platform.machine, `${folder}/schemata`) : null
+  const change = { root, folder, before }
+  try {
+    if (groups.joined.length === 0) joinNew(runtime, root, folder, pids, groups)
+    for (const line of schemataOf(schemata)) writeLine(runtime, root, folder, line)
+  } catch (error) {
+    restoreRdt(runtime, change, groups)
+    throw error
+  }
+  return change
+}
+
+/** Processes may end meanwhile. */
+function joinNew(runtime: Runtime, root: string, folder: string, pids: readonly number[], groups: RdtGroups): void {
+  const { host, platform } = runtime
+  if (makeFolder(runtime, root, folder)) groups.made.push(folder)
+  groups.joined.push(folder)
+  for (const pid of pids) {
+    const b = new Batch(platform.machine).about(`${FIELD} (${folder}/tasks)`)
+    const gone = b.label()
+    const tasks = c.openat(b, k.AT_FDCWD, `${folder}/tasks`, k.O_WRONLY)
+    c.write(b, tasks, String(pid)).on(['ESRCH'], gone)
+    b.place(gone)
+    c.close(b, tasks)
+    host.run(b)
+  }
+}
+
+/** As well as it can be done: the error that is on its way says more. */
+export function restoreRdt(runtime: Runtime, { root, folder, before }: RdtChange, groups: RdtGroups): void {
+  try {
+    runtime.host.recover(new Batch(runtime.platform.machine))
+    const lines = before?.split('\n') ?? []
+    for (const line of lines) if (line.trim() !== '') writeLine(runtime, root, folder, line.trim())
+    if (before !== null) return
+    const b = new Batch(runtime.platform.machine)
+    planRemoveRdt(b, groups)
+    runtime.host.run(b)
+  } catch (error) {
+    if (!(error instanceof RuntError)) throw error
+    runtime.host.recover(new Batch(runtime.platform.machine))
+    runtime.warn(`taking back what was changed: ${error.message}`)
+  }
+}
+
 /** Removes what was made for a container. */
 export function planRemoveRdt(b: Batch, { made }: RdtGroups): void {
   for (const folder of made) {

@@ -1,9 +1,16 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { decodeUtf8 } from '../base/bytes.ts'
-import { isLarge, layOut } from './program-vectors.ts'
+import { environmentOf, isLarge, layOut } from './program-vectors.ts'
 
 const process = (args: string[], env?: string[]) => ({ args, cwd: '/', user: { uid: 0, gid: 0 }, ...(env && { env }) })
+
+test('of several entries with one name the last is left, and no empty HOME', () => {
+  const env = ['A=1', 'AB=1', 'B=', 'A=2', 'HOME=/x', 'A==', 'HOME=']
+  assert.equal(environmentOf({ env }), ['AB=1', 'B=', 'A=='])
+  assert.equal(environmentOf({ env: ['HOME=', 'HOME=/x'] }), ['HOME=/x'])
+  assert.equal(environmentOf({}), [])
+})
 
 test('many strings and long ones are large', () => {
   assert.not(isLarge(process(['sh'], ['A=1'])))

@@ -2,14 +2,16 @@
 import { RuntError } from '../base/errors.ts'
 import { stringifyJson } from '../base/json.ts'
 import * as cgroups from '../cgroup/manager.ts'
-import type { Int64, Resources } from '../config/types.ts'
+import { show } from '../config/rules.ts'
+import type { Int64, IntelRdt, Resources } from '../config/types.ts'
 import { readConfig, readResources } from '../config/validate.ts'
 import { Batch } from '../session/batch.ts'
 import { Train } from '../session/train.ts'
 import { finishReading, planReading, planWriting, readInput } from './files.ts'
+import { changeRdt, restoreRdt } from './intel-rdt.ts'
 import { notRunning } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
-import { folderOf, loadState } from './state.ts'
+import { folderOf, loadState, planSaving } from './state.ts'
 
 export interface UpdateOptions {
   id: string
@@ -17,7 +19,7 @@ export interface UpdateOptions {
   file: string | null
   /** What the flags ask for, in the shape of linux.resources. */
   resources: Resources
-  /** Schemata of resctrl, if given. */
+  /** Schemata of resctrl (linux.intelRdt), if given. */
   l3CacheSchema: string | null
   memBwSchema: string | null
 }
@@ -33,12 +35,7 @@ export function update(runtime: Runtime, options: UpdateOptions): void {
   const { id, file } = options
   const { saved, status } = loadState(runtime, id)
   if (status === 'stopped' || status === 'creating') throw new RuntError(notRunning(id))
-  for (const [flag, value] of [
-    ['--l3-cache-schema', options.l3CacheSchema],
-    ['--mem-bw-schema', options.memBwSchema],
-  ])
-    if (value !== null)
-      throw new RuntError(`${flag}: not supported yet: linux.intelRdt of a container cannot be changed`)
+  const schemata = schemataOf(options)
 
   const b = new Batch(machine)
   const path = `${folderOf(runtime, id)}/config.json`
@@ -57,14 +54,44 @@ export function update(runtime: Runtime, options: UpdateOptions): void {
     change = readResources(given.text, `--resources (${file})`)
   }
   const whole = overlay(config.linux?.resources ?? {}, change)
-  if (!saved.cgroup) throw new RuntError(`container ${id} has no cgroup, so it can have no limits`)
-  for (const sentence of cgroups.update(host, machine, saved.cgroup, change, whole)) runtime.debug(sentence)
+  const { cgroup } = saved
+  if (!cgroup && (!schemata || Object.keys(change).length > 0))
+    throw new RuntError(`container ${id} has no cgroup, so it can have no limits`)
+  const groups = saved.rdt ?? { joined: [], made: [] }
+  const pids = cgroup ? cgroups.processes(host, machine, cgroup) : [saved.pid]
+  const rdt = schemata && changeRdt(runtime, schemata, id, pids, groups)
+  try {
+    if (cgroup) for (const sentence of cgroups.update(host, machine, cgroup, change, whole)) runtime.debug(sentence)
+  } catch (error) {
+    if (rdt) restoreRdt(runtime, rdt, groups)
+    throw error
+  }
 
   config.linux = { ...config.linux, resources: whole }
+  if (schemata) config.linux.intelRdt = { ...config.linux.intelRdt, ...schemata }
   const state = new Train(host, machine)
+  if (schemata && !saved.rdt) planSaving(state, runtime, { ...saved, rdt: groups })
   planWriting(state, `the limits are set, but not recorded (${path})`, path, stringifyJson(config), 0o600)
   host.wait(state.depart())
 }
+
+/** What the flags for resctrl ask for; null if nothing. The rules are those of config.json. */
+function schemataOf({ l3CacheSchema, memBwSchema }: UpdateOptions): Schemata | null {
+  const asked: Schemata = {}
+  for (const [flag, field, value] of [
+    ['--l3-cache-schema', 'l3CacheSchema', l3CacheSchema],
+    ['--mem-bw-schema', 'memBwSchema', memBwSchema],
+  ] as const) {
+    if (!value) continue
+    if (value.includes('\n')) throw new RuntError(`${flag}: ${show(value)} has more than one line`)
+    if (field === 'memBwSchema' && !value.startsWith('MB:'))
+      throw new RuntError(`${flag}: ${show(value)} does not start with "MB:"`)
+    asked[field] = value
+  }
+  return Object.keys(asked).length > 0 ? asked : null
+}
+
+type Schemata = Pick<IntelRdt, 'l3CacheSchema' | 'memBwSchema'>
 
 type Values = Record<string, unknown>
 
