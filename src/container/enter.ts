@@ -114,7 +114,12 @@ export function placeBelow(paths: cgroups.CgroupPaths, wanted: readonly string[]
   for (const text of wanted) {
     const colon = text.indexOf(':')
     const names = colon < 0 ? null : text.slice(0, colon).split(',')
-    const below = cleanPath(text.slice(colon + 1))
+    const given = text.slice(colon + 1)
+    if (given.split('/').includes('..'))
+      throw new RuntError(
+        `--cgroup: bad sub cgroup path ${JSON.stringify(given)}: it is to lie below the container's cgroup`,
+      )
+    const below = cleanPath(given)
     const unknown = names?.find((name) => !folders.some(({ controllers }) => controllers.includes(name)))
     if (unknown !== undefined)
       throw new RuntError(`--cgroup: no cgroup v1 hierarchy of the container has the controller "${unknown}"`)
