@@ -12,16 +12,19 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { join } from 'node:path'
 import {
   type Bundle,
+  base,
   bundle,
   type Config,
+  cgroupRoot,
   container,
   environment,
   heading,
+  marker,
   type Result,
   skip,
   withRuntime,
 } from '../harness.ts'
-import { waitFor } from '../host.ts'
+import { sweep, waitFor } from '../host.ts'
 import { refuseElsewhere } from './guard.ts'
 import { type Weakening, weakened } from './weak.ts'
 
@@ -103,6 +106,8 @@ export function arena(title: string): Arena {
             } catch (error) {
               if (!(error instanceof Breach)) throw error
               console.log(`without "${weakening}": round ${round + 1}, ${Date.now() - begin} ms: ${error.message}`)
+              // What a broken runtime leaves is nobody's mistake.
+              sweep(marker, cgroupRoot, join(base, 'swept'))
               return
             }
           throw new Error(

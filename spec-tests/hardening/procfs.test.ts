@@ -1,7 +1,9 @@
 /** procfs and what it says: a runtime that writes to a false one does nothing, or something else. */
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { container, ok, run as runtime, STAYS, words } from '../harness.ts'
+import { type Bundle, container, environment, ok, run as runtime, STAYS, words } from '../harness.ts'
+import { isAlive, waitFor } from '../host.ts'
 import { act } from '../terminal.ts'
 import { arena, breach, CANARY, exchanging, intact, runIn, slowly, victim } from './arena.ts'
 
@@ -104,6 +106,71 @@ attack(
     if (status === 0 && !stdout.includes('1:3')) breach(`a masked path is something else than /dev/null: ${stdout}`)
   },
 )
+
+/** Runs the body with the path of a mount namespace that somebody has prepared. */
+function withMounts<T>(script: string, extra: string, body: (path: string) => T): T {
+  const ready = join(extra, 'ready')
+  const command = `${script}; touch ${ready}; exec sleep 60`
+  const owner = spawn('unshare', ['-m', '--propagation', 'private', 'sh', '-c', command], { env: environment() })
+  try {
+    if (!waitFor(() => existsSync(ready))) throw new Error('the attacker does not come up')
+    return body(`/proc/${owner.pid}/ns/mnt`)
+  } finally {
+    owner.kill('SIGKILL')
+    waitFor(() => !isAlive(owner.pid!))
+  }
+}
+
+const joinMounts = ({ config }: Bundle, path: string): void => {
+  config.linux.namespaces = config.linux.namespaces.map((one) => (one.type === 'mount' ? { ...one, path } : one))
+}
+
+attack(
+  'nor is it a link of a mount namespace that is joined (CVE-2025-31133)',
+  { weakened: ['a device in joined mounts'] },
+  () => {
+    const made = victim(({ config }) => {
+      config.linux.maskedPaths = ['/proc/meminfo']
+    })
+    withMounts('mount -t tmpfs x /dev; ln -s /proc/version /dev/null', made.extra, (path) => {
+      joinMounts(made, path)
+      const { status, stdout } = runIn(made, 'stat -c %t:%T /proc/meminfo; cat /proc/meminfo')
+      if (status === 0 && stdout !== '1:3\n') breach(`a masked path is something else than /dev/null: ${stdout}`)
+    })
+  },
+)
+
+attack(
+  'a sysctl is not written to a false file of a mount namespace that is joined (CVE-2025-52881)',
+  { weakened: ['sysctls in procfs'] },
+  () => {
+    const made = victim(({ config }) => {
+      config.linux.sysctl = { 'net.ipv4.ip_forward': '1' }
+    })
+    const script = 'cd /proc/sys/net; mount -t tmpfs x .; mkdir /proc/sys/net/ipv4; touch /proc/sys/net/ipv4/ip_forward'
+    withMounts(script, made.extra, (path) => {
+      joinMounts(made, path)
+      const { status, stdout } = runIn(made, 'cat /proc/sys/net/ipv4/ip_forward')
+      if (status === 0 && stdout !== '1\n') breach('the setting went somewhere else')
+    })
+  },
+)
+
+attack('a false /dev/ptmx makes nobody wait', {}, () => {
+  for (const script of ['mkfifo /dev/ptmx', 'ln -s /proc/1/fd/0 /dev/ptmx', 'touch /dev/ptmx']) {
+    const c = container(
+      victim(({ config }) => {
+        config.process.args = ['sh', '-c', `rm /dev/ptmx; ${script}; ${STAYS}`]
+      }),
+    )
+    ok(c.create())
+    ok(c.start())
+    c.says(/ready/)
+    const { statuses } = act({ place: 'terminal', command: words(['exec', '-t', c.id, 'true']), steps: [['end']] })
+    if (statuses[0] === 0) breach(`${script}: exec has taken it for a terminal`)
+    c.kill('KILL')
+  }
+})
 
 attack('/dev/console is not made through a link (CVE-2025-52565)', { weakened: ['console itself'] }, () => {
   const made = victim(({ config, rootfs }) => {

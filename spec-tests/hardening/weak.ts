@@ -106,6 +106,8 @@ export const weakenings = {
     },
     { file: 'container/devices.ts', from: 'planDemandDevice(b, name, mode & k.S_IFMT, major, minor, about)', to: NONE },
   ],
+  'a device in joined mounts': [{ file: 'container/rootfs.ts', from: "joinsNamespace(config, 'mount')", to: 'false' }],
+  'sysctls in procfs': [{ file: 'container/sysctls.ts', from: "joinsNamespace(config, 'mount')", to: 'false' }],
   'console itself': [
     { file: 'container/terminal.ts', from: 'k.O_PATH | k.O_NOFOLLOW', to: 'k.O_PATH' },
     {

@@ -34,7 +34,7 @@ import { applyRdt, findResctrl } from './intel-rdt.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import { type MountSetting, mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
-import { createsNamespace, planStage } from './namespaces.ts'
+import { createsNamespace, joinsNamespace, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
 import { amend, planNotifyFolder } from './notify.ts'
 import { type KeptOpen, PARK_SEQUENCE, planPark } from './park.ts'
@@ -177,7 +177,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const user = userNamespaceOf(config)
   const privileged = known.value(uid) === 0
   // In a mount namespace of somebody else's the init may not find the cgroup's files.
-  const joinedMounts = config.linux?.namespaces?.some((namespace) => namespace.type === 'mount' && namespace.path)
+  const joinedMounts = joinsNamespace(config, 'mount')
   const joins = joinedMounts || !cgroup ? null : cgroups.leftToJoin(cgroup)
   const { oomScoreAdj } = config.process
   const resources = privileged || cgroup?.systemd ? config.linux?.resources : withoutDevices(config.linux?.resources)
@@ -442,7 +442,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
   processes.planNames(train.next('hostname'), config)
-  planSysctls(train, config.linux?.sysctl ?? {})
+  planSysctls(train, config)
   const pause = pausesFor(config) ? train.depart() : null
   if (pause) train.hold()
   planForgetting(train.next('sources'), setting.reach)

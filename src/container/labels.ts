@@ -19,7 +19,7 @@ const PROC = slot(InitSlot.PROC)
  * program would run without its label (CVE-2019-16884). It is /proc if that is the root of a procfs, or else a new one that is mounted
  * nowhere.
  */
-function planProcfs(b: Batch): void {
+export function planProcfs(b: Batch): void {
   const status = b.scratch(256)
   const detached = b.label()
   const other = b.label()

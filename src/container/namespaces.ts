@@ -24,6 +24,11 @@ export function createsNamespace(config: Config, type: string): boolean {
   return config.linux?.namespaces?.some((namespace) => namespace.type === type && !namespace.path) ?? false
 }
 
+/** Whether the config asks for a namespace of this type that is there already. */
+export function joinsNamespace(config: Config, type: string): boolean {
+  return config.linux?.namespaces?.some((namespace) => namespace.type === type && Boolean(namespace.path)) ?? false
+}
+
 /** How the stage makes the init. */
 export interface Birth {
   /** Descriptors that have come through the stage's execve: the init's end of its session, the socket it will park on. */

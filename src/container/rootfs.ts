@@ -4,6 +4,7 @@ import * as k from '../linux/constants.ts'
 import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { propagationFlag } from './mount-options.ts'
+import { joinsNamespace } from './namespaces.ts'
 import { InitSlot } from './slots.ts'
 import { deviceSource, planOpening, type Reach } from './sources.ts'
 
@@ -34,11 +35,11 @@ export function planRoot(b: Batch, config: Config, rootfs: string, { opened }: R
 }
 
 /** What covers masked files. In a mount namespace of somebody else's it may be a link to anything by now (compare CVE-2025-31133). */
-function planNull(b: Batch, { linux }: Config): void {
-  const joins = linux?.namespaces?.some(({ type, path }) => type === 'mount' && path)
+function planNull(b: Batch, config: Config): void {
   const about = '/dev/null of the host'
   b.about(about)
-  if (joins) b.set(InitSlot.NULL, planOpening(b, deviceSource(about, '/dev/null', { type: 'c', major: 1, minor: 3 })))
+  if (joinsNamespace(config, 'mount'))
+    b.set(InitSlot.NULL, planOpening(b, deviceSource(about, '/dev/null', { type: 'c', major: 1, minor: 3 })))
   else c.openat(b, k.AT_FDCWD, '/dev/null', k.O_PATH).keep(InitSlot.NULL)
 }
 

@@ -3,16 +3,33 @@ import { RuntError } from '../base/errors.ts'
 import { sysctlPath } from '../config/rules.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { Batch, type OutPointer } from '../session/batch.ts'
+import { Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
+import { planProcfs } from './labels.ts'
+import { joinsNamespace } from './namespaces.ts'
 import type { Runtime } from './runtime.ts'
+import { InitSlot } from './slots.ts'
 
-/** `linux.sysctl`, through the host's /proc, which shows the namespaces of the process that writes. */
-export function planSysctls(train: Train, sysctl: Record<string, string>): void {
-  for (const [key, value] of Object.entries(sysctl)) {
+/**
+ * `linux.sysctl`, through the host's /proc, which shows the namespaces of the process that writes. In a mount namespace that is joined
+ * /proc may be anything by now: there it has to be a procfs, without other mounts on the way (compare CVE-2025-52881).
+ */
+export function planSysctls(train: Train, config: Config): void {
+  const joins = joinsNamespace(config, 'mount')
+  const proc = slot(InitSlot.PROC)
+  for (const [key, value] of Object.entries(config.linux?.sysctl ?? {})) {
     const b = train.next(`linux.sysctl "${key}"`)
-    c.writeFile(b, k.AT_FDCWD, `/proc/sys/${sysctlPath(key)}`, value)
+    const path = `sys/${sysctlPath(key)}`
+    if (!joins) {
+      c.writeFile(b, k.AT_FDCWD, `/proc/${path}`, value)
+      continue
+    }
+    planProcfs(b)
+    const file = c.openat2(b, proc, path, k.O_WRONLY, k.RESOLVE_NO_XDEV | k.RESOLVE_NO_SYMLINKS)
+    c.write(b, file, value)
+    c.close(b, file)
+    c.close(b, proc)
   }
 }
 
