@@ -18,15 +18,18 @@ const GAP = 3
 /** A table with a title line, laid out as runc's is: scripts cut it by columns. */
 export function listTable(views: readonly StateView[]): string {
   const rows = [columns.map(([title]) => title), ...views.map((view) => columns.map(([, cell]) => cell(view)))]
-  const widths = columns.map((_, column) => Math.max(WIDTH, ...rows.map((row) => [...row[column]!].length + GAP)))
+  const widths = columns.map((_, column) => Math.max(WIDTH, ...rows.map((row) => characters(row[column]!) + GAP)))
   const line = (row: string[]): string =>
     row.map((cell, column) => (column === row.length - 1 ? cell : pad(cell, widths[column]!))).join('')
   return rows.map((row) => `${line(row)}\n`).join('')
 }
 
 function pad(cell: string, width: number): string {
-  return cell + ' '.repeat(width - [...cell].length)
+  return cell + ' '.repeat(width - characters(cell))
 }
+
+/** How many code points; most cells are ASCII, and a host may have a thousand containers. */
+const characters = (text: string): number => (/[^ -~]/.test(text) ? [...text].length : text.length)
 
 const TITLES = ['UID', 'PID', 'PPID', 'C', 'STIME', 'TTY', 'TIME', 'CMD']
 /** Columns of text; numbers are set to the right. */

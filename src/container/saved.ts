@@ -23,10 +23,10 @@ const listOf =
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const shape =
-  (fields: Readonly<Record<string, Check>>): Check =>
-  (value) =>
-    isObject(value) && Object.entries(fields).every(([name, check]) => check(value[name]))
+const shape = (fields: Readonly<Record<string, Check>>): Check => {
+  const entries = Object.entries(fields)
+  return (value) => isObject(value) && entries.every(([name, check]) => check(value[name]))
+}
 
 const hook = shape({ path, args: optional(listOf(text)), env: optional(listOf(text)), timeout: optional(count) })
 
@@ -48,6 +48,8 @@ const unit = shape({
   properties: texts,
 })
 
+const cgroup = shape({ mode: text, folders: listOf(folder), systemd: optional(unit) })
+
 const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   format: (value) => value === 1,
   ociVersion: text,
@@ -59,7 +61,7 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   created: text,
   annotations: texts,
   owner: count,
-  cgroup: (value) => value === null || shape({ mode: text, folders: listOf(folder), systemd: optional(unit) })(value),
+  cgroup: (value) => value === null || cgroup(value),
   keyring: flag,
   program: text,
   sharesPids: optional(flag),
@@ -68,8 +70,10 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   rdt: optional(shape({ joined: listOf(path), made: listOf(path) })),
 }
 
+const entries = Object.entries(fields)
+
 /** Name of the first field that is not as `create` writes it; undefined if all are. */
 export function wrongField(value: unknown): string | undefined {
   if (!isObject(value)) return 'the object'
-  return Object.entries(fields).find(([name, check]) => !check(value[name]))?.[0]
+  return entries.find(([name, check]) => !check(value[name]))?.[0]
 }

@@ -4,11 +4,12 @@ import { type CgroupPaths, freezerFile, saysFrozen } from '../cgroup/manager.ts'
 import type { Hook } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import { ANY, Batch, type Label, type OutPointer } from '../session/batch.ts'
+import { ANY, Batch, type Label, type OutPointer, type Step } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import type { Answer } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
 import { EXECUTOR_FILE } from './executors.ts'
-import { finishReading, planReading, planWriting } from './files.ts'
+import { finishReading, planReading, planWriting, type Reading } from './files.ts'
 import type { RdtGroups } from './intel-rdt.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
@@ -86,24 +87,62 @@ export function loadState(runtime: Runtime, id: string): Loaded {
 /** As loadState; 'missing' where nothing is, 'unfinished' where the folder is there but no complete state. */
 export function tryLoadState(runtime: Runtime, id: string): Loaded | 'missing' | 'unfinished' {
   const { host, platform } = runtime
-  const folder = folderOf(runtime, id)
   const b = new Batch(platform.machine)
-  const there = b.label()
-  const exists = c.faccessat(b, k.AT_FDCWD, folder, 0).on(ANY, there)
-  b.place(there)
-  const reading = planReading(b, `${folder}/state.json`, 0x4000, k.O_RDONLY | k.O_NOFOLLOW)
-  const owners = [folder, runtime.globals.root].map((path) => planOwner(b, path))
-  const uid = b.call('geteuid')
-  const answer = host.run(b)
+  const look = planLook(b, runtime, planTrust(b, runtime), id, 0x4000)
+  const saved = finishLook(runtime, host.run(b), look)
+  if (typeof saved !== 'object') return saved
+  if (saved.pid === 0) return { saved, status: 'creating' }
+  const watching = new Batch(platform.machine)
+  const watch = planWatch(watching, runtime, saved)
+  return { saved, status: finishWatch(runtime, host.run(watching), saved, watch) }
+}
+
+/** Whose states a batch may trust: those of the caller and of root. */
+export interface Trust {
+  uid: Step
+  root: Owner
+}
+
+interface Owner {
+  path: string
+  step: Step
+  status: OutPointer
+}
+
+/** What a batch finds out about a container's folder. */
+export interface Look {
+  id: string
+  reading: Reading
+  trust: Trust
+  owner: Owner
+}
+
+export function planTrust(b: Batch, { globals }: Runtime): Trust {
+  return { uid: b.call('geteuid'), root: planOwner(b, globals.root) }
+}
+
+/** Plans to read a state; `size`: bytes that it has at most, if it is a usual one. Several can be planned in one batch. */
+export function planLook(b: Batch, runtime: Runtime, trust: Trust, id: string, size: number): Look {
+  const folder = folderOf(runtime, id)
+  const reading = planReading(b, `${folder}/state.json`, size, k.O_RDONLY | k.O_NOFOLLOW)
+  return { id, reading, trust, owner: planOwner(b, folder) }
+}
+
+/** The state that was read, or why there is none, as tryLoadState gives it. */
+export function finishLook(
+  { host, platform }: Runtime,
+  answer: Answer,
+  { id, reading, trust, owner }: Look,
+): Saved | 'missing' | 'unfinished' {
   const result = finishReading(host, platform.machine, answer, reading)
   if ('errno' in result) {
-    if (!answer.ok(exists) || result.errno === 'ENOTDIR') return 'missing'
+    if (!answer.ok(owner.step) || result.errno === 'ENOTDIR') return 'missing'
     if (result.errno === 'ENOENT') return 'unfinished'
-    throw new RuntError(`state of container ${id} (${folder}/state.json): ${result.errno}`, result.errno)
+    throw new RuntError(`state of container ${id} (${reading.path}): ${result.errno}`, result.errno)
   }
   // What it says is acted on: processes are killed, cgroups removed, hooks called. A user may not say that to another.
-  const ours = answer.value(uid)!
-  for (const { path, status } of owners) {
+  const ours = answer.value(trust.uid)!
+  for (const { path, status } of [owner, trust.root]) {
     // stx_uid
     const theirs = answer.word(status, 20)
     if (theirs !== ours && theirs !== 0)
@@ -112,17 +151,16 @@ export function tryLoadState(runtime: Runtime, id: string): Loaded | 'missing' |
         'EPERM',
       )
   }
-  const saved = parseSaved(result.text, `${folder}/state.json`)
-  return { saved, status: statusOf(runtime, saved) }
+  return parseSaved(result.text, reading.path)
 }
 
 /** Plans to find out whose a folder is; its own, if it is a link. */
-function planOwner(b: Batch, path: string): { path: string; status: OutPointer } {
+function planOwner(b: Batch, path: string): Owner {
   const status = b.out(256)
   const unknown = b.label()
-  c.statx(b, k.AT_FDCWD, path, k.AT_SYMLINK_NOFOLLOW, status).on(ANY, unknown)
+  const step = c.statx(b, k.AT_FDCWD, path, k.AT_SYMLINK_NOFOLLOW, status).on(ANY, unknown)
   b.place(unknown)
-  return { path, status }
+  return { path, step, status }
 }
 
 function parseSaved(text: string, path: string): Saved {
@@ -140,22 +178,33 @@ function parseSaved(text: string, path: string): Saved {
   return value as Saved
 }
 
-/** Looks at the process of a container. */
-function statusOf(runtime: Runtime, saved: Saved): Status {
-  if (saved.pid === 0) return 'creating'
-  const { host, platform } = runtime
-  const b = new Batch(platform.machine)
+/** What a batch finds out about a container's process. */
+export interface Watch {
+  stat: Reading
+  parked: Step
+  freezing: Reading | null
+}
+
+/** Plans to look at the process of a container, which it has. */
+export function planWatch(b: Batch, runtime: Runtime, saved: Saved): Watch {
   const stat = planReading(b, `/proc/${saved.pid}/stat`, 1024)
   const done = b.label()
   const parked = c.faccessat(b, k.AT_FDCWD, `${folderOf(runtime, saved.id)}/${START_SOCKET}`, 0).on(ANY, done)
   b.place(done)
   const freezer = saved.cgroup && freezerFile(saved.cgroup)
-  const freezing = freezer ? planReading(b, freezer, 8) : null
-  const answer = host.run(b)
+  return { stat, parked, freezing: freezer ? planReading(b, freezer, 8) : null }
+}
+
+export function finishWatch(
+  { host, platform }: Runtime,
+  answer: Answer,
+  saved: Saved,
+  { stat, parked, freezing }: Watch,
+): Status {
   const result = finishReading(host, platform.machine, answer, stat)
   if ('errno' in result) {
     if (result.errno === 'ENOENT' || result.errno === 'ESRCH') return 'stopped'
-    throw new RuntError(`container ${saved.id}: /proc/${saved.pid}/stat: ${result.errno}`, result.errno)
+    throw new RuntError(`container ${saved.id}: ${stat.path}: ${result.errno}`, result.errno)
   }
   const { state, startTime } = readStat(result.text)
   if (startTime !== saved.startTime || state === 'Z' || state === 'X') return 'stopped'
