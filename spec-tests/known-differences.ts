@@ -56,6 +56,22 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a tmpfs has the mode of the folder that it covers, unless the options say another':
         'the mode of the folder counts even if the options have one',
     },
+    // In a guest only; docs/cves.md.
+    'hardening/descriptors': {
+      'nothing is loaded into the init from the image: its file is static': 'has a dynamic section',
+    },
+    'hardening/procfs': {
+      'what covers a masked path is not of the image (CVE-2025-31133)':
+        "vulnerable: the container's streams become what the link names",
+      'a container sees no control group but its own, and cannot write to it':
+        'without a cgroup namespace all groups are seen, read-only',
+    },
+    'hardening/host': {
+      'a FIFO as /etc/passwd costs nothing but HOME': 'waits for ever',
+      'a file of 100 GB as /etc/passwd costs nothing but HOME': 'fails',
+      'a folder as /etc/passwd costs nothing but HOME': 'fails',
+      'a link to /proc/kmsg as /etc/passwd costs nothing but HOME': 'waits for ever',
+    },
     'rootless/user': {
       'sysfs that cannot be mounted is that of the host': 'fails: sysfs cannot be mounted',
       'a bind mount of what the user cannot reach is refused, by name': 'says more than one line',
@@ -329,6 +345,14 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a tmpfs has the mode of the folder that it covers, unless the options say another': 'gives a tmpfs no mode',
       'copy-symlink makes the same link where the source is one': 'mounts something all the same',
       'copy-symlink takes the same link for done, and nothing else': 'hangs',
+    },
+    // In a guest only; docs/cves.md.
+    'hardening/procfs': {
+      '/dev/console is not made through a link (CVE-2025-52565)': 'vulnerable: a file is made on the host',
+    },
+    'hardening/host': {
+      'a pid file is not written through a link': 'overwrites what the link names',
+      'a path of control groups with dots harms no other group': 'delete --force ends all processes of the machine',
     },
     'rootless/user': {
       'a bind mount of what the user cannot reach is refused, by name': 'says more than one line',

@@ -66,6 +66,8 @@ export function unread(result: Result): void {
 export interface Terms {
   /** Builds that have to be breached. */
   weakened?: readonly Weakening[]
+  /** The attack is on what runt keeps in its state folder; the peers keep something else. */
+  own?: boolean
   /** How often the runtime under test is attacked. */
   rounds?: number
   /** How often a weakened build is attacked at most, until it gives way. */
@@ -79,7 +81,7 @@ export interface Arena {
 
 /** The tests under one heading. */
 export function arena(title: string): Arena {
-  const { test, only, run } = heading(title)
+  const { only, run } = heading(title)
   // Part of the names of the tests to run.
   const wanted = new RegExp(process.env.HARDENING ?? '')
   const once = (body: () => void): void => {
@@ -88,8 +90,9 @@ export function arena(title: string): Arena {
   }
   return {
     run,
-    attack: (name, { weakened: names = [], rounds = 1, tries = 1 }, body) => {
-      test(name, () => {
+    attack: (name, { weakened: names = [], own = false, rounds = 1, tries = 1 }, body) => {
+      const others = own ? 'runt' : 'runt runc crun youki'
+      only(others, name, () => {
         if (!wanted.test(name)) skip('not asked for')
         const begin = Date.now()
         for (let round = 0; round < rounds; round++) once(body)

@@ -191,7 +191,7 @@ attack('a parked init holds no folder of the host', { weakened: ['old root'] }, 
 // Looking into runt's processes: CVE-2016-9962.
 
 const LOOK =
-  'for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = runt:init ] && for f in $p/exe $p/root $p/cwd $p/fd/*; do readlink $f || echo denied >&2; done; done'
+  'for p in /proc/[0-9]*; do grep -q "^runt:init\\|^runc:\\|^crun" $p/comm && for f in $p/exe $p/root $p/cwd $p/fd/*; do readlink $f || echo denied >&2; done; done'
 
 attack('who shares the pid namespace of a parked init cannot look into it', { weakened: ['dumpable'] }, () => {
   const attacker = created(({ config }) => {
