@@ -638,6 +638,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'the I/O priority IOPRIO_CLASS_RT is set': 'ioPriority (runtime-spec 1.1) is not known',
     },
     'config/root': {
+      '--no-pivot leaves no procfs in sight that is not masked, wherever the host has one':
+        'that of the host is in sight',
       'root.path may be relative to the bundle with dots': 'resolves x/.. by the file system, and x is missing',
     },
     'config/user': {

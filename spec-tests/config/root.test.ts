@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, realpathSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { bundle, container, heading, inside, ok } from '../harness.ts'
+import { bundle, container, execute, heading, inside, ok, remember, words } from '../harness.ts'
 import { parseMountinfo } from '../host.ts'
 
 const { test, run } = heading('config/root')
@@ -88,6 +88,24 @@ test('--no-pivot gives the container its root too', () => {
   const { stdout } = ok(container(made).run(['--no-pivot']))
   assert.match(stdout, /\bbin\b.*\bproc\b/)
   assert.match(stdout, /runc\n$/)
+})
+
+test('--no-pivot leaves no procfs in sight that is not masked, wherever the host has one', () => {
+  const made = bundle((config) => {
+    // The kernel lets a user namespace mount procfs only where one is to be seen as a whole.
+    const script = 'echo inside; mount -t proc none /proc 2>/dev/null && echo bare'
+    config.process.args = ['unshare', '-mrpf', 'sh', '-c', script]
+    const capabilities = ['CAP_SETFCAP']
+    config.process.capabilities = { bounding: capabilities, permitted: capabilities, effective: capabilities }
+  })
+  const place = join(made.directory, 'extra')
+  mkdirSync(place)
+  const script = `mount -t proc one '${place}' && mount -t proc two /proc && exec "$@"`
+  const { directory, name } = made
+  remember(name)
+  const run = words(['run', '--bundle', directory, '--no-pivot', name])
+  const { stdout } = execute(['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh', ...run])
+  assert.is(stdout, 'inside\n')
 })
 
 test('the working directory of the container is inside its root', () => {

@@ -268,7 +268,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     const setting: MountSetting = { bundle, cgroup: shownCgroup(config, cgroup, layout), label, reach, idmapped }
     for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
     train.dispatch()
-    return { config, options, mounts, setting, early, joins, filter, listener: listenerFd }
+    const revealing = options.noPivot ? rootfs.revealingMounts(cgroupFacts.mountinfo, root) : null
+    return { config, options, mounts, setting, early, joins, filter, listener: listenerFd, revealing }
   }
   let inside = planBeginning()
 
@@ -405,6 +406,8 @@ interface Inside {
   joins: cgroups.CgroupPaths | null
   filter: Filter | null
   listener: number
+  /** Mounts of the host that have to go; null with pivot_root. */
+  revealing: readonly string[] | null
 }
 
 /** What the init has been asked last. */
@@ -446,7 +449,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   const pause = pausesFor(config) ? train.depart() : null
   if (pause) train.hold()
   planForgetting(train.next('sources'), setting.reach)
-  rootfs.planChangeOfRoot(train.next('change of root'), config, options.noPivot)
+  rootfs.planChangeOfRoot(train.next('change of root'), config, inside.revealing)
 
   if (isLarge(config.process)) planBlock(train, config.process)
   const last = train.next('process')

@@ -1,4 +1,5 @@
 /** Plans the container's root: its mount, and the change of root. Runs in the init. */
+import { unescapeOctal } from '../cgroup/layout.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { type Batch, slot } from '../session/batch.ts'
@@ -62,8 +63,8 @@ function planPrivateBelow(b: Batch, folder: string): void {
   c.close(b, at)
 }
 
-/** The container's tree becomes the root. */
-export function planChangeOfRoot(b: Batch, config: Config, noPivot: boolean): void {
+/** The container's tree becomes the root. `revealing`: what is to be unmounted if it does so without pivot_root; null for pivot_root. */
+export function planChangeOfRoot(b: Batch, config: Config, revealing: readonly string[] | null): void {
   const word = config.linux?.rootfsPropagation
   const wanted = word ? propagationFlag(word)! : k.MS_PRIVATE
   b.about(config.root.readonly ? 'root.readonly' : 'root')
@@ -71,8 +72,8 @@ export function planChangeOfRoot(b: Batch, config: Config, noPivot: boolean): vo
   const set = config.root.readonly ? k.MOUNT_ATTR_RDONLY : 0
   const propagation = wanted & k.MS_SLAVE ? 0 : k.MS_PRIVATE
   if (set || propagation) c.mountSetattr(b, ROOT, 0, { set, propagation })
-  b.about(noPivot ? 'change of root without pivot_root' : 'pivot_root')
-  if (noPivot) planMoveOfRoot(b)
+  b.about(revealing ? 'change of root without pivot_root' : 'pivot_root')
+  if (revealing) planMoveOfRoot(b, revealing)
   else {
     c.openat(b, k.AT_FDCWD, '/', k.O_PATH | k.O_DIRECTORY).keep(InitSlot.OLD_ROOT)
     c.fchdir(b, ROOT)
@@ -92,13 +93,26 @@ export function planChangeOfRoot(b: Batch, config: Config, noPivot: boolean): vo
 }
 
 /**
+ * Where the host has a procfs or sysfs outside the root of the container, those on top first. From the text of mountinfo.
+ */
+export function revealingMounts(mountinfo: string, rootfs: string): string[] {
+  const found: string[] = []
+  for (const line of mountinfo.split('\n')) {
+    const [mount = '', type = ''] = line.split(' - ')
+    const target = unescapeOctal(mount.split(' ')[4] ?? '')
+    if (/^(proc|sysfs) /.test(type) && target !== rootfs && !target.startsWith(`${rootfs}/`)) found.unshift(target)
+  }
+  return found
+}
+
+/**
  * For roots that pivot_root(2) does not take. The host's tree stays below the container's; its procfs and sysfs, without masks, must not:
  * the kernel would take them for a right to mount others (mount_too_revealing).
  */
-function planMoveOfRoot(b: Batch): void {
+function planMoveOfRoot(b: Batch, revealing: readonly string[]): void {
   // What happens to mounts that are peers of the host's happens to those, too.
   c.mount(b, '', '/', 0, k.MS_SLAVE)
-  for (const path of ['/proc', '/sys']) {
+  for (const path of revealing) {
     const none = b.label()
     c.mount(b, '', path, 0, k.MS_SLAVE | k.MS_REC).on(['EINVAL', 'ENOENT'], none)
     c.umount2(b, path, k.MNT_DETACH).on(['EINVAL', 'ENOENT'], none)
