@@ -353,6 +353,13 @@ test('a tmpfs that is read-only holds what is mounted below', () => {
   assert.ok(find(table(made), '/data').options.includes('ro'))
 })
 
+test('parameters of file systems mean nothing for a bind mount', () => {
+  const text = inside('ls /mnt/passwd; touch /mnt/x || echo closed', (config) => {
+    config.mounts.push({ destination: '/mnt', source: '/etc', options: ['mode=700', 'rbind', 'size=5', 'ro'] })
+  })
+  assert.is(text, '/mnt/passwd\nclosed\n')
+})
+
 test('a read-only /dev has its devices and mounts', () => {
   const made = bundle((config) => {
     const dev = config.mounts.find(({ destination }) => destination === '/dev')!

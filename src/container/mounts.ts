@@ -69,7 +69,7 @@ export function planMount(train: Train, mount: Mount, index: number, setting: Mo
     makeFolder(b, reading.destination, InitSlot.TARGET)
     planStop(b, about, 'the copy for tmpcopyup')
     return
-  } else if (folder) planMountOrBind(b, reading, mount.type!, folder)
+  } else if (folder) planMountOrBind(b, reading, mount.type!, mount.source ?? '', folder)
   else planFileSystem(b, reading, mount.type ?? '', mount.source ?? '', setting, index)
 }
 
@@ -178,9 +178,11 @@ function readMount(mount: Mount, index: number): Reading {
     throw new RuntError(
       `${about}: the option "copy-symlink" is for bind mounts, and excludes "src-nofollow" and "dest-nofollow"`,
     )
-  if (bind && options.data.length > 0)
+  // Parameters with a value (mode=755) mean nothing here, as with mount(2); a word alone may be a protection that is misspelled.
+  const unknown = bind ? options.data.find(([, value]) => value === undefined) : undefined
+  if (unknown)
     throw new RuntError(
-      `${about}: the option ${JSON.stringify(options.data[0]!.join('='))} is unknown, and a bind mount has no file system of its own to pass it to`,
+      `${about}: the option ${JSON.stringify(unknown[0])} is unknown, and a bind mount has no file system of its own to pass it to`,
     )
   if (options.remount) {
     if (options.mountFlags)
@@ -299,11 +301,18 @@ const hostFolders: Readonly<Record<string, string>> = Object.assign(Object.creat
  * A file system that only the owner of a namespace can mount anew. Who is not, the network being the host's, say, gets what the host
  * has, with all that is mounted below.
  */
-function planMountOrBind(b: Batch, { about, destination, options }: Reading, type: string, folder: string): void {
+function planMountOrBind(
+  b: Batch,
+  { about, destination, options }: Reading,
+  type: string,
+  source: string,
+  folder: string,
+): void {
   const refused = b.label()
   const made = b.label()
   makeFolder(b, destination, InitSlot.TARGET, resolveFor(destination, type))
   c.fsopen(b, type).on(['EPERM'], refused).keep(InitSlot.FS)
+  if (source && source.length <= FSCONFIG_MAX) c.fsconfigString(b, FS, 'source', source)
   c.fsconfigCreate(b, FS).on(['EPERM'], refused)
   c.fsmount(b, FS, options.set).on(['EPERM'], refused).keep(InitSlot.MOUNT)
   c.close(b, FS)
