@@ -58,4 +58,5 @@ export const sections: readonly (readonly [heading: string, section: string])[] 
   ['engines/podman', 'under podman'],
   ['faults/errors', 'every system call fails once'],
   ['faults/kill', 'every moment is the last'],
+  ['soak/lifecycles', 'thousands of containers'],
 ]

@@ -85,6 +85,10 @@ async function commandWithFault(scene: Scene, args: readonly string[], fault: Fa
 interface Story {
   command: string
   args: readonly string[]
+  /** Behind the id. */
+  program?: readonly string[]
+  /** The container is to be there afterwards, and no process of the command in it. */
+  stays?: boolean
   /** What comes before. */
   prepare: (scene: Scene) => void
   targets: readonly string[]
@@ -100,7 +104,7 @@ const start = (scene: Scene): void => {
   ok(runtime(['start', scene.id]), 'start')
 }
 
-const launching = ['brain', 'executor', 'stage', 'init']
+const launching = ['brain', 'executor', 'both', 'stage', 'init']
 const stories: Story[] = [
   { command: 'create', args: ['create'], prepare: () => {}, targets: launching, thorough: true },
   { command: 'run', args: ['run'], prepare: () => {}, targets: launching },
@@ -108,12 +112,25 @@ const stories: Story[] = [
     command: 'run --detach',
     args: ['run', '--detach'],
     prepare: () => {},
-    targets: ['brain', 'executor', 'init'],
+    targets: ['brain', 'executor', 'both', 'init'],
     lastOnly: 4,
   },
-  { command: 'start', args: ['start'], prepare: create, targets: ['brain', 'executor', 'init'] },
-  { command: 'delete of a created container', args: ['delete'], prepare: create, targets: ['brain', 'executor'] },
-  { command: 'delete --force', args: ['delete', '--force'], prepare: start, targets: ['brain', 'executor'] },
+  { command: 'start', args: ['start'], prepare: create, targets: ['brain', 'executor', 'both', 'init'] },
+  {
+    command: 'exec',
+    args: ['exec'],
+    program: ['true'],
+    prepare: start,
+    targets: ['brain', 'executor', 'both', 'stage', 'process', 'init'],
+    stays: true,
+  },
+  {
+    command: 'delete of a created container',
+    args: ['delete'],
+    prepare: create,
+    targets: ['brain', 'executor', 'both'],
+  },
+  { command: 'delete --force', args: ['delete', '--force'], prepare: start, targets: ['brain', 'executor', 'both'] },
 ]
 
 /** Milliseconds between batch and kill: in the middle of what the batch does, and after it. */
@@ -125,14 +142,16 @@ async function tryFault(scene: Scene, story: Story, fault: Fault): Promise<{ hit
   const launches = /^(create|run)/.test(story.command)
   let { target } = fault
   if (target === 'init' && !launches) target = readFileSync(scene.pidFile, 'utf8')
-  const args = [...story.args, ...(launches ? scene.words : [scene.id])]
+  const args = [...story.args, ...(launches ? scene.words : [scene.id, ...(story.program ?? [])])]
   const outcome = await commandWithFault(scene, args, { ...fault, target })
   const problems: string[] = []
-  if (target === 'brain' ? outcome.stderr !== '' : /internal error|no end|^\s+at /m.test(outcome.stderr))
+  // Nobody is left to say anything.
+  const mute = target === 'brain' || target === 'both'
+  if (mute ? outcome.stderr !== '' : /internal error|no end|^\s+at /m.test(outcome.stderr))
     problems.push(`stderr: ${outcome.stderr}`)
-  const failed = outcome.status !== 0 && target !== 'brain'
+  const failed = outcome.status !== 0 && !mute
   // The container's own end by SIGKILL is no failure of a foreground run.
-  const passedOn = story.command === 'run' && outcome.status === 137
+  const passedOn = /^(run|exec)$/.test(story.command) && outcome.status === 137
   if (failed && !passedOn) {
     problems.push(...faultsOfMessage(outcome.stderr, story.args[0]!, target === 'executor'))
     if (launches && target !== 'executor') problems.push(...leftOf(scene).map((what) => `after the failure: ${what}`))
@@ -140,6 +159,15 @@ async function tryFault(scene: Scene, story: Story, fault: Fault): Promise<{ hit
   // A foreground run waits for its container; all others have nothing left to do.
   if (story.command !== 'run' && !waitFor(() => processes(scene, 'outside').length === 0, 2000))
     problems.push(`still there: ${processes(scene, 'outside').join(', ')}`)
+  const alone = (): boolean => processes(scene).length <= 1
+  // What was being executed goes on without those who started it.
+  if (story.stays && !waitFor(alone, 2000)) problems.push(`still in the container: ${processes(scene).join(', ')}`)
+  for (const looking of [['list'], ['state', scene.id]]) {
+    const { status, stderr } = runtime(looking)
+    const words = stderr.trim().split('\n')
+    if (status === null || words.length > 1 || /internal error/.test(stderr) || (looking[0] === 'list' && status !== 0))
+      problems.push(`${looking.join(' ')}: ${status}: ${stderr}`)
+  }
   problems.push(...forceDelete(scene))
   return { hit: outcome.hit, problems }
 }
@@ -151,14 +179,22 @@ for (const story of stories)
       `${story.command}: ${target === 'init' ? 'the' : 'its'} ${target} is killed after each batch`,
       async () => {
         await buildVictim()
-        const first = makeScene()
+        const place = () =>
+          makeScene((config) => {
+            if (story.stays) config.process.args = ['sleep', '1000']
+          })
+        const first = place()
         story.prepare(first)
         const launches = /^(create|run)/.test(story.command)
-        const dry = await commandWithFault(first, [...story.args, ...(launches ? first.words : [first.id])], {
-          target: 'nobody',
-          at: 0,
-          pause: 0,
-        })
+        const dry = await commandWithFault(
+          first,
+          [...story.args, ...(launches ? first.words : [first.id, ...(story.program ?? [])])],
+          {
+            target: 'nobody',
+            at: 0,
+            pause: 0,
+          },
+        )
         assert.is(dry.status, 0, dry.stderr)
         assert.equal(forceDelete(first), [])
 
@@ -178,7 +214,7 @@ for (const story of stories)
             )
           }
         }
-        await Promise.all([lane(first), lane(makeScene())])
+        await Promise.all([lane(first), lane(place())])
         console.log(
           `${story.command}, ${target}: ${dry.batches} batches, killed ${hits} times in ${cases.length} cases`,
         )

@@ -2,7 +2,7 @@
  * The command on Node.js with a fault: after the n-th batch that its brain has sent, one of the processes is killed. To be
  * bundled; see kill.test.ts. The environment says what to do:
  *
- *   FAULT_TARGET  brain, executor, stage, init, or a process id
+ *   FAULT_TARGET  brain, executor, both (of these two), stage, init or process (of exec), or a process id
  *   FAULT_AT      after which batch; 0: never
  *   FAULT_PAUSE   milliseconds between the batch and the kill
  *   FAULT_REPORT  a file that takes what happened (`Report`)
@@ -34,7 +34,7 @@ const tell = (): void => writeFileSync(path, JSON.stringify(report))
 /** Stage and init are children of the host executor; the init is in a pid namespace of its own, so it has two pids. */
 function find(): number | null {
   if (target === 'brain') return process.pid
-  if (target === 'executor') return platform.executorPid
+  if (target === 'executor' || target === 'both') return platform.executorPid
   if (/^\d+$/.test(target)) return Number(target)
   try {
     const { executorPid } = platform
@@ -44,7 +44,7 @@ function find(): number | null {
         .exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!
         .trim()
         .split(/\s+/)
-      if (pids.length === (target === 'init' ? 2 : 1)) return Number(pid)
+      if (pids.length === (target === 'stage' ? 1 : 2)) return Number(pid)
     }
   } catch {}
   return null
@@ -62,8 +62,9 @@ function strike(): void {
   } catch {
     report.hit = false
   }
+  if (target === 'both') process.kill(process.pid, 'SIGKILL')
   // Our own end may take a moment.
-  if (target === 'brain') for (;;) sleep(1000)
+  if (target === 'brain' || target === 'both') for (;;) sleep(1000)
 }
 
 const { send } = Session.prototype

@@ -89,11 +89,11 @@ const lives: Record<string, (lane: Lane, bundleFlags: string[]) => Promise<void>
   },
 }
 
-/** Zombies of the runtime's, whoever ought to wait for them; and how many descriptors this process has. */
+/** Zombies of the runtime's, but for those that are the host's init's to wait for; and how many descriptors this process has. */
 function residue(): { zombies: number; descriptors: number } {
   const zombies = pids().filter((pid) => {
     try {
-      return /^\d+ \(runt[^)]*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+      return /^\d+ \(runt[^)]*\) Z (?!1 )/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
     } catch {
       return false
     }
