@@ -32,6 +32,8 @@ const hookKinds: readonly HookKind[] = [
 const ID_NONE = 0xffff_ffff
 /** Lines of uid_map, since Linux 4.15; user_namespaces(7). */
 const ID_MAPPINGS_MAX = 340
+/** And their text less than a page. Pages may be larger on arm64; a config is to mean the same everywhere. */
+const ID_MAPPINGS_TEXT = 4096
 /** MKDEV in the kernel: 12 bits of major, 20 of minor number. */
 const MAJOR_MAX = 0xfff
 const MINOR_MAX = 0xf_ffff
@@ -138,10 +140,16 @@ function hookMistakes(path: string, hook: Hook): string | undefined {
   return absolute(`${path}.path`, hook.path)
 }
 
+const isBind = (word: string): boolean => /^r?bind$|remount/.test(word)
+
 function idMappings(path: string, mappings: readonly IdMapping[] | undefined): string | undefined {
   if (mappings === undefined) return undefined
   if (mappings.length > ID_MAPPINGS_MAX) {
     return `${path}: ${mappings.length} entries, the kernel takes ${ID_MAPPINGS_MAX}`
+  }
+  const text = mappings.reduce((sum, one) => sum + `${one.containerID} ${one.hostID} ${one.size}\n`.length, 0)
+  if (text >= ID_MAPPINGS_TEXT) {
+    return `${path}: ${mappings.length} entries, ${text} bytes as the kernel wants them; it takes less than ${ID_MAPPINGS_TEXT}: join neighbouring ids to one entry`
   }
   const mistake = first(mappings, (mapping, index) => {
     if (mapping.size === 0) return `${path}[${index}].size: 0 maps no ids`
@@ -558,9 +566,15 @@ export const rules: readonly Rule[] = [
     name: 'mounts',
     spec: 'config.md, Mounts; POSIX-platform Mounts',
     check(config) {
-      return first(config.mounts, ({ destination, options, uidMappings, gidMappings }, index) => {
+      const user = namespace(config, 'user')
+      const newUser = user !== undefined && user.path === undefined
+      return first(config.mounts, ({ destination, type, options, uidMappings, gidMappings }, index) => {
         const field = `mounts[${index}]`
         if (destination === '') return `${field}.destination: is empty`
+        // Whoever mounts a procfs needs rights over the pid namespace that it shows.
+        if (type === 'proc' && newUser && namespace(config, 'pid') === undefined && !options?.some(isBind)) {
+          return `${field} (${destination}): a procfs in a new user namespace needs a pid namespace in linux.namespaces; without one, bind /proc`
+        }
         const uids = uidMappings?.length ? 1 : 0
         const gids = gidMappings?.length ? 1 : 0
         if (uids !== gids) return `${field}.${uids ? 'gidMappings' : 'uidMappings'}: missing, both mappings are needed`

@@ -176,6 +176,16 @@ export const ruleMistakes: Mistake[] = [
     { 'linux.uidMappings': Array.from({ length: 341 }, (_, id) => ({ containerID: id, hostID: id, size: 1 })) },
     'linux.uidMappings: 341 entries, the kernel takes 340',
   ],
+  [
+    {
+      'linux.uidMappings': Array.from({ length: 340 }, (_, id) => ({
+        containerID: id,
+        hostID: 100000 + 2 * id,
+        size: 1,
+      })),
+    },
+    'linux.uidMappings: 340 entries, 4310 bytes as the kernel wants them; it takes less than 4096: join neighbouring ids to one entry',
+  ],
   [{ 'process.user.uid': 32000 }, 'process.user.uid: 32000 is not mapped by linux.uidMappings'],
   [
     { 'linux.namespaces': [{ type: 'user' }, { type: 'uts' }] },
