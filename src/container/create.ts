@@ -176,9 +176,9 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
   const privileged = known.value(uid) === 0
-  // In a mount namespace of somebody else's the init may not find the cgroup's files.
-  const joinedMounts = joinsNamespace(config, 'mount')
-  const joins = joinedMounts || !cgroup ? null : cgroups.leftToJoin(cgroup)
+  // In a mount namespace of somebody else's the init may not find the cgroup's files; in a cgroup namespace it may not leave its root.
+  const pushed = joinsNamespace(config, 'mount') || joinsNamespace(config, 'cgroup')
+  const joins = pushed || !cgroup ? null : cgroups.leftToJoin(cgroup)
   const { oomScoreAdj } = config.process
   const resources = privileged || cgroup?.systemd ? config.linux?.resources : withoutDevices(config.linux?.resources)
   if (resources !== config.linux?.resources && config.linux?.resources?.devices?.length) runtime.debug(DEVICES_LEFT_OUT)
@@ -294,7 +294,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     train.hold()
     looking = planInside(train, inside, early)
   }
-  if (joinedMounts && cgroup) {
+  if (pushed && cgroup) {
     const pushing = new Batch(machine)
     cgroups.join(pushing, cgroups.leftToJoin(cgroup), progress.init)
     host.run(pushing)

@@ -47,6 +47,11 @@ export interface Birth {
   sends: boolean
 }
 
+interface Fork extends Birth {
+  /** A cgroup namespace is joined, whose root may not be above the cgroup. */
+  elsewhere: boolean
+}
+
 /**
  * Joins, creates, forks. To be sent as a silent batch: stage and init both come to its end, each on its own session, and go on
  * serving. The init's pid is then in the stage's slot CHILD, and in MIDDLE that of a process between the two, ended by then, where there was one.
@@ -81,6 +86,7 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   })
   const userJoined = joined.find(({ type }) => type === 'user')
   const others = joined.filter((namespace) => namespace !== userJoined)
+  const fork: Fork = { ...birth, elsewhere: joined.some(({ type }) => type === 'cgroup') }
   if (time && !user) planTime(b, config)
   const through = userJoined !== undefined || (time && user !== undefined)
   // A process in the middle that were in the pid namespace itself would tell the pid that the init has there.
@@ -93,11 +99,11 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
     flags |= namespaceFlags[type]!
     names.push(type)
   }
-  if (through) planMiddle(b, config, birth, flags, names, userJoined, others)
+  if (through) planMiddle(b, config, fork, flags, names, userJoined, others)
   else {
     const done = b.label()
     b.about(`new namespaces (${names.join(', ')})`)
-    planInit(b, birth, flags, done)
+    planInit(b, fork, flags, done)
     b.place(done)
   }
 }
@@ -139,7 +145,7 @@ function planJoin(b: Batch, namespace: Joined, again: boolean): void {
 function planMiddle(
   b: Batch,
   config: Config,
-  birth: Birth,
+  birth: Fork,
   flags: number,
   names: readonly string[],
   userJoined: Joined | undefined,
@@ -211,7 +217,12 @@ function offsetLines(offsets: Partial<Record<TimeClock, TimeOffset>> = {}): stri
 }
 
 /** Forks the init, which goes on right behind; the process that forks it goes on at `parent`. */
-function planInit(b: Batch, { initSession, cgroup, privileged, sends }: Birth, flags: number, parent: Label): void {
+function planInit(
+  b: Batch,
+  { initSession, cgroup, privileged, sends, elsewhere }: Fork,
+  flags: number,
+  parent: Label,
+): void {
   const child = b.label()
   const plain = b.label()
   b.set(InitSlot.JOINED, 0)
@@ -220,9 +231,13 @@ function planInit(b: Batch, { initSession, cgroup, privileged, sends }: Birth, f
     folder = c.openat(b, k.AT_FDCWD, cgroup, k.O_PATH | k.O_DIRECTORY)
     const born = b.label()
     // Seccomp filters of outer containers answer ENOSYS, since they cannot look into the structure. EACCES: the cgroup is not the
-    // caller's, or not that of the user namespace in which the init is forked; who moves it there will say so, or can do it.
+    // caller's, or not that of the user namespace in which the init is forked; who moves it there will say so, or can do it. ENOENT: it is
+    // not below the root of the cgroup namespace, and cgroup2 is mounted with nsdelegate.
     c.clone3(b, BigInt(flags) | k.CLONE_INTO_CGROUP, folder, born)
-      .on(privileged && (flags & k.CLONE_NEWUSER || !sends) ? ['ENOSYS', 'EPERM', 'EINVAL', 'E2BIG'] : ANY, plain)
+      .on(
+        privileged && !elsewhere && (flags & k.CLONE_NEWUSER || !sends) ? ['ENOSYS', 'EPERM', 'EINVAL', 'E2BIG'] : ANY,
+        plain,
+      )
       .keep(InitSlot.CHILD)
     b.jump(parent)
     b.place(born)
