@@ -228,6 +228,20 @@ test('remount: a tmpfs of a read-only mount becomes writable again', () => {
   assert.is(inside('touch /m/file && echo wrote', made), 'wrote\n')
 })
 
+// runc makes whatever is at the place at the end read-only.
+only('runt', 'a tmpfs that is read-only and then covered leaves what covers it writable', () => {
+  for (const cover of ['/m', '/m/deep']) {
+    const made = bundle((config) => {
+      config.mounts.push(
+        { destination: '/m', type: 'tmpfs', source: 'tmpfs' },
+        { destination: '/m/deep', type: 'tmpfs', source: 'tmpfs', options: ['ro'] },
+        { destination: cover, type: 'tmpfs', source: 'tmpfs' },
+      )
+    })
+    assert.is(inside(`mkdir -p /m/deep/x && touch ${cover}/file && echo wrote`, made), 'wrote\n')
+  }
+})
+
 for (const word of ['auto', 'noauto', '_netdev', 'x-systemd.automount', 'X-mount.mkdir', 'comment=text'])
   only('runt', `mount(8) keeps ${word} to itself`, () => {
     const made = bundle((config) => {

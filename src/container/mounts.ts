@@ -110,7 +110,7 @@ function mountWithCopy(
   setting: MountSetting,
 ): void {
   const made = new Batch(machine).about(about)
-  planNewMount(made, 'tmpfs', mount.source ?? '', options, setting.label)
+  planNewMount(made, about, 'tmpfs', mount.source ?? '', options, setting.label)
   init.recover(made)
   copyUp(init, machine, about, options)
   const b = new Batch(machine).about(about)
@@ -206,10 +206,22 @@ export function planReadonlyMounts(train: Train, mounts: readonly Mount[]): void
   mounts.forEach((mount, index) => {
     // Most mounts are done with here.
     if (!mount.options?.includes('ro') || !isReadonlyLater(mount, readMountOptions(mount.options))) return
+    if (isUndone(mount, mounts.slice(index + 1))) return
     const b = train.next(aboutMount(mount, index))
     c.openInRoot(b, ROOT, cleanPath(mount.destination), k.O_PATH).keep(InitSlot.TARGET)
     c.mountSetattr(b, TARGET, 0, { set: k.MOUNT_ATTR_RDONLY })
     c.close(b, TARGET)
+  })
+}
+
+/** Whether one of the later mounts makes it writable again, or hides it: at its place there is another one then. */
+function isUndone({ destination }: Mount, later: readonly Mount[]): boolean {
+  const place = cleanPath(destination)
+  return later.some((mount) => {
+    const cover = cleanPath(mount.destination)
+    const { remount, clear } = readMountOptions(mount.options ?? [])
+    if (remount) return cover === place && (clear & k.MOUNT_ATTR_RDONLY) !== 0
+    return cover === place || place.startsWith(`${cover}/`)
   })
 }
 
@@ -284,7 +296,7 @@ function planFileSystem(
     planLongFileSystem(b, about, destination, type, source, options, label, inherits)
     return
   }
-  planNewMount(b, type, source, options, label)
+  planNewMount(b, about, type, source, options, label)
   if (userns !== undefined) planIdmap(b, MOUNT, userns, about, `the file system ${type}`, false)
   if (inherits) planInheritMode(b)
   planRecursiveAttributes(b, options)
@@ -347,20 +359,34 @@ const kernels = new Set(['tmpfs', 'ramfs', 'proc', 'sysfs', 'devpts', 'mqueue', 
 const unlabelled = new Set(['proc', 'sysfs', 'cgroup', 'cgroup2'])
 
 /** A new mount of a file system, not yet attached. */
-function planNewMount(b: Batch, type: string, source: string, options: MountOptions, label: string | null): void {
+function planNewMount(
+  b: Batch,
+  about: string,
+  type: string,
+  source: string,
+  options: MountOptions,
+  label: string | null,
+): void {
   c.fsopen(b, type).keep(InitSlot.FS)
   if (source) c.fsconfigString(b, FS, 'source', source)
   planParameters(b, options)
   // A device may be read-only itself, and a journal is not to be replayed.
   if (options.set & k.MOUNT_ATTR_RDONLY && !kernels.has(type)) c.fsconfigFlag(b, FS, 'ro')
   const labels = label !== null && takesLabel(type, options)
-  if (labels && type !== 'mqueue') c.fsconfigString(b, FS, 'context', label)
+  const aboutLabel = `${about}: linux.mountLabel (${label})`
+  if (labels && type !== 'mqueue') {
+    b.about(aboutLabel)
+    c.fsconfigString(b, FS, 'context', label)
+    b.about(about)
+  }
   c.fsconfigCreate(b, FS)
   c.fsmount(b, FS, options.set).keep(InitSlot.MOUNT)
   if (labels && type === 'mqueue') {
     const folder = c.openat(b, MOUNT, '.', k.O_RDONLY | k.O_DIRECTORY)
     const text = b.string(label)
+    b.about(aboutLabel)
     b.call('fsetxattr', folder, 'security.selinux', text, text.length - 1, 0)
+    b.about(about)
     c.close(b, folder)
   }
   c.close(b, FS)
@@ -542,7 +568,7 @@ function planCgroupMount(train: Train, { about, destination, options }: Reading,
       const key = keyOfCgroupFolder(part.folder, set, clear)
       if (!planIfPrepared(b, key)) planCgroupFolder(b, part.folder, set, clear)
     } else {
-      planNewMount(b, part.type, part.source, { ...settings, data: readMountOptions(part.options).data }, null)
+      planNewMount(b, about, part.type, part.source, { ...settings, data: readMountOptions(part.options).data }, null)
       planAttachFolder(b, part.folder)
     }
   }
