@@ -6,7 +6,7 @@
  * RUNTIME="path [arguments]" names the runtime; the default is dist/runt. `--hide-unified` runs in a mount
  * namespace of its own without /sys/fs/cgroup/unified, for runtimes that refuse the hybrid layout (crun). `--json` writes
  * the counts and all outcomes to a file too (`Summary`).
- * The tests in systemd/, rootless/ and hardening/ run only when they are named; docs/testing.md says how.
+ * The tests in systemd/, rootless/, hardening/ and selinux/ run only when they are named; docs/testing.md says how.
  * The exit status is 1 if a test failed, a file did not end by itself, or a file ran no test.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
@@ -134,7 +134,7 @@ function runFile(path: string, results: string): Promise<Row> {
 }
 
 /** Folders of tests for a guest of spec-tests/vm: they run only when they are named. */
-const GUESTS = ['systemd/', 'rootless/', 'hardening/']
+const GUESTS = ['systemd/', 'rootless/', 'hardening/', 'selinux/']
 
 const files = testFiles(here).filter((path) => {
   const title = relative(here, path)

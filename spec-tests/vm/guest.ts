@@ -26,6 +26,7 @@ export interface Job {
   init: 'none' | 'systemd'
   /** Other layouts than v2 take systemd. */
   cgroups: Layout
+  security: 'apparmor' | 'selinux'
   kernel: Kernel
   user: string
   /** The guest is ended after this time, in seconds. */
@@ -123,8 +124,8 @@ function machine(job: Job, from: Image, archive: string, folder: string): string
     'loglevel=4',
     'systemd.show_status=1',
     'panic=-1',
-    'apparmor=1',
-    'security=apparmor',
+    `${job.security}=1`,
+    `security=${job.security}`,
     ...layouts[job.cgroups],
   ]
   if (uml) {

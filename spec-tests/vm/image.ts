@@ -35,7 +35,7 @@ export type Kernel = keyof typeof kernels
 const SUITE = 'bookworm'
 const PACKAGES =
   'systemd-sysv,dbus,dbus-user-session,libpam-systemd,busybox-static,runc,crun,podman,uidmap,slirp4netns,' +
-  'fuse-overlayfs,apparmor,iproute2,procps,util-linux,kmod,libstdc++6,python3,strace'
+  'fuse-overlayfs,apparmor,iproute2,procps,util-linux,kmod,libstdc++6,python3,strace,checkpolicy'
 
 /** Modules that the kernels need to get at their disks and channels; see guest/initramfs. */
 const EARLY = ['virtio_pci', 'virtio_blk', 'virtio_console', 'ext4']

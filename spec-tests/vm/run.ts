@@ -7,6 +7,7 @@ import { type Kernel, kernels } from './image.ts'
 const usage = `npm run vm -- [options] -- COMMAND [ARGUMENT ...]
   --init none|systemd   what is pid 1 (none)
   --cgroups ${Object.keys(layouts).join('|')}  with systemd; without, all is v2 (v2)
+  --security apparmor|selinux  the security module; SELinux has no policy until one is loaded (apparmor)
   --kernel ${Object.keys(kernels).join('|')}     (uml)
   --user NAME           root, tester (has subordinate ids) or other (root)
   --env NAME=VALUE      for the command; may be repeated
@@ -22,6 +23,7 @@ const { values, positionals } = parseArgs({
   options: {
     init: { type: 'string', default: 'none' },
     cgroups: { type: 'string', default: 'v2' },
+    security: { type: 'string', default: 'apparmor' },
     kernel: { type: 'string', default: 'uml' },
     user: { type: 'string', default: 'root' },
     env: { type: 'string', multiple: true, default: [] },
@@ -33,11 +35,12 @@ const { values, positionals } = parseArgs({
 const init = values.init === 'systemd' || values.init === 'none' ? values.init : undefined
 const layout = values.cgroups in layouts && (init === 'systemd' || values.cgroups === 'v2')
 const cgroups = layout ? (values.cgroups as Layout) : undefined
+const security = values.security === 'apparmor' || values.security === 'selinux' ? values.security : undefined
 const kernel = values.kernel in kernels ? (values.kernel as Kernel) : undefined
 const [memory, timeout] = [Number(values.memory), Number(values.timeout)]
 if (values.help) {
   console.log(usage)
-} else if (!init || !cgroups || !kernel || !(memory > 0 && timeout > 0) || positionals.length === 0) {
+} else if (!init || !cgroups || !security || !kernel || !(memory > 0 && timeout > 0) || positionals.length === 0) {
   console.error(usage)
   process.exitCode = BROKEN
 } else {
@@ -45,7 +48,17 @@ if (values.help) {
     values.env.map((word) => [word.split('=')[0]!, word.slice(word.indexOf('=') + 1)]),
   )
   try {
-    const job: Job = { command: positionals, init, cgroups, kernel, user: values.user, timeout, environment, memory }
+    const job: Job = {
+      command: positionals,
+      init,
+      cgroups,
+      security,
+      kernel,
+      user: values.user,
+      timeout,
+      environment,
+      memory,
+    }
     process.exitCode = await runInGuest(job, {
       stdout: (text) => process.stdout.write(text),
       stderr: (text) => process.stderr.write(text),

@@ -28,6 +28,7 @@ const runs: readonly Run[] = [
   { name: 'rootless', headings: ['rootless/'], job: { init: 'systemd', user: 'tester' } },
   { name: 'hardening', headings: ['hardening/descriptors', 'hardening/procfs'], job: {} },
   { name: 'hardening', headings: ['hardening/host', 'hardening/mounts'], job: {} },
+  { name: 'SELinux', headings: ['selinux/'], job: { security: 'selinux' } },
   { name: 'crun', headings: ['config-linux/cgroups'], job: { environment: { RUNTIME: 'crun' } } },
   { name: 'runc', headings: ['config-linux/cgroups'], job: { environment: { RUNTIME: 'runc' } } },
 ]
@@ -54,6 +55,7 @@ async function oneRun({ name, headings, job }: Run): Promise<Counts> {
   const defaults = {
     init: 'none',
     cgroups: 'v2',
+    security: 'apparmor',
     kernel: 'uml',
     user: 'root',
     timeout: TIMEOUT,

@@ -39,7 +39,13 @@ export function checkProgram(init: Session, machine: Machine, config: Config, lo
 export function explainExecution(error: unknown, name: string, program: string): unknown {
   if (!(error instanceof CallError) || error.step.name !== 'execve') return error
   if (error.errno === 'ENOEXEC') return new RuntError(programForeign(name), error.errno)
-  if (error.errno === 'EACCES') return new RuntError(`${programDenied(name, program)}; a noexec mount?`, error.errno)
+  if (error.errno === 'EPERM')
+    return new RuntError(
+      `${error.message}: forbidden by linux.seccomp, or by a security module (process.selinuxLabel, process.apparmorProfile)`,
+      error.errno,
+    )
+  if (error.errno === 'EACCES')
+    return new RuntError(`${programDenied(name, program)}; a noexec mount, or process.selinuxLabel?`, error.errno)
   if (error.errno === 'ENOENT')
     return new RuntError(
       `process.args[0]: ${program}: no such file or directory: it, its interpreter or its ELF loader is gone`,
