@@ -143,6 +143,18 @@ const cases: [what: string, change: Change, names: RegExp][] = [
     field('linux.uidMappings', [{ containerID: 0, hostID: 0, size: 1 }]),
     /user/i,
   ],
+  [
+    'a procfs in a user namespace without a pid namespace',
+    (config) => {
+      config.linux.namespaces = [
+        ...config.linux.namespaces.filter(({ type }: { type: string }) => type !== 'pid'),
+        { type: 'user' },
+      ]
+      config.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }]
+      config.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }]
+    },
+    /proc/,
+  ],
   ['a user namespace without mappings', namespace({ type: 'user' }), /mapping|user/i],
   ['time offsets without a time namespace', field('linux.timeOffsets', { boottime: { secs: 1 } }), /time/i],
   // config-linux.md, "Devices"

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert'
 import { type Bundle, base, bundle, cgroupRoot, heading, leavesNothing, ok, run as runtime, start } from '../harness.ts'
 import { cgroupDirectory, patience, pids, waitFor } from '../host.ts'
 
-const { test, run } = heading('soak/lifecycles')
+const { only, run } = heading('soak/lifecycles')
 
 const [rounds = 1, lanes = 20] = (process.env.RUNT_SOAK || '1,20').split(',').map(Number)
 const LIFECYCLES = 200
@@ -114,7 +114,7 @@ function memory(): number {
 let before: number | undefined
 
 for (let round = 1; round <= rounds; round++)
-  test(`${LIFECYCLES} lifecycles, ${lanes} at a time, leave nothing (round ${round})`, async () => {
+  only('runt', `${LIFECYCLES} lifecycles, ${lanes} at a time, leave nothing (round ${round})`, async () => {
     problems.length = 0
     const all: Lane[] = Array.from({ length: lanes }, (_, index) => {
       const made = bundle((config) => {
