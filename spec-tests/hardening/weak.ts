@@ -69,7 +69,15 @@ export const weakenings = {
       to: NONE,
     },
   ],
-  'old root': [{ file: 'container/rootfs.ts', from: 'c.close(b, slot(InitSlot.OLD_ROOT))', to: NONE }],
+  'old root': [
+    { file: 'container/rootfs.ts', from: 'c.close(b, slot(InitSlot.OLD_ROOT))', to: NONE },
+    // The second line of defence.
+    {
+      file: 'container/park.ts',
+      from: "b.call('close_range', first, next - 1, 0).on(['EINVAL'], empty)",
+      to: "b.call('close_range', first, next - 1, 4).on(['EINVAL'], empty)",
+    },
+  ],
   dumpable: ['namespaces', 'process', 'user-namespace', 'enter'].map((name) => ({
     file: `container/${name}.ts`,
     from: 'c.prctl(b, k.PR_SET_DUMPABLE, 0)',
