@@ -255,6 +255,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'errors/config': {
       'a missing ociVersion is refused in one line': 'takes it',
+      'a procfs in a user namespace without a pid namespace is refused in one line': 'says more than one line',
       'an empty ociVersion is refused in one line': 'takes it',
       'an ociVersion that is no version is refused in one line': 'takes it',
       'an ociVersion of another major version is refused in one line': 'takes it',
