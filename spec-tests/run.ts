@@ -67,7 +67,9 @@ const FILE_TIMEOUT = 300_000 * patience
 
 if (flags['hide-unified']) {
   const again = process.argv.slice(2).filter((word) => word !== '--hide-unified')
-  const script = 'umount /sys/fs/cgroup/unified && exec "$@"'
+  // crun 1.8 gives its standard streams to the container's root, /dev/null included: it gets one of its own.
+  const script = `umount /sys/fs/cgroup/unified && null=$(mktemp -u) && mknod -m 666 "$null" c 1 3 &&
+    mount --bind "$null" /dev/null && rm "$null" && exec "$@"`
   const node = [process.execPath, ...process.execArgv, fileURLToPath(import.meta.url), ...again]
   const done = spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', ...node], { stdio: 'inherit' })
   process.exit(done.status ?? 1)

@@ -65,9 +65,9 @@ export function planEntry(b: Batch, { id, config, cgroup, affinity, initSession,
     c.clone3(b, exit, slot(InitSlot.CGROUP), born).on(ANY, plain).keep(InitSlot.CHILD)
     b.jump(fork)
     b.place(born)
-    b.set(InitSlot.JOINED, 1)
     b.jump(child)
     b.place(fork)
+    b.set(InitSlot.JOINED, 1)
     b.jump(done)
   }
   b.place(plain)
