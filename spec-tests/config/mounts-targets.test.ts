@@ -307,11 +307,6 @@ const refused: [what: string, change: (made: ReturnType<typeof withExtra>) => vo
     /mounts\[5\] \(\/sys\): .*ELOOP/,
   ],
   [
-    'a parameter for the file system of a bind mount',
-    ({ config, extra }) => config.mounts.push(bind(extra, '/data', 'size=1m')),
-    /mounts\[7\] \(\/data\): .*"size=1m"/,
-  ],
-  [
     'a word with a typing mistake on a bind mount',
     ({ config, extra }) => config.mounts.push(bind(extra, '/data', 'rro ', 'nosiud')),
     /mounts\[7\] \(\/data\): .*"rro "/,
