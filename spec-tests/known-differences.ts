@@ -285,6 +285,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'without a state file delete --force does not know the control groups',
     },
     'runtime/lifecycle': {
+      'a created container has nothing open of the host but streams and sockets':
+        'it holds the FIFO that start writes to, by a path of the host',
       'of several creates with the same id at a time exactly one succeeds':
         'a race: sometimes a create that fails removes the state of the one that succeeded',
       'create with an id in use fails, names the id, and does not harm the container':

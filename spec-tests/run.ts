@@ -68,10 +68,11 @@ const FILE_TIMEOUT = 300_000 * patience
 if (flags['hide-unified']) {
   const again = process.argv.slice(2).filter((word) => word !== '--hide-unified')
   // crun 1.8 gives its standard streams to the container's root, /dev/null included: it gets one of its own.
-  const script = `umount /sys/fs/cgroup/unified && null=$(mktemp -u) && mknod -m 666 "$null" c 1 3 &&
-    mount --bind "$null" /dev/null && rm "$null" && exec "$@"`
+  const folder = mkdtempSync(join(tmpdir(), 'runt-null-'))
+  const script = `umount /sys/fs/cgroup/unified && mknod -m 666 "$0" c 1 3 && mount --bind "$0" /dev/null && exec "$@"`
   const node = [process.execPath, ...process.execArgv, fileURLToPath(import.meta.url), ...again]
-  const done = spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', ...node], { stdio: 'inherit' })
+  const done = spawnSync('unshare', ['-m', 'sh', '-c', script, join(folder, 'null'), ...node], { stdio: 'inherit' })
+  rmSync(folder, { recursive: true })
   process.exit(done.status ?? 1)
 }
 
