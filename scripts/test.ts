@@ -170,8 +170,8 @@ const stages: Record<string, () => Counts | Promise<Counts>> = {
   lint: () => scripts('lint'),
   unit,
   spec: () => spec('dist/runt'),
-  // What is wrong with a config is found by the same code on both engines.
-  'spec-node': () => spec('node dist/node/runt.js', ...blackBox.filter((folder) => folder !== 'errors/')),
+  // What is wrong with a config is found, and what the kernel is asked for planned, by the same code on both engines.
+  'spec-node': () => spec('node dist/node/runt.js', 'runtime/', 'config/', 'cli/'),
   'spec-runc': () => peer('runc'),
   'spec-crun': () => peer('crun', ...(mixed ? ['--hide-unified'] : []), ...blackBox),
   vm: vmStage,

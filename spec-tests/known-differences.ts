@@ -749,12 +749,18 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'kill with an unknown signal name fails, names it, and does not harm the container':
         'takes it for signal 0 and sends nothing',
     },
+    'runtime/lifecycle': {
+      'a created container has nothing open of the host but streams and sockets':
+        'it holds the FIFO that start writes to, by a path of the host',
+    },
     'runtime/run': {
       'run --keep leaves the stopped container for delete': 'has no --keep',
       'LISTEN_FDS passes descriptors and the variables of systemd on':
         'does not set LISTEN_FDS and LISTEN_PID for the program',
     },
     'config/hooks': {
+      'every kind of hook takes large arguments and environments, several of a kind too':
+        'a race: a hook that ends before it has read the state is an error',
       'startContainer hooks get the state on stdin, and the status is created': 'the status is starting',
       'a hook gets its state where the caller has closed the standard streams': 'fails where one of them is closed',
       'a daemon that a hook leaves behind keeps nobody waiting': 'waits for its end',

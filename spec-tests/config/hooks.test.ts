@@ -185,7 +185,7 @@ for (const noNewPrivileges of [false, true]) {
         startContainer: [{ path: '/bin/mkdir', args: ['mkdir', '/dev/shm/folder'], env: ['PATH=/bin'] }],
       }
     })
-    fails(c.run(), /not supported|exit status 1/)
+    fails(c.run(), /not supported|exit (status|code:) 1/)
   })
 }
 
