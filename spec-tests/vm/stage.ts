@@ -19,7 +19,7 @@ interface Run {
 const runs: readonly Run[] = [
   {
     name: 'cgroups by systemd',
-    headings: ['config-linux/cgroups', 'runtime/pause', 'runtime/update'],
+    headings: ['config-linux/cgroups', 'runtime/pause'],
     job: { init: 'systemd', environment: { CGROUP_MANAGER: 'systemd' } },
   },
   { name: 'cgroup v2', headings: ['runtime/pause', 'runtime/update', 'runtime/kill'], job: {} },
@@ -29,7 +29,6 @@ const runs: readonly Run[] = [
   { name: 'hardening', headings: ['hardening/descriptors', 'hardening/procfs'], job: {} },
   { name: 'hardening', headings: ['hardening/host', 'hardening/mounts'], job: {} },
   { name: 'SELinux', headings: ['selinux/'], job: { security: 'selinux' } },
-  { name: 'crun', headings: ['config-linux/cgroups'], job: { environment: { RUNTIME: 'crun' } } },
 ]
 
 /** How many guests run at a time, and how long each may take, in seconds. */
