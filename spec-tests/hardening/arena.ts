@@ -37,8 +37,8 @@ export function breach(what: string): never {
   throw new Breach(`BREACH: ${what}`)
 }
 
-/** A folder of the host that no container has any business with. */
-export const CANARY = '/canary'
+/** A folder of the host that no container has any business with; each of the test files that run at the same time has its own. */
+export const CANARY = `/canary-${process.pid}`
 export const SECRET = 'the secret of the host'
 
 function setCanary(): void {
