@@ -1,5 +1,6 @@
 /** runtime-spec, config.md: "Process". */
 import { chmodSync, existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
@@ -295,14 +296,17 @@ test('the program is not traced and not a child subreaper of the runtime', () =>
   assert.match(inside('grep TracerPid /proc/1/status'), /\t0\n/)
 })
 
+/** The nice value that the tests were started with: policies without one of their own leave it as it is. */
+const inherited = getPriority()
+
 /** Fields 19, 40 and 41 of proc_pid_stat(5): nice value, real-time priority, policy. */
 for (const [scheduler, fields] of [
   [{ policy: 'SCHED_OTHER', nice: 7 }, '7 0 0'],
   [{ policy: 'SCHED_BATCH', nice: 5, flags: ['SCHED_FLAG_RESET_ON_FORK'] }, '5 0 3'],
-  [{ policy: 'SCHED_IDLE' }, '0 0 5'],
-  [{ policy: 'SCHED_FIFO', priority: 3 }, '0 3 1'],
-  [{ policy: 'SCHED_RR', priority: 99 }, '0 99 2'],
-  [{ policy: 'SCHED_DEADLINE', runtime: 1e7, deadline: 2e7, period: 3e7 }, '0 0 6'],
+  [{ policy: 'SCHED_IDLE' }, `${inherited} 0 5`],
+  [{ policy: 'SCHED_FIFO', priority: 3 }, `${inherited} 3 1`],
+  [{ policy: 'SCHED_RR', priority: 99 }, `${inherited} 99 2`],
+  [{ policy: 'SCHED_DEADLINE', runtime: 1e7, deadline: 2e7, period: 3e7 }, `${inherited} 0 6`],
 ] as const)
   test(`the scheduler ${scheduler.policy} is set`, () => {
     const c = container((config) => {
