@@ -35,6 +35,7 @@ import {
   skip,
 } from '../harness.ts'
 import { isAlive, waitFor } from '../host.ts'
+import { withAgent } from '../seccomp-agent.ts'
 import { act } from '../terminal.ts'
 
 const { test, only, run } = heading('rootless/user')
@@ -343,6 +344,39 @@ test('a terminal works', () => {
     steps: [['end']],
   })
   assert.match(output, /\/dev\/pts\/0\r\nc\r\n/)
+})
+
+test('a seccomp agent of the user gets the listener: run, create and start, exec', () => {
+  const arm = process.arch === 'arm64'
+  const EXFULL = 54
+  const failing = { [arm ? -1 : 83]: EXFULL, [arm ? 34 : 258]: EXFULL }
+  const made = owned()
+  withAgent(join(made.directory, 'extra'), failing, (agent) => {
+    chmodSync(agent.path, 0o777)
+    made.config.linux.seccomp = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      listenerPath: agent.path,
+      syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_NOTIFY' }],
+    }
+    assert.is(
+      inside('mkdir /dev/shm/d 2>&1; echo $?', made),
+      "mkdir: can't create directory '/dev/shm/d': Exchange full\n1\n",
+    )
+    made.config.process.args = ['sleep', '60']
+    made.write()
+    ok(rootless(['create', '--bundle', made.directory, made.name]))
+    try {
+      ok(rootless(['start', made.name]))
+      const result = rootless(['exec', made.name, 'mkdir', '/dev/shm/d'])
+      assert.match(result.stderr, /Exchange full/)
+    } finally {
+      ok(rootless(['delete', '--force', made.name]))
+    }
+    assert.equal(
+      agent.greetings().map(({ links }) => links),
+      [1, 2, 3].map(() => ['anon_inode:seccomp notify']),
+    )
+  })
 })
 
 test('without XDG_RUNTIME_DIR the state lies in a folder of the user alone', () => {

@@ -22,6 +22,8 @@ export interface Entry {
   pidfd: number
   /** Descriptor of the socket on which the process will send its terminal, if it is to have one. */
   meeting: number | null
+  /** That on which it will send the listener of its filter to the host, if an agent is to have it. */
+  channel: number | null
 }
 
 /**
@@ -32,13 +34,20 @@ export interface Entry {
  * descriptor stands for the process, so no other can take its place (setns(2) with a pidfd, Linux 5.8). The cgroup namespace is left
  * to the process: from inside it the stage could not fork into a cgroup2 (cgroups(7), "nsdelegate").
  */
-export function planEntry(b: Batch, { id, config, cgroup, affinity, initSession, pidfd, meeting }: Entry): void {
+export function planEntry(
+  b: Batch,
+  { id, config, cgroup, affinity, initSession, pidfd, meeting, channel }: Entry,
+): void {
   b.about('stage')
   // Nobody in the container may look into our processes (/proc/PID/exe, ptrace) before the user's program runs.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
   c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)
   c.fcntl(b, pidfd, k.F_SETFD, k.FD_CLOEXEC)
   if (meeting !== null) c.fcntl(b, meeting, k.F_SETFD, k.FD_CLOEXEC)
+  if (channel !== null) {
+    c.fcntl(b, channel, k.F_SETFD, k.FD_CLOEXEC)
+    b.set(InitSlot.CHANNEL, channel)
+  }
   if (affinity) planAffinity(b, 'initial', affinity)
   if (cgroup) cgroups.joinSelf(b, cgroup, 1, InitSlot.CGROUP)
   const plain = b.label()

@@ -40,7 +40,7 @@ import { checkProgram, explainExecution } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { Runtime } from './runtime.ts'
-import { agentOf, connectAgent, handOver } from './seccomp-agent.ts'
+import { agentOf, connectAgent, handOver, planChannel, planThread } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, loadState, readStat, type Saved } from './state.ts'
 import * as terminals from './terminal.ts'
@@ -159,7 +159,13 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     host.run(b)
   }
   const meeting = plan.wanted.terminal ? meet(runtime, options.consoleSocket) : null
-  const { started, spawned } = startStage(runtime, options, meeting !== null)
+  const agent = agentOf(plan.config.linux?.seccomp, plan.filter)
+  const channel = agent ? openChannel(runtime) : null
+  const { started, spawned } = startStage(runtime, options, [
+    HostSlot.PIDFD,
+    ...(meeting === null ? [] : [HostSlot.MEETING]),
+    ...(agent ? [HostSlot.CHANNEL_END] : []),
+  ])
   progress.stage = started.value(spawned.pid)!
 
   // 3. It joins the container, forks the process and ends.
@@ -173,6 +179,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     initSession: started.value(spawned.initSession)!,
     pidfd: known.value(pidfd)!,
     meeting,
+    channel,
   })
   stage.send(entry, Flag.SILENT)
   init.inherit(entry, stage.sequence)
@@ -264,8 +271,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const settings = number && !options.detach ? prepareRelay(runtime, wanted) : null
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(machine)
+  if (agent) planThread(program)
   processes.planProgram(program, wanted, path, home, filter)
-  const agent = agentOf(plan.config.linux?.seccomp, filter)
   if (agent) connectAgent(runtime, agent)
   init.send(program, Flag.SILENT)
   try {
@@ -286,14 +293,21 @@ function meet({ host, platform }: Runtime, consoleSocket: string | null): number
   return host.run(b).value(own)!
 }
 
+/** Prepares for the listener of the process's filter. Gives the descriptor of the socket on which that is to send it. */
+function openChannel({ host, platform }: Runtime): number {
+  const b = new Batch(platform.machine)
+  planChannel(b)
+  const end = b.add(slot(HostSlot.CHANNEL_END), 0)
+  return host.run(b).value(end)!
+}
+
 /** Another exec may have the file that stands in for a memfd at this moment. */
 function startStage(
   runtime: Runtime,
   { id, preserveFds }: ExecOptions,
-  meets: boolean,
+  handed: readonly number[],
 ): { started: Answer; spawned: Spawn } {
   const { host, stage, platform } = runtime
-  const handed = meets ? [HostSlot.PIDFD, HostSlot.MEETING] : [HostSlot.PIDFD]
   for (let tries = 0; ; tries++) {
     const b = new Batch(platform.machine)
     if (tries > 0) c.sleep(b, PAUSE)

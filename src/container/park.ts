@@ -3,8 +3,10 @@ import type { Hooks, Process, Seccomp } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { type Batch, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
 import { planStartHooks, type StartHook } from './hooks.ts'
 import { planProgram } from './process.ts'
+import { planThread } from './seccomp-agent.ts'
 import { InitSlot } from './slots.ts'
 
 /** What of the config this needs; `start` reads it from the copy in the state folder. */
@@ -47,6 +49,12 @@ export function planPark(
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
   b.session(slot(InitSlot.CONNECTION))
+  if (filter?.listener) {
+    // A failure is answered on the connection all the same.
+    b.about('linux.seccomp.listenerPath')
+    c.fcntl(b, slot(InitSlot.CONNECTION), k.F_DUPFD_CLOEXEC, 3).keep(InitSlot.CHANNEL)
+    planThread(b)
+  }
   const hooks = planStartHooks(b, config, home, filter)
   planProgram(b, config.process, program, home, filter)
   return hooks

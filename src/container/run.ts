@@ -16,7 +16,7 @@ import { planProgram } from './process.ts'
 import { explainExecution } from './program.ts'
 import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { RunOptions, Runtime } from './runtime.ts'
-import { connectAgent, handOver } from './seccomp-agent.ts'
+import { connectAgent, handOver, planAnswering } from './seccomp-agent.ts'
 import { HostSlot } from './slots.ts'
 import { folderOf, planRemoveFolder, START_SOCKET } from './state.ts'
 
@@ -31,14 +31,16 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const launched = launch(runtime, options, !options.detach)
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(platform.machine)
+  const { seccompAgent, pid } = launched.saved
+  const startSocket = `${folderOf(runtime, options.id)}/${START_SOCKET}`
+  if (seccompAgent) planAnswering(program, launched.kept.listener)
   const hooks = planStartHooks(program, launched.config, launched.home, launched.filter)
   planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
   let settings: Settings = null
   orUndo(runtime, options.id, launched.progress, () => {
     if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
-    const { seccompAgent, pid } = launched.saved
     if (options.notifySocket !== null) openNotify(runtime, options.id)
-    if (seccompAgent) connectAgent(runtime, seccompAgent)
+    if (seccompAgent) connectAgent(runtime, seccompAgent, startSocket)
     try {
       init.send(program, Flag.SILENT)
       if (seccompAgent) handOver(runtime, seccompAgent, pid, launched.saved, 'creating')
@@ -49,7 +51,6 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   })
   const { notifySocket } = options
   const socket = new Batch(platform.machine)
-  const startSocket = `${folderOf(runtime, options.id)}/${START_SOCKET}`
   socket.about(`container ${options.id}: ${startSocket}`)
   const unlinked = c.unlinkat(socket, k.AT_FDCWD, startSocket)
   try {

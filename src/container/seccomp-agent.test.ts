@@ -1,14 +1,14 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openPlatform } from '../engine-node/platform.ts'
-import { SLOTS } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { compile } from '../seccomp/compile.ts'
-import { Batch } from '../session/batch.ts'
+import { Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { Session } from '../session/session.ts'
-import { agentOf, planFilter } from './seccomp-agent.ts'
-import { InitSlot } from './slots.ts'
+import { Session, SessionLost } from '../session/session.ts'
+import { agentOf, planFilter, planThread } from './seccomp-agent.ts'
+import { HostSlot, InitSlot } from './slots.ts'
+import { planReceiveDescriptor } from './terminal.ts'
 
 const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
 const seccomp = {
@@ -24,41 +24,86 @@ test('a filter has an agent where a rule notifies one, and not for a listenerPat
   assert.is(agentOf(undefined, null), undefined)
 })
 
-test('the init goes on when another has written to its memory, without a system call of its own', () => {
-  const first = openPlatform([])
-  const second = openPlatform([])
+/** An init whose filter lets it do nothing but answer. `host` plays the host, in a child: it has the other end of the channel. */
+function filtered(host: (b: Batch, channel: c.Fd) => void): { init: Session; b: Batch; close: () => void } {
+  const platform = openPlatform([])
+  const init = new Session('init', platform.host)
+  const b = new Batch(machine)
+  const [child, parent] = [b.label(), b.label()]
+  const pair = b.out(8)
+  b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
+  b.set(InitSlot.CHANNEL, load(pair, 32, 0))
+  c.clone(b, k.SIGCHLD, child)
+  b.jump(parent)
+  b.place(child)
+  c.close(b, slot(InitSlot.CHANNEL))
+  host(b, load(pair, 32, 4))
+  c.exitGroup(b, 0)
+  b.place(parent)
+  c.close(b, load(pair, 32, 4))
+  c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
+  planThread(b)
+  planFilter(
+    b,
+    compile(
+      {
+        defaultAction: 'SCMP_ACT_KILL_PROCESS',
+        syscalls: [
+          { names: ['sendto', 'recvfrom', 'read', 'exit_group'], action: 'SCMP_ACT_ALLOW' },
+          { names: ['mkdirat'], action: 'SCMP_ACT_NOTIFY' },
+        ],
+      },
+      machine,
+    ),
+  )
+  return { init, b, close: () => platform.close() }
+}
+
+test('the init goes on when the host has the listener, without a system call of its own', () => {
+  const { init, b, close } = filtered((child, channel) => {
+    const missing = child.label()
+    planReceiveDescriptor(child, channel, HostSlot.LISTENER_TAKEN, missing)
+    child.call('sendto', channel, 'taken', 5, 0, 0, 0)
+    child.place(missing)
+  })
   try {
-    const init = new Session('init', first.host)
-    const host = new Session('host', second.host)
-    const b = new Batch(machine)
-    c.prctl(b, k.PR_SET_NO_NEW_PRIVS, 1)
-    // Nothing but the end of the turns could be done after this filter.
-    planFilter(
-      b,
-      compile(
-        {
-          defaultAction: 'SCMP_ACT_KILL_PROCESS',
-          syscalls: [
-            { names: ['sendto', 'recvfrom'], action: 'SCMP_ACT_ALLOW' },
-            { names: ['mkdirat'], action: 'SCMP_ACT_NOTIFY' },
-          ],
-        },
-        machine,
-      ),
-    )
-    init.send(b)
-    const look = new Batch(machine)
-    const memory = c.openat(look, k.AT_FDCWD, `/proc/${first.executorPid}/mem`, k.O_RDWR)
-    c.sleep(look, 20)
-    const listener = look.out(8)
-    look.call('pread64', memory, listener, 8, SLOTS + 8 * InitSlot.LISTENER)
-    const taken = look.data(new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]))
-    look.call('pwrite64', memory, taken, 8, SLOTS + 8 * InitSlot.TAKEN)
-    assert.ok(host.run(look).long(listener) > 2n)
-    init.wait(b)
+    init.run(b)
   } finally {
-    first.close()
-    second.close()
+    close()
+  }
+})
+
+test('the init ends when the host has, or gives up', () => {
+  const { init, b, close } = filtered((child, channel) => {
+    planReceiveDescriptor(child, channel, HostSlot.LISTENER_TAKEN)
+  })
+  try {
+    assert.throws(
+      () => init.run(b),
+      (error: unknown) => error instanceof SessionLost,
+    )
+  } finally {
+    close()
+  }
+})
+
+test('where the init fails before it has a filter, the host does not wait', () => {
+  const platform = openPlatform([])
+  try {
+    const init = new Session('init', platform.host)
+    const b = new Batch(machine)
+    const pair = b.out(8)
+    b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
+    b.set(InitSlot.ROOT, load(pair, 32, 4))
+    b.set(InitSlot.CHANNEL, load(pair, 32, 0))
+    planThread(b)
+    b.about('a hook').fail('ECANCELED')
+    assert.throws(() => init.run(b), /a hook/)
+    const look = new Batch(machine)
+    const count = look.call('recvfrom', slot(InitSlot.ROOT), look.data(new Uint8Array(8)), 8, 0, 0, 0)
+    assert.is(init.recover(look).value(count), 0)
+  } finally {
+    platform.close()
   }
 })
 

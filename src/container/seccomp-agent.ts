@@ -1,19 +1,20 @@
 /**
  * The filter of a process, and the agent that gets its listener (config-linux.md, `seccomp.listenerPath`; seccomp_unotify(2)).
  *
- *   host  connects to the agent ───── takes the listener, sends it with the process's state ── says so ──
- *   init                 loads the filter ─────────── turns until the host has said so ──────────────── execve(2)
+ *   host    connects to the agent ─── takes the listener, sends it with the process's state ── says so ──
+ *   thread                 waits ─── sends the listener to the host ────────────────────────── waits ── says so
+ *   init    loads the filter ────────────────── looks at a slot until the thread has said so ─────────────── execve(2)
  *
- * From the moment it has the filter the init makes no system call before execve(2): any could be one that waits for the agent.
- * So host and init talk through the init's memory. The host finds the listener's number in a slot, copies the descriptor
- * (pidfd_getfd(2), Linux 5.6) and writes to another slot; the init looks at that again and again.
+ * From the moment it has the filter the init makes no system call before execve(2): any could be one that waits for the agent. So a
+ * second thread of its sends the listener; a filter is its own thread's. They talk through their memory. Nobody has to reach into
+ * the process, which nobody may (PR_SET_DUMPABLE), and which takes rights that users do not have. execve(2) ends the thread.
  */
 import { encodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import { stringifyJson } from '../base/json.ts'
 import { SPEC_VERSION } from '../base/version.ts'
 import type { ContainerProcessState, Seccomp, Status } from '../config/types.ts'
-import { SLOTS, Slot } from '../executor/protocol.ts'
+import { Flag, Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { planSeccomp } from '../seccomp/load.ts'
@@ -23,7 +24,7 @@ import { CallError } from '../session/session.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import type { Saved } from './state.ts'
-import { planConnection } from './terminal.ts'
+import { planConnection, planReceiveDescriptor, planSendDescriptor } from './terminal.ts'
 
 /** Who gets the listener of a container's filter, and what it is told besides. Kept in the container's state. */
 export interface Agent {
@@ -34,9 +35,7 @@ export interface Agent {
 /** Name of the listener in the container process state: config-linux.md, "The Container Process State". */
 const LISTENER_NAME = 'seccompFd'
 
-/** Looks at a slot until the host gives up: half a minute or more. */
-const TURNS = 1_000_000_000
-/** Milliseconds between the host's looks. */
+/** Milliseconds between the looks of the thread. */
 const PAUSE = 0.1
 /** Bytes of the state that one batch carries. */
 const PART = 0x1_0000
@@ -49,21 +48,75 @@ export function agentOf(seccomp: Seccomp | undefined, filter: Filter | null): Ag
   return { path: seccomp.listenerPath, metadata: seccomp.listenerMetadata }
 }
 
+const TURN =
+  'linux.seccomp.listenerPath: the thread that sends the listener (linux.resources.pids.limit and RLIMIT_NPROC count it)'
+
+/** All that threads share, clone(2). */
+const THREAD = k.CLONE_VM | k.CLONE_FS | k.CLONE_FILES | k.CLONE_SIGHAND | k.CLONE_THREAD
+
+/**
+ * Plans, in the init, the thread that sends the listener, before whatever may fail (hooks, the filter): it ends then, and closes slot
+ * CHANNEL, so that the host does not wait. It answers nothing, and what it stores nobody else does; see Kind.FORK.
+ */
+export function planThread(b: Batch): void {
+  const [thread, refused, end] = [b.label(), b.label(), b.label()]
+  b.about(TURN)
+  const channel = slot(InitSlot.CHANNEL)
+  const forked = b.fork('clone', [THREAD, 0, 0, 0, 0], thread).on(ANY, refused)
+  b.jump(end)
+  b.place(refused)
+  const errno = b.negate(forked)
+  c.close(b, channel)
+  b.fail(errno)
+
+  const [look, filtered, answer, gone, over, closed] = Array.from({ length: 6 }, () => b.label()) as Label[]
+  const pause = b.data(new Struct(16).u64(8, PAUSE * 1e6).bytes, () => `{${PAUSE} ms}`)
+  b.place(thread!)
+  b.place(look!)
+  b.branch(slot(Slot.FAILED), 'NOT_EQUAL', 0, over!)
+  b.branch(0, 'LESS', slot(InitSlot.LISTENER), filtered!)
+  b.call('nanosleep', pause, 0).on(ANY, look!)
+  b.jump(look!)
+  b.place(filtered!)
+  planSendDescriptor(b, channel, slot(InitSlot.LISTENER), 'seccomp').on(ANY, gone!)
+  b.place(answer!)
+  const said = b.call('recvfrom', channel, b.data(new Uint8Array(8)), 8, 0, 0, 0).on(['EINTR'], answer!)
+  b.branch(said, 'LESS', 1, gone!)
+  b.set(InitSlot.TAKEN, 1)
+  b.place(over!)
+  c.close(b, channel).on(ANY, closed!)
+  b.place(closed!)
+  b.call('exit', 0)
+  // The host has given up, or is gone. So is the process.
+  b.place(gone!)
+  c.exitGroup(b, 1)
+  b.place(end)
+}
+
+/** Plans, in the init, the thread and its channel: the connection that the host has made to `listener`. */
+export function planAnswering(b: Batch, listener: number): void {
+  const [refused, taken] = [b.label(), b.label()]
+  b.about('linux.seccomp.listenerPath')
+  const channel = b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(ANY, refused).keep(InitSlot.CHANNEL)
+  b.jump(taken)
+  b.place(refused)
+  const errno = b.negate(channel)
+  // With it the connection ends, and the host does not wait.
+  c.close(b, listener)
+  b.fail(errno)
+  b.place(taken)
+  planThread(b)
+}
+
 /** Plans, in the init, to load the filter and to wait until the agent has its listener, if there is one. */
 export function planFilter(b: Batch, filter: Filter): void {
   const loading = planSeccomp(b, filter)
   if (!filter.listener) return
   for (const step of loading) step.keep(InitSlot.LISTENER)
-  b.about('linux.seccomp.listenerPath: waiting for runt to pass the listener on')
   const again = b.label()
-  const taken = b.label()
-  b.set(InitSlot.TURNS, 0)
+  b.about('linux.seccomp.listenerPath: waiting for runt to pass the listener on')
   b.place(again)
-  b.branch(slot(InitSlot.TAKEN), 'NOT_EQUAL', 0, taken)
-  b.add(slot(InitSlot.TURNS), 1).keep(InitSlot.TURNS)
-  b.branch(slot(InitSlot.TURNS), 'LESS', TURNS, again)
-  b.fail('ETIMEDOUT')
-  b.place(taken)
+  b.branch(slot(InitSlot.TAKEN), 'EQUAL', 0, again)
 }
 
 const NOBODY = 'no seccomp agent listens there'
@@ -82,28 +135,35 @@ export function planCheck(b: Batch, { path }: Agent): void {
   b.place(there)
 }
 
-/** Connects to the agent, before the process is told to load its filter. */
-export function connectAgent({ host, platform }: Runtime, { path }: Agent): void {
+/**
+ * Connects to the agent, before the process is told to load its filter; and to the init that listens on `socket`, if it is to send its
+ * listener there (slot CHANNEL).
+ */
+export function connectAgent({ host, platform }: Runtime, { path }: Agent, socket?: string): void {
   const b = new Batch(platform.machine)
   b.about(aboutAgent(path))
   b.patience = PATIENCE * 1000
   const limit = new Struct(16).u64(0, PATIENCE)
-  planConnection(b, path, k.SOCK_STREAM, HostSlot.AGENT, (socket) => {
-    b.call(
-      'setsockopt',
-      socket,
-      k.SOL_SOCKET,
-      k.SO_SNDTIMEO,
-      b.data(limit.bytes, () => `{${PATIENCE} s}`),
-      16,
-    )
+  const timeout = b.data(limit.bytes, () => `{${PATIENCE} s}`)
+  const connected = planConnection(b, path, k.SOCK_STREAM, HostSlot.AGENT, (agent) => {
+    b.call('setsockopt', agent, k.SOL_SOCKET, k.SO_SNDTIMEO, timeout, 16)
   })
+  if (socket !== undefined) planConnection(b.about(socket), socket, k.SOCK_SEQPACKET, HostSlot.CHANNEL)
   try {
     host.run(b)
   } catch (error) {
-    if (error instanceof CallError && error.step.name === 'connect') throw explain(error)
+    if (error instanceof CallError && error.isOf(connected)) throw explain(error)
     throw error
   }
+}
+
+/** Plans, in the host, the two ends of the channel to the process of an exec. */
+export function planChannel(b: Batch): void {
+  b.about('linux.seccomp.listenerPath: socket pair')
+  const pair = b.out(8)
+  b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
+  b.set(HostSlot.CHANNEL, load(pair, 32, 0))
+  b.set(HostSlot.CHANNEL_END, load(pair, 32, 4))
 }
 
 function explain(error: CallError): RuntError {
@@ -118,10 +178,17 @@ function explain(error: CallError): RuntError {
 }
 
 /**
- * Takes the listener from the process `pid`, which has been told to load the filter, and sends it to the agent. `status` is that of the
+ * Takes the listener that the process `pid` sends to the socket in slot `channel`, and sends it to the agent. `status` is that of the
  * container. Returns also when the process fails or ends before that: its own session says why.
  */
-export function handOver(runtime: Runtime, agent: Agent, pid: number, saved: Saved, status: Status): void {
+export function handOver(
+  runtime: Runtime,
+  agent: Agent,
+  pid: number,
+  saved: Saved,
+  status: Status,
+  channel: number = HostSlot.CHANNEL,
+): void {
   const { host, platform } = runtime
   const state: ContainerProcessState = {
     ociVersion: SPEC_VERSION,
@@ -141,9 +208,8 @@ export function handOver(runtime: Runtime, agent: Agent, pid: number, saved: Sav
   const b = new Batch(platform.machine)
   // startContainer hooks come before the filter.
   b.patience = Infinity
-  const sent = planHandOver(b, pid, bytes.subarray(0, PART), agent.path, bytes.length > PART)
-  try {
-    if (host.run(b).value(sent) === undefined || bytes.length <= PART) return
+  const sent = planHandOver(b, channel, bytes.subarray(0, PART), agent.path, bytes.length > PART)
+  if (host.run(b).value(sent) !== undefined && bytes.length > PART) {
     for (let from = PART; from < bytes.length; from += PART) {
       const more = new Batch(platform.machine).about(aboutAgent(agent.path))
       more.patience = PATIENCE * 1000
@@ -152,19 +218,14 @@ export function handOver(runtime: Runtime, agent: Agent, pid: number, saved: Sav
       planWhole(more, more.call('sendto', slot(HostSlot.AGENT), part, length, k.MSG_NOSIGNAL, 0, 0), length, agent.path)
       host.run(more)
     }
-    const last = new Batch(platform.machine)
-    const gone = last.label()
-    planRelease(last, gone)
-    last.place(gone)
-    c.close(last, slot(HostSlot.MEMORY))
-    c.close(last, slot(HostSlot.AGENT))
-    host.run(last)
-  } catch (error) {
-    if (!(error instanceof CallError) || (error.errno !== 'EPERM' && error.errno !== 'EACCES')) throw error
-    throw new RuntError(
-      `${error.message}: taking the listener needs CAP_SYS_PTRACE, and sysctl kernel.yama.ptrace_scope below 3`,
-    )
+    const release = new Batch(platform.machine)
+    planRelease(release, channel)
+    host.run(release)
   }
+  const end = new Batch(platform.machine)
+  c.close(end, slot(HostSlot.AGENT))
+  if (channel === HostSlot.CHANNEL) c.close(end, slot(channel))
+  host.send(end, Flag.SILENT)
 }
 
 /** An agent that reads nothing: the time for it is up (SO_SNDTIMEO). */
@@ -176,51 +237,25 @@ function planWhole(b: Batch, sent: Step, length: number, path: string): void {
 }
 
 /** Lets the process go on. */
-function planRelease(b: Batch, gone: Label): void {
-  b.call(
-    'pwrite64',
-    slot(HostSlot.MEMORY),
-    b.data(new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0])),
-    8,
-    slotAt(InitSlot.TAKEN),
-  ).on(ANY, gone)
+function planRelease(b: Batch, channel: number): void {
+  const gone = b.label()
+  b.call('sendto', slot(channel), b.string('taken'), 5, k.MSG_NOSIGNAL, 0, 0).on(['EPIPE', 'ECONNRESET'], gone)
+  b.place(gone)
 }
 
-/** Address of a slot of a process's. */
-const slotAt = (number: number): number => SLOTS + 8 * number
-
 /**
- * Gives the step that sends the first part of the state; not run where the process has come to its end. With `more` to be sent it does not go on
- * yet, and its memory and the connection stay open.
+ * Gives the step that sends the first part of the state; not run where the process has come to its end. With `more` to be sent it does not
+ * go on yet.
  */
-function planHandOver(b: Batch, pid: number, state: Uint8Array, path: string, more: boolean): Step {
+function planHandOver(b: Batch, channel: number, state: Uint8Array, path: string, more: boolean): Step {
   b.about(aboutAgent(path))
-  const memory = slot(HostSlot.MEMORY)
-  const gone = b.label()
-  const close = b.label()
-  const look = b.label()
-  const taken = b.label()
-  const pause = b.data(new Struct(16).u64(8, PAUSE * 1e6).bytes, () => `{${PAUSE} ms}`)
-  const word = b.scratch(8)
   const end = b.label()
-
-  c.openat(b, k.AT_FDCWD, `/proc/${pid}/mem`, k.O_RDWR).on(['ENOENT', 'ESRCH'], close).keep(HostSlot.MEMORY)
-  b.place(look)
-  // Reading ends at once where the process has: its memory is gone.
-  b.branch(b.call('pread64', memory, word, 8, slotAt(Slot.FAILED)).on(ANY, gone), 'NOT_EQUAL', 8, gone)
-  b.branch(load(word, 64), 'NOT_EQUAL', 0, gone)
-  b.branch(b.call('pread64', memory, word, 8, slotAt(InitSlot.LISTENER)).on(ANY, gone), 'NOT_EQUAL', 8, gone)
-  b.branch(0, 'LESS', load(word, 64), taken)
-  b.call('nanosleep', pause, 0).on(['EINTR'], look)
-  b.jump(look)
-
-  b.place(taken)
-  const process = c.pidfdOpen(b, pid)
-  const listener = b.call('pidfd_getfd', process, load(word, 64), 0)
+  // Before `start` has its answer from the same socket: what brings no descriptor is that.
+  planReceiveDescriptor(b, slot(channel), HostSlot.LISTENER_TAKEN, end)
   const iovec = b.structure(new Struct(16).u64(8, state.length).bytes, { 0: b.data(state) })
   // struct cmsghdr with one descriptor, cmsg(3).
   const control = b.data(new Struct(24).u64(0, 20).u32(8, k.SOL_SOCKET).u32(12, k.SCM_RIGHTS).bytes)
-  b.store(32, at(control, 16), listener)
+  b.store(32, at(control, 16), slot(HostSlot.LISTENER_TAKEN))
   const message = b.structure(
     new Struct(56).u64(24, 1).u64(40, 24).bytes,
     { 16: iovec, 32: control },
@@ -228,14 +263,8 @@ function planHandOver(b: Batch, pid: number, state: Uint8Array, path: string, mo
   )
   const sent = b.call('sendmsg', slot(HostSlot.AGENT), message, k.MSG_NOSIGNAL)
   planWhole(b, sent, state.length, path)
-  c.close(b, listener)
-  c.close(b, process)
-  if (more) b.jump(end)
-  else planRelease(b, gone)
-  b.place(gone)
-  c.close(b, memory)
-  b.place(close)
-  c.close(b, slot(HostSlot.AGENT))
+  c.close(b, slot(HostSlot.LISTENER_TAKEN))
+  if (!more) planRelease(b, channel)
   b.place(end)
   return sent
 }

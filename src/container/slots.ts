@@ -69,9 +69,12 @@ export const HostSlot = {
   PIDFD_SOCKET: first + 52,
   /** The container's socket for sd_notify(3). */
   NOTIFY: first + 53,
-  /** Connection to the seccomp agent; memory of the process whose filter it is to have. */
+  /** Connection to the seccomp agent; that on which the process whose filter it is to have sends the listener; the process's end of it. */
   AGENT: first + 70,
-  MEMORY: first + 71,
+  CHANNEL: first + 71,
+  CHANNEL_END: first + 72,
+  /** The listener, on its way. */
+  LISTENER_TAKEN: first + 73,
 } as const
 
 /** In the stage and, inherited, in the init. */
@@ -126,10 +129,10 @@ export const InitSlot = {
   /** The two ends of the process's terminal. */
   MASTER: first + 40,
   SLAVE: first + 41,
-  /** The listener of the seccomp filter; non-zero, written by the host, when the agent has it; how long that has been waited for. */
+  /** The listener of the seccomp filter; on what it is sent to the host; non-zero when the agent has it. */
   LISTENER: first + 70,
-  TAKEN: first + 71,
-  TURNS: first + 72,
+  CHANNEL: first + 71,
+  TAKEN: first + 72,
   /** A procfs. */
   PROC: first + 73,
 } as const

@@ -10,7 +10,16 @@ import { encodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Process } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { at, type Batch, type DataPointer, load, type OutPointer, type Step, slot } from '../session/batch.ts'
+import {
+  at,
+  type Batch,
+  type DataPointer,
+  type Label,
+  load,
+  type OutPointer,
+  type Step,
+  slot,
+} from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { basename, dirname, makeFolder } from './paths.ts'
 import { HostSlot, InitSlot } from './slots.ts'
@@ -44,14 +53,17 @@ export function planConsoleSocket(b: Batch, path: string): void {
   planConnection(b, path, k.SOCK_STREAM, HostSlot.CONSOLE)
 }
 
-/** Connects to a socket of any path: where that does not fit into an address, from inside the folder. `prepare`: plans what comes before. */
+/**
+ * Connects to a socket of any path: where that does not fit into an address, from inside the folder. `prepare`: plans what comes before. Gives
+ * the step that connects.
+ */
 export function planConnection(
   b: Batch,
   path: string,
   type: number,
   keep: number,
   prepare?: (socket: Step) => void,
-): void {
+): Step {
   const long = encodeUtf8(path).length > ADDRESS_MAX
   const name = long ? basename(path) : path
   if (encodeUtf8(name).length > ADDRESS_MAX)
@@ -63,11 +75,12 @@ export function planConnection(
     c.chdir(b, path.includes('/') ? dirname(path) : '.')
   }
   const address = c.unixAddress(b, name)
-  b.call('connect', connection, address.pointer, address.length)
+  const connected = b.call('connect', connection, address.pointer, address.length)
   if (long) {
     c.fchdir(b, slot(HostSlot.CWD))
     c.close(b, slot(HostSlot.CWD))
   }
+  return connected
 }
 
 /**
@@ -133,27 +146,33 @@ function message(b: Batch, text: DataPointer, length: number): { header: DataPoi
 }
 
 /** Sends descriptor `fd` with a text that is not empty. */
-export function planSendDescriptor(b: Batch, socket: c.Fd, fd: c.Fd, text: string): void {
+export function planSendDescriptor(b: Batch, socket: c.Fd, fd: c.Fd, text: string): Step {
   const pointer = b.string(text)
   const { header, control } = message(b, pointer, pointer.length - 1)
   b.store(32, at(control, 16), fd)
-  b.call('sendmsg', socket, header, k.MSG_NOSIGNAL)
+  return b.call('sendmsg', socket, header, k.MSG_NOSIGNAL)
 }
 
-/** Receives a descriptor that was sent by `planSendDescriptor`. */
-export function planReceiveDescriptor(b: Batch, socket: c.Fd, keep: number): void {
+/**
+ * Receives a descriptor that was sent by `planSendDescriptor`. `without`: where to go on if none comes, but the end, or a message that has
+ * none and that is left for somebody else.
+ */
+export function planReceiveDescriptor(b: Batch, socket: c.Fd, keep: number, without?: Label): void {
   const { header, control } = message(b, b.data(new Uint8Array(8)), 8)
   const lost = b.label()
   const taken = b.label()
   b.store(32, at(control, 12), 0)
-  const count = b.call('recvmsg', socket, header, k.MSG_CMSG_CLOEXEC)
+  const count = b.call('recvmsg', socket, header, k.MSG_CMSG_CLOEXEC | (without ? k.MSG_PEEK : 0))
+  if (without) count.on(['ECONNRESET'], without)
   b.branch(count, 'EQUAL', 0, lost)
   b.branch(load(control, 32, 12), 'NOT_EQUAL', k.SCM_RIGHTS, lost)
   b.set(keep, load(control, 32, 16))
   b.jump(taken)
   b.place(lost)
-  b.fail('ECONNRESET')
+  if (without) b.jump(without)
+  else b.fail('ECONNRESET')
   b.place(taken)
+  if (without) b.call('recvfrom', socket, b.scratch(8), 8, 0, 0, 0)
 }
 
 /** Plans, in the host, the connection on which the init will send the master: to the socket it listens on, `folder`/`name`. */

@@ -113,7 +113,10 @@ export const Kind = {
   STORE64: 4,
   /** result = a + b, wrapping. */
   ADD: 5,
-  /** As SYSCALL (clone or clone3, arguments a…e; CLONE_VM only with CLONE_VFORK); the child (result 0) goes on at operation f. */
+  /**
+   * As SYSCALL (clone or clone3, arguments a…e); the child (result 0) goes on at operation f. With CLONE_VM, and without CLONE_VFORK, the child
+   * must not come to an answer, nor the operation have a slot: both would write to it.
+   */
   FORK: 6,
   /** Answer on descriptor a from now on, and forget an earlier failure. result = 0. For forked children. */
   SESSION: 7,

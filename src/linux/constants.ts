@@ -71,9 +71,13 @@ export const MFD_EXEC = 0x10
 // sched.h
 export const CLONE_NEWTIME = 0x80
 export const CLONE_VM = 0x100
+export const CLONE_FS = 0x200
+export const CLONE_FILES = 0x400
+export const CLONE_SIGHAND = 0x800
 export const CLONE_PIDFD = 0x1000
 export const CLONE_VFORK = 0x4000
 export const CLONE_PARENT = 0x8000
+export const CLONE_THREAD = 0x1_0000
 export const CLONE_NEWNS = 0x2_0000
 export const CLONE_NEWCGROUP = 0x200_0000
 export const CLONE_NEWUTS = 0x400_0000
@@ -192,6 +196,7 @@ export const SIOCSIFFLAGS = 0x8914
 export const IFF_UP = 1
 
 export const SCM_RIGHTS = 1
+export const MSG_PEEK = 2
 export const MSG_CMSG_CLOEXEC = 0x4000_0000
 
 // ioctls.h, termbits.h; the same on x86-64 and arm64

@@ -56,6 +56,7 @@ const numbers = {
   clone3: [435, 435],
   execve: [59, 221],
   execveat: [322, 281],
+  exit: [60, 93],
   exit_group: [231, 94],
   waitid: [247, 95],
   wait4: [61, 260],

@@ -247,9 +247,9 @@ export class Batch {
     return this.push(Kind.SESSION, null, [fd])
   }
 
-  /** Stops the batch as a failed system call with this errno would. */
-  fail(errno: string): Step {
-    return this.push(Kind.FAIL, null, [Errno[errno]!])
+  /** Stops the batch as a failed system call with this errno would: its name, or a value from 1 on. */
+  fail(errno: string | Step): Step {
+    return this.push(Kind.FAIL, null, [typeof errno === 'string' ? Errno[errno]! : errno])
   }
 
   /** A place to jump to; `place` says where it is. */
