@@ -18,6 +18,24 @@ const same = (reason: string, ...tests: string[]): Record<string, string> =>
 export const differences: Record<string, Record<string, Record<string, string>>> = {
   runt: {},
   runc: {
+    'config-linux/shared-mounts': {
+      ...same(
+        'leaves all that it has mounted on the host, for ever',
+        'when it has ended nothing of it is mounted any more',
+        'delete unmounts what it has mounted, and no more',
+        'delete --force unmounts what it has mounted, and no more',
+        'a set-up that fails leaves nothing mounted',
+        'a program that is not there leaves nothing mounted',
+        'a root file system that is a mount of its own stays one',
+        'what lies on the root file system by the time of delete, and is not its own, stays',
+      ),
+      'a read-only root is read-only': 'ignores it without a mount namespace',
+      'exec runs a program in the root of the container': "it runs in the host's",
+      'the propagation of the mounts of the host stays as it is': 'makes all of them slaves',
+      '--no-pivot takes no procfs and no sysfs from the host': 'does',
+      'masked and read-only paths are so for the container, and only there': 'refuses them',
+      'a path that leads to the mount namespace of the caller is as good as none': "takes the host's root away",
+    },
     'config/mounts-tmpcopyup': {
       ...same('they are not kept', 'times of files, folders and links are kept', 'extended attributes are kept'),
       'files with several names are one file in the copy': 'each name becomes a file',
@@ -314,6 +332,24 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
   },
   crun: {
+    'config-linux/shared-mounts': {
+      ...same(
+        'leaves all that it has mounted on the host, for ever',
+        'when it has ended nothing of it is mounted any more',
+        'delete unmounts what it has mounted, and no more',
+        'delete --force unmounts what it has mounted, and no more',
+        'a set-up that fails leaves nothing mounted',
+        'a program that is not there leaves nothing mounted',
+        'a root file system that is a mount of its own stays one',
+        'what lies on the root file system by the time of delete, and is not its own, stays',
+      ),
+      'a read-only root is read-only': 'ignores it without a mount namespace',
+      'exec runs a program in the root of the container': "it runs in the host's",
+      'what it mounts in a volume of the host is not mounted in the volume itself': 'it is',
+      'the propagation of the mounts of the host stays as it is': 'there are more mounts afterwards',
+      'masked and read-only paths are so for the container, and only there': 'masks of files are shared with the host',
+      'a path that leads to the mount namespace of the caller is as good as none': "takes the host's root away",
+    },
     'config/mounts-tmpcopyup': {
       'times of files, folders and links are kept': 'they are not kept',
       'files with several names are one file in the copy': 'each name becomes a file',

@@ -24,6 +24,7 @@ export const sections: readonly (readonly [heading: string, section: string])[] 
   ['config/crun-annotations', 'config.md: Annotations (those of crun)'],
   ['config-linux/default-filesystems', 'config-linux.md: Default Filesystems'],
   ['config-linux/namespaces', 'config-linux.md: Namespaces; User namespace mappings; Offset for Time Namespace'],
+  ['config-linux/shared-mounts', 'config-linux.md: Namespaces (no mount namespace)'],
   ['config-linux/user-namespaces', 'config-linux.md: User namespace mappings'],
   ['config-linux/devices', 'config-linux.md: Devices; Default Devices; Allowed Device list'],
   ['config-linux/net-devices', 'config-linux.md: Network Devices'],

@@ -594,9 +594,7 @@ export const rules: readonly Rule[] = [
       for (const key of ['maskedPaths', 'readonlyPaths'] as const) {
         const paths = config.linux?.[key]
         if (!paths?.length) continue
-        const mistake =
-          needsNamespace(config, 'mount', `linux.${key}`, paths) ??
-          first(paths, (path, index) => absolute(`linux.${key}[${index}]`, path))
+        const mistake = first(paths, (path, index) => absolute(`linux.${key}[${index}]`, path))
         if (mistake !== undefined) return mistake
       }
       return undefined

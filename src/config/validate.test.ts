@@ -36,10 +36,6 @@ test('every mistake is named with its field, its value and what is allowed', () 
 test('what needs a namespace is refused without one', () => {
   const without = (changes: Changes) => errorOf(() => readConfig(changed('minimal', changes), 'config.json'))
   assert.is(
-    without({ linux: { maskedPaths: ['/proc/kcore'] } }),
-    'config.json: linux.maskedPaths: ["/proc/kcore"] needs a mount namespace in linux.namespaces',
-  )
-  assert.is(
     without({ linux: { sysctl: { 'net.core.somaxconn': '1' } } }),
     'config.json: linux.sysctl["net.core.somaxconn"]: needs a network namespace in linux.namespaces',
   )

@@ -49,6 +49,7 @@ import * as rootfs from './rootfs.ts'
 import { checkCaller, isMapped, refusedFrom } from './rootless.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
+import { findStack, lookAtRoot, type Stack } from './shared-mounts.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import {
   ALL,
@@ -88,6 +89,8 @@ export interface Progress {
   stage: number
   init: number
   cgroup: cgroups.CgroupPaths | null
+  /** Once something may be mounted among the mounts of the caller. */
+  stack: Stack | null
   /** Once there is an init: whose poststop hooks have to be called at its end. */
   saved: Saved | null
   /** The pid file, once it may be there. */
@@ -99,7 +102,15 @@ export interface Progress {
  * caller stays, and finds the master of the container's terminal, if it has one, in the host's slot TERMINAL.
  */
 export function launch(runtime: Runtime, options: CreateOptions, foreground: boolean): Launched {
-  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, saved: null, pidFile: null }
+  const progress: Progress = {
+    claimed: false,
+    stage: 0,
+    init: 0,
+    cgroup: null,
+    stack: null,
+    saved: null,
+    pidFile: null,
+  }
   return orUndo(runtime, options.id, progress, () => tell(runtime, options, foreground, progress))
 }
 
@@ -173,6 +184,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   checkCaller(config, known.value(uid)!)
   if (!cgroup) cgroups.refuseLimits(config.linux?.resources)
   checkSysctls(runtime, config)
+  const stack = findStack(runtime, config, root)
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
   const privileged = known.value(uid) === 0
@@ -198,6 +210,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   c.exitGroup(goodbye, 0)
   let idmapped: MountSetting['idmapped'] = new Map()
   const startStage = (): void => {
+    progress.stack = stack
     idmapped = prepareIdmapped(runtime, config, bundle, { uid: known.value(uid)!, gid: 0 })
     const leaf = unified && cgroup?.folders.find((folder) => folder.version === 2)
     const cgroupFolder = leaf ? cgroups.folderPath(leaf) : null
@@ -218,7 +231,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   // than root a cgroup may be denied: then the init must not try to join it.
   const unified = !cgroup?.systemd && (cgroup?.folders.some((folder) => folder.version === 2) ?? false)
   const first = unified || (cgroup !== null && !cgroup.systemd && !privileged)
-  if (!first) startStage()
+  if (!first && !stack) startStage()
 
   // 4. The cgroup is made by the host while the init mounts. The state is saved first, so that `delete` finds all there is.
   const saved: Saved = {
@@ -238,6 +251,14 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     sharesPids: createsNamespace(config, 'pid') ? undefined : true,
     hooks: laterHooks(config),
     seccompAgent: agentOf(config.linux?.seccomp, filter),
+    stack: stack ?? undefined,
+  }
+  if (stack) {
+    // What will be mounted for the caller too is found by `delete`, whatever becomes of us.
+    const saving = new Train(host, machine)
+    planSaving(saving, runtime, saved)
+    host.wait(saving.depart())
+    if (!first) startStage()
   }
   const state = new Train(host, machine)
   planSaving(state, runtime, saved)
@@ -265,10 +286,11 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations))
     processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
     rootfs.planRoot(train.next('mounts'), config, root, reach)
-    const setting: MountSetting = { bundle, cgroup: shownCgroup(config, cgroup, layout), label, reach, idmapped }
+    const slave = stack !== null && !/shared/.test(config.linux?.rootfsPropagation ?? '')
+    const setting: MountSetting = { bundle, cgroup: shownCgroup(config, cgroup, layout), label, reach, idmapped, slave }
     for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
     train.dispatch()
-    const revealing = options.noPivot ? rootfs.revealingMounts(cgroupFacts.mountinfo, root) : null
+    const revealing = options.noPivot && !stack ? rootfs.revealingMounts(cgroupFacts.mountinfo, root) : null
     return { config, options, mounts, setting, early, joins, filter, listener: listenerFd, revealing }
   }
   let inside = planBeginning()
@@ -342,6 +364,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const program = checkProgram(init, machine, config, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
+  if (stack) lookAtRoot(runtime, stack)
   runtime.debug(`container ${options.id}: program ${program}`)
 
   // 9. All is well: what the caller asks for later stands in the state.
@@ -441,7 +464,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
     terminals.planConsole(b)
   }
   planReadonlyMounts(train, mounts)
-  planMasks(train, config.linux?.maskedPaths ?? [], setting.label)
+  planMasks(train, config.linux?.maskedPaths ?? [], setting.label, setting.slave)
   planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
   processes.planNames(train.next('hostname'), config)

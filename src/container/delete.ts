@@ -8,6 +8,7 @@ import { planRemoveRdt } from './intel-rdt.ts'
 import { signalInit, waitForInit } from './kill.ts'
 import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
+import { unmountStack } from './shared-mounts.ts'
 import { folderOf, planRemoveFolder, type Saved, tryLoadState } from './state.ts'
 
 /** Milliseconds that a killed init has to end. */
@@ -34,6 +35,7 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
       cgroups.killAll(host, platform.machine, saved.cgroup)
       cgroups.remove(host, platform.machine, saved.cgroup)
     }
+    if (saved.stack) unmountStack(runtime, saved.stack)
   }
   const b = new Batch(platform.machine)
   if (typeof loaded === 'object' && loaded.saved.rdt) planRemoveRdt(b, loaded.saved.rdt)

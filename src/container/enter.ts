@@ -20,6 +20,8 @@ export interface Entry {
   /** Descriptors of the stage that have come through its execve: the process's end of its session, and the container's init. */
   initSession: number
   pidfd: number
+  /** Pid of the init, where it has the mounts of the caller, and a root of its own by chroot(2) alone; see shared-mounts.ts. */
+  rootOf: number | null
   /** Descriptor of the socket on which the process will send its terminal, if it is to have one. */
   meeting: number | null
   /** That on which it will send the listener of its filter to the host, if an agent is to have it. */
@@ -34,10 +36,8 @@ export interface Entry {
  * descriptor stands for the process, so no other can take its place (setns(2) with a pidfd, Linux 5.8). The cgroup namespace is left
  * to the process: from inside it the stage could not fork into a cgroup2 (cgroups(7), "nsdelegate").
  */
-export function planEntry(
-  b: Batch,
-  { id, config, cgroup, affinity, initSession, pidfd, meeting, channel }: Entry,
-): void {
+export function planEntry(b: Batch, entry: Entry): void {
+  const { id, config, cgroup, affinity, initSession, pidfd, rootOf, meeting, channel } = entry
   b.about('stage')
   // Nobody in the container may look into our processes (/proc/PID/exe, ptrace) before the user's program runs.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
@@ -56,6 +56,13 @@ export function planEntry(
 
   const types = new Set(config.linux?.namespaces?.map(({ type }) => type))
   const entersCgroup = types.delete('cgroup')
+  if (rootOf !== null) {
+    types.delete('mount')
+    b.about(`container ${id}: its root`)
+    c.openat(b, k.AT_FDCWD, `/proc/${rootOf}/root`, k.O_PATH | k.O_DIRECTORY).keep(InitSlot.ROOT)
+    // Alive still: the number has been no other process's meanwhile.
+    c.pidfdSendSignal(b, pidfd, 0)
+  }
   b.about(`container ${id}: its namespaces (${[...types].join(', ')})`)
   let flags = 0
   for (const type of types) flags |= namespaceFlags[type]!
@@ -91,6 +98,12 @@ export function planEntry(
     const closed = b.label()
     c.close(b, slot(InitSlot.CGROUP)).on(['EBADF'], closed)
     b.place(closed)
+  }
+  if (rootOf !== null) {
+    b.about(`container ${id}: its root`)
+    c.fchdir(b, slot(InitSlot.ROOT))
+    c.chroot(b, '.')
+    c.close(b, slot(InitSlot.ROOT))
   }
   b.about(`container ${id}: its namespaces (cgroup)`)
   if (entersCgroup) c.setns(b, pidfd, k.CLONE_NEWCGROUP)

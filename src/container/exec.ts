@@ -88,7 +88,15 @@ export function exec(runtime: Runtime, options: ExecOptions): number | Promise<n
     planSignals(b)
     host.send(b, Flag.SILENT)
   }
-  const progress: Progress = { claimed: false, stage: 0, init: 0, cgroup: null, saved: null, pidFile: null }
+  const progress: Progress = {
+    claimed: false,
+    stage: 0,
+    init: 0,
+    cgroup: null,
+    stack: null,
+    saved: null,
+    pidFile: null,
+  }
   let told: Told
   try {
     told = tell(runtime, options, progress)
@@ -178,6 +186,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     affinity: wanted.execCPUAffinity?.initial,
     initSession: started.value(spawned.initSession)!,
     pidfd: known.value(pidfd)!,
+    rootOf: saved.stack ? saved.pid : null,
     meeting,
     channel,
   })

@@ -16,20 +16,20 @@ const EMPTY = slot(InitSlot.EMPTY)
 
 /**
  * `linux.maskedPaths`: files are covered by the host's /dev/null, folders by an empty read-only tmpfs, the same for all. `label`: the
- * SELinux context of that, if any.
+ * SELinux context of that, if any. `slave`: see MountSetting.
  */
-export function planMasks(train: Train, paths: readonly string[], label: string | null): void {
+export function planMasks(train: Train, paths: readonly string[], label: string | null, slave: boolean): void {
   for (const path of paths) {
     const about = `linux.maskedPaths (${path})`
     if (cleanPath(path) === '/') throw new RuntError(`${about}: the root itself cannot be masked`)
     const b = train.next(about)
-    if (label === null) planPrepared(b, about, () => planMask(b, path, null))
-    else planMask(b, path, label)
+    if (label === null && !slave) planPrepared(b, about, () => planMask(b, path, null))
+    else planMask(b, path, label, slave)
   }
 }
 
 /** One of them; the key of its template is what it is about. */
-export function planMask(b: Batch, path: string, label: string | null): void {
+export function planMask(b: Batch, path: string, label: string | null, slave = false): void {
   b.about(`linux.maskedPaths (${path})`)
   const missing = b.label()
   const file = b.label()
@@ -54,6 +54,7 @@ export function planMask(b: Batch, path: string, label: string | null): void {
   b.jump(attach)
   b.place(file)
   c.openTree(b, slot(InitSlot.NULL), '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH).keep(InitSlot.MOUNT)
+  if (slave) c.mountSetattr(b, MOUNT, 0, { propagation: k.MS_SLAVE })
   b.place(attach)
   c.attachMount(b, MOUNT, TARGET)
   c.close(b, MOUNT)

@@ -14,6 +14,7 @@ const setting: MountSetting = {
   label: null,
   reach: ALL,
   idmapped: new Map(),
+  slave: false,
 }
 
 /** The system calls planned for a mount, as strace would show them. */

@@ -39,6 +39,8 @@ export interface MountSetting {
   reach: Reach
   /** By index: descriptors of mounts with mapped ids, or for them (idmapped-mounts.ts). */
   idmapped: ReadonlyMap<number, number>
+  /** What is bound would be a peer of the host's mount, and is not to be: the namespace as a whole has not been told (shared-mounts.ts). */
+  slave: boolean
 }
 
 /** One mount, read and found possible. */
@@ -246,6 +248,7 @@ function planBind(b: Batch, reading: Reading, path: string, setting: MountSettin
   }
   if (destination === '/proc') planDemandProc(b, about, source)
   b.about(about)
+  if (setting.slave) c.mountSetattr(b, MOUNT, k.AT_RECURSIVE, { propagation: k.MS_SLAVE })
   if (options.set || options.clear) c.mountSetattr(b, MOUNT, 0, { set: options.set, clear: options.clear })
   planRecursiveAttributes(b, options)
   // The target is to be what the source is: a folder, or else a file.
@@ -566,7 +569,7 @@ function planCgroupMount(train: Train, { about, destination, options }: Reading,
       c.openat(b, k.AT_FDCWD, part.source, k.O_PATH | k.O_DIRECTORY).keep(InitSlot.CGROUP)
       const { set, clear } = options
       const key = keyOfCgroupFolder(part.folder, set, clear)
-      if (!planIfPrepared(b, key)) planCgroupFolder(b, part.folder, set, clear)
+      if (setting.slave || !planIfPrepared(b, key)) planCgroupFolder(b, part.folder, set, clear, setting.slave)
     } else {
       planNewMount(b, about, part.type, part.source, { ...settings, data: readMountOptions(part.options).data }, null)
       planAttachFolder(b, part.folder)
@@ -594,10 +597,10 @@ export const keyOfCgroupFolder = (name: string, set: number, clear: number): str
   `cgroup folder ${name} ${set} ${clear}`
 
 /** Shows the folder that is open in slot CGROUP as a folder of TARGET. */
-export function planCgroupFolder(b: Batch, name: string, set: number, clear: number): void {
+export function planCgroupFolder(b: Batch, name: string, set: number, clear: number, slave = false): void {
   b.about(`mount of the cgroup (${name})`)
   c.openTree(b, slot(InitSlot.CGROUP), '', k.OPEN_TREE_CLONE | k.AT_EMPTY_PATH).keep(InitSlot.MOUNT)
-  if (set || clear) c.mountSetattr(b, MOUNT, 0, { set, clear })
+  if (set || clear || slave) c.mountSetattr(b, MOUNT, 0, { set, clear, propagation: slave ? k.MS_SLAVE : 0 })
   planAttachFolder(b, name)
   c.close(b, slot(InitSlot.CGROUP))
 }

@@ -6,6 +6,7 @@ import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { propagationFlag } from './mount-options.ts'
 import { joinsNamespace } from './namespaces.ts'
+import { planChroot, planStackedRoot, sharesMounts } from './shared-mounts.ts'
 import { InitSlot } from './slots.ts'
 import { deviceSource, planOpening, type Reach } from './sources.ts'
 
@@ -16,11 +17,16 @@ const ROOT = slot(InitSlot.ROOT)
  *
  * Where `rootfsPropagation` is shared, the other mounts stay peers of the host's: a bind mount with `rshared` is to carry what is mounted
  * in it to the host (Kubernetes: Bidirectional). Then the mount that the root lies on becomes private, so that the root does not get
- * there too.
+ * there too. Without a mount namespace of the container's own see shared-mounts.ts.
  */
 export function planRoot(b: Batch, config: Config, rootfs: string, { opened }: Reach): void {
   const word = config.linux?.rootfsPropagation
   const wanted = word ? propagationFlag(word)! : k.MS_SLAVE | k.MS_REC
+  if (sharesMounts(config)) {
+    planStackedRoot(b, rootfs, (wanted & k.MS_SHARED) !== 0)
+    planNull(b, config)
+    return
+  }
   b.about(word ? `linux.rootfsPropagation "${word}"` : 'mount namespace')
   // pivot_root(2) refuses a shared root, too.
   if (!(wanted & k.MS_SHARED))
@@ -73,7 +79,8 @@ export function planChangeOfRoot(b: Batch, config: Config, revealing: readonly s
   const propagation = wanted & k.MS_SLAVE ? 0 : k.MS_PRIVATE
   if (set || propagation) c.mountSetattr(b, ROOT, 0, { set, propagation })
   b.about(revealing ? 'change of root without pivot_root' : 'pivot_root')
-  if (revealing) planMoveOfRoot(b, revealing)
+  if (sharesMounts(config)) planChroot(b)
+  else if (revealing) planMoveOfRoot(b, revealing)
   else {
     c.openat(b, k.AT_FDCWD, '/', k.O_PATH | k.O_DIRECTORY).keep(InitSlot.OLD_ROOT)
     c.fchdir(b, ROOT)

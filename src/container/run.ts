@@ -99,7 +99,7 @@ function attend(
   const ownPids = createsNamespace(launched.config, 'pid')
   // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
   // A scope whose cgroup vanishes too fast for systemd to see it empty stays for ever: somebody has to say that it is over.
-  const afterwards = launched.saved.hooks?.poststop.length || launched.saved.cgroup?.systemd
+  const afterwards = launched.saved.hooks?.poststop.length || launched.saved.cgroup?.systemd || launched.saved.stack
   const alone = ownPids && (options.keep || !afterwards)
   const b = new Batch(platform.machine)
   if (alone) {

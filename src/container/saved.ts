@@ -68,6 +68,7 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   hooks: optional(shape({ poststart: listOf(hook), poststop: listOf(hook) })),
   seccompAgent: optional(shape({ path: text, metadata: optional(text) })),
   rdt: optional(shape({ joined: listOf(path), made: listOf(path) })),
+  stack: optional(shape({ rootfs: path, on: count, root: optional(count) })),
 }
 
 const entries = Object.entries(fields)

@@ -15,6 +15,7 @@ import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
 import { wrongField } from './saved.ts'
 import type { Agent } from './seccomp-agent.ts'
+import type { Stack } from './shared-mounts.ts'
 
 /** What state.json holds. Version 1 of its format. */
 export interface Saved {
@@ -44,6 +45,8 @@ export interface Saved {
   seccompAgent?: Agent | undefined
   /** What it has in resctrl, if anything. */
   rdt?: RdtGroups | undefined
+  /** Present where its mounts are among those of its caller. */
+  stack?: Stack | undefined
 }
 
 export interface Loaded {

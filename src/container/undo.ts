@@ -9,6 +9,7 @@ import type { Progress } from './create.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
 import type { Runtime } from './runtime.ts'
+import { unmountStack } from './shared-mounts.ts'
 import { folderOf, planRemoveFolder } from './state.ts'
 
 /** Milliseconds between looks for children that end by themselves, and how often to look. */
@@ -37,6 +38,7 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
     // Hooks may have left processes in it.
     if (progress.cgroup && progress.saved) cgroups.killAll(host, platform.machine, progress.cgroup)
     if (progress.cgroup) cgroups.remove(host, platform.machine, progress.cgroup)
+    if (progress.stack) unmountStack(runtime, progress.stack)
     if (progress.saved?.rdt) {
       const groups = new Batch(platform.machine)
       planRemoveRdt(groups, progress.saved.rdt)

@@ -10,10 +10,6 @@ import { refusedHooks } from './hooks.ts'
 export function checkSupport(config: Config): void {
   const asked = unsupported(config)
   if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
-  if (!config.linux?.namespaces?.some((namespace) => namespace.type === 'mount'))
-    throw new RuntError(
-      "linux.namespaces: no mount namespace; without one the mounts of the container would be the host's",
-    )
 }
 
 /** The first field that asks for something unsupported. */

@@ -305,6 +305,8 @@ export const CLOSE_RANGE_CLOEXEC = 4
 
 // stat.h
 export const STATX_BASIC_STATS = 0x7ff
+/** Linux 5.8. */
+export const STATX_MNT_ID = 0x1000
 
 // fs.h
 export const RENAME_NOREPLACE = 1
