@@ -1,7 +1,13 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { notes } from '../spec-tests/conformance-notes.ts'
 import type { Outcome } from '../spec-tests/harness.ts'
+import { differences } from '../spec-tests/known-differences.ts'
+import { sections } from '../spec-tests/sections.ts'
 import { type Facts, type Run, render } from './conformance-table.ts'
+import { root } from './tools.ts'
 
 const facts: Facts = {
   date: '2026-01-02',
@@ -99,6 +105,40 @@ test('paths and pids of one run do not get into the text', () => {
 test('the same results give the same text', () => {
   const run = (): Run => runOf('runt', { 'config/root': ['passed: a'] })
   assert.is(render(facts, [run()]).text, render(facts, [run()]).text)
+})
+
+/** Folders of spec-tests/ whose tests the document is about; see conformance.ts. */
+const FOLDERS = ['cli', 'config', 'config-linux', 'engines', 'errors', 'runtime']
+
+test('every test file that the document is about has one section, and every section a test file', () => {
+  const files = FOLDERS.flatMap((folder) =>
+    readdirSync(join(root, 'spec-tests', folder))
+      .filter((name) => name.endsWith('.test.ts'))
+      .map((name) => `${folder}/${name.replace('.test.ts', '')}`),
+  )
+  const listed = sections.map(([heading]) => heading)
+  assert.equal(
+    files.filter((heading) => !listed.includes(heading)),
+    [],
+  )
+  assert.equal(
+    listed.filter((heading) => !existsSync(join(root, 'spec-tests', `${heading}.test.ts`))),
+    [],
+  )
+  assert.is(new Set(listed).size, listed.length)
+})
+
+test('where both peers are known to fail, a note says who is right', () => {
+  const missing: string[] = []
+  for (const folder of FOLDERS)
+    for (const [heading, tests] of Object.entries(differences.runc!)) {
+      if (!heading.startsWith(`${folder}/`)) continue
+      for (const name of Object.keys(tests)) {
+        if (differences.crun![heading]?.[name] === undefined) continue
+        if (!(notes[heading]?.[name] ?? notes[heading]?.['*'])) missing.push(`${heading}: ${name}`)
+      }
+    }
+  assert.equal(missing, [])
 })
 
 test.run()

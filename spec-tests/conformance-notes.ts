@@ -43,6 +43,9 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
       'remount: a tmpfs of a read-only mount becomes writable again',
     ),
   },
+  'config/mounts-tmpcopyup': {
+    '*': 'config.md, Linux mount options: tmpcopyup (MAY) copies up "the contents"; what belongs to a file besides its bytes it does not say. The tests ask for what cp -a keeps: more than the specification.',
+  },
   'config/mounts-idmap': {
     '*': 'config.md, Linux mount options: idmap is for the mount, ridmap is "applied recursively". The test is right.',
     'a relative source is relative to the bundle':
@@ -59,10 +62,38 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
   },
   'config-linux/cgroups': {
     'cpu.burst is set': 'config-linux.md, CPU (since 1.1) has burst; the peers are older. The test is right.',
+    'pids.limit 0 is set':
+      'config-linux.md, PIDs (since 1.3): 0 is a valid limit and SHOULD be treated as such; it was none before, and the peers are older. The test is right. It expects 1 in the file, which forbids a second process as 0 does.',
   },
-  'config-linux/namespaces': {
-    'a time namespace has the offsets of the configuration':
-      'config-linux.md, Offset for Time Namespace (since 1.1): the test is right. runc is older; crun fails on this kernel.',
+  'config-linux/devices': {
+    'a device of the configuration takes the place of the default one':
+      'config-linux.md, Default Devices: they come "in addition to any devices configured"; Devices: fileMode, uid and gid are those of the entry. The test is right.',
+  },
+  'config-linux/namespaces': same(
+    'config-linux.md, Namespaces (time) and Offset for Time Namespace (since 1.1): the test is right. runc is older; crun fails on this kernel.',
+    'a time namespace has the offsets of the configuration',
+    'a time namespace without offsets is a new one',
+    'offsets may be negative, and have nanoseconds',
+    'offsets that would set a clock below zero are refused, by name',
+    'a time namespace with a user namespace belongs to it',
+    'a time namespace is joined by path',
+    'exec is in the time namespace of the container',
+  ),
+  'config-linux/user-namespaces': {
+    '*': 'runtime.md, Create: a property that cannot be applied as specified MUST give an error. The peers give one; that it names the field, in one line, is asked for by this project and not by the specification.',
+    'a root file system in a folder of root that is closed to others is found':
+      'The specification does not say whose rights count on the way to root.path. The test asks for those of the caller: which users are mapped need not decide what root may run.',
+    'a flag that is locked cannot be taken away, and the error names the mount':
+      'config.md, Linux mount options: rw MUST be implemented; runtime.md, Create: what cannot be applied as specified MUST give an error. The test is right with runc, which says nothing. crun binds before it is in the user namespace, where nothing is locked: it applies rw, which the specification allows.',
+    ...same(
+      'config-linux.md, Devices: the device of the entry MUST be available; runtime.md, Create: what cannot be applied as specified MUST give an error. Another device in its place is neither: the test is right.',
+      'a device that is another one on the host is refused, by name',
+      'a device of another type on the host is refused',
+    ),
+    'without a network namespace of its own the container gets the /sys of the host':
+      'The kernel mounts a sysfs only for the owner of the network namespace. runtime.md, Create, would have an error then, as runc has one. The test asks for what rootless engines rely on, with the flags of the configuration.',
+    'mappings without a user namespace: refused in one line':
+      'config-linux.md does not say it. The test asks that a property without any effect is no silence: stricter than the specification.',
   },
   'config-linux/seccomp': {
     '*': 'config-linux.md, Seccomp: it "provides application sandboxing"; which calls a runtime makes by itself is not what a filter of the container is for. The test is right.',
@@ -95,6 +126,14 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
       'runtime.md, Errors: an error MUST leave the state of the environment as if the operation were never attempted. The test is right.',
     'a create that is killed leaves nothing that delete --force cannot remove':
       'The specification knows no --force, and no create that is killed. The test asks more than it does.',
+  },
+  'runtime/kill': {
+    'kill KILL ends what is left of a container without a pid namespace when its init is gone':
+      'runtime.md, Kill: a signal to a container that is neither created nor running MUST have no effect, and give an error. By the letter the peers are right. The test asks for what runc does since 1.2: without a pid namespace nothing else ends these processes.',
+  },
+  'runtime/lifecycle': {
+    'a created container has nothing open of the host but streams and sockets':
+      'The specification does not speak of descriptors. The test asks that a container holds no way to files of the host, and is not told where they lie.',
   },
   'runtime/pause': {
     'a container whose parent control group is frozen cannot be resumed by itself, and the error says why':
