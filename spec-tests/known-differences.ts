@@ -94,6 +94,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'sysfs that cannot be mounted is that of the host': 'fails: sysfs cannot be mounted',
       'a bind mount of what the user cannot reach is refused, by name': 'says more than one line',
       'a limit that cannot be set is refused, with what to do': 'does not say what to do',
+      'a cgroup that may be made, but not joined, is refused with what to do': 'does not say what to do',
+      'a limit whose controller was not delegated is refused with what to do': 'does not say what to do',
+      'a seccomp agent of the user gets the listener: run, create and start, exec':
+        'a process of exec is not notified of',
       'with --rootless=false a cgroup that cannot be made is an error': 'says more than one line',
       'additional groups are refused': 'says more than one line',
       'ids that the user was not given are refused, by name': 'says more than one line',
@@ -395,6 +399,9 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'rootless/user': {
       'a bind mount of what the user cannot reach is refused, by name': 'says more than one line',
+      'exec works in a container that has not been started': 'cannot enter it now and then: EPERM',
+      'a cgroup that may be made, but not joined, is refused with what to do': 'does not say what to do',
+      'a limit whose controller was not delegated is refused with what to do': 'does not say what to do',
       'a limit that cannot be set is refused, with what to do': 'runs without the limit',
       'with --rootless=false a cgroup that cannot be made is an error': 'runs without a cgroup',
       'a config without a user namespace is refused, with what to do': 'makes a user namespace all the same',

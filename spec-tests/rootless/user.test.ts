@@ -233,6 +233,32 @@ test('a limit holds in a cgroup that was delegated', () => {
   assert.match(group, new RegExp(`/${made.name}\n$`))
 })
 
+/** The cgroup of the user's own systemd, below the mount. */
+function ofSystemd(): string {
+  if (root || execute(['systemctl', '--user', 'is-system-running']).stdout.trim() === 'offline')
+    skip('no systemd of the user')
+  return execute(['systemctl', '--user', 'show', '-P', 'ControlGroup']).stdout.trim()
+}
+
+test('a cgroup that may be made, but not joined, is refused with what to do', () => {
+  const path = ofSystemd()
+  const made = owned((config) => {
+    set(config, 'linux.cgroupsPath', `${path}/app.slice/${config.hostname}`)
+  })
+  oneLine(fails(rootless(['run', '--bundle', made.directory, made.name]), /cgroup.*(systemd-run|--systemd-cgroup)/))
+})
+
+test('a limit whose controller was not delegated is refused with what to do', () => {
+  const controllers = readFileSync(`/sys/fs/cgroup${ofSystemd()}/cgroup.controllers`, 'utf8')
+  if (/\bio\b/.test(controllers)) skip('the io controller was delegated')
+  const made = owned((config) => {
+    config.linux.resources = { blockIO: { weight: 100 } }
+  })
+  const prefix = ['systemd-run', '--user', '--scope', '--quiet', '-p', 'Delegate=yes']
+  const result = rootless(['run', '--bundle', made.directory, made.name], { prefix, env: process.env })
+  oneLine(fails(result, /blockIO.*subtree_control.*Delegate=/))
+})
+
 test('device rules are no limit', () => {
   const made = owned((config) => {
     config.linux.resources = { devices: [{ allow: false, access: 'rwm' }] }
@@ -267,7 +293,9 @@ test('additional groups are refused', () => {
   const made = owned((config) => {
     config.process.user.additionalGids = [0]
   })
-  oneLine(fails(rootless(['run', '--bundle', made.directory, made.name]), /group/))
+  const result = fails(rootless(['run', '--bundle', made.directory, made.name]), /groups?\b/)
+  oneLine(result)
+  if (runtime === 'runt') assert.match(result.stderr, /process\.user\.additionalGids: setgroups.*leave them out/)
 })
 
 test('ids that the user was not given are refused, by name', () => {
@@ -414,6 +442,22 @@ test('root of a user namespace runs a container without one of its own', () => {
     env: { XDG_RUNTIME_DIR: runtimeFolder, HOME: undefined },
   })
   assert.is(ok(result).stdout, '0\nnull\nsys\n')
+})
+
+test('root in a user namespace to whom the cgroups belong has limits, and no device rules (unshare -r)', () => {
+  if (!root) skip('for root, whose the cgroups are')
+  const made = bundle((config) => {
+    const { cgroupsPath } = config.linux
+    makeRootless(config, 0, 0)
+    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'user')
+    delete config.linux.uidMappings
+    delete config.linux.gidMappings
+    set(config, 'linux.cgroupsPath', cgroupsPath)
+    config.linux.resources = { devices: [{ allow: false, access: 'rwm' }], pids: { limit: 7 } }
+    config.process.args = ['sh', '-c', 'echo x > /dev/null && echo null; sleep 0.2']
+  })
+  const words = ['unshare', '--user', '--map-root-user', '--mount', ...command, '--root', join(base, 'mapped')]
+  assert.is(ok(execute([...words, 'run', '--bundle', made.directory, made.name])).stdout, 'null\n')
 })
 
 test('a container can run a container', () => {

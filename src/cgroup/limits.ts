@@ -94,7 +94,8 @@ function whyAbsent({ controller, field }: Write, { version, mountpoint, path }: 
   const missing = `the ${controller} controller has no such file there`
   if (version === 1 || field.startsWith('unified')) return missing
   const parent = mountpoint + path.slice(0, path.lastIndexOf('/'))
-  return `${missing}; unless ${parent}/cgroup.subtree_control lists ${controller}, no cgroup below has it`
+  const delegated = /\/user@\d+\.service\//.test(path) ? ' (Delegate= of user@.service gives it to users)' : ''
+  return `${missing}; unless ${parent}/cgroup.subtree_control lists ${controller}, no cgroup below has it${delegated}`
 }
 
 /** "0\n" as the little-endian word that reading it into a buffer of zeros gives. */

@@ -10,7 +10,7 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
-import { cgroupOfCaller, DEVICES_LEFT_OUT, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
+import { cgroupOfCaller, DEVICES_LEFT_OUT, explainJoin, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
 import type { Config, Mount } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
@@ -715,7 +715,7 @@ const PAUSE = 5
 function explain(runtime: Runtime, error: unknown, progress: Progress): unknown {
   if (error instanceof CallError && (error.step.name === 'fsconfig' || error.step.name === 'fsmount'))
     return withMountLog(runtime, error)
-  if (!isLoss(error) || progress.init === 0) return error
+  if (!isLoss(error) || progress.init === 0) return explainJoin(error, progress.cgroup)
   let signal = 0
   try {
     // Its descriptors are closed a little before it can be waited for.

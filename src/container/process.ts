@@ -195,10 +195,12 @@ export function planIdentity(
 
 function planGroups(b: Batch, gids: readonly number[], inUserNamespace: boolean): void {
   const denied = b.label()
+  if (gids.length > 0) b.about('process.user.additionalGids')
   const step = c.setgroups(b, gids)
   // The namespace's root has left all groups that it could leave.
   if (inUserNamespace && gids.length === 0) step.on(['EPERM'], denied)
   b.place(denied)
+  b.about('process.user')
 }
 
 /** struct sched_attr of sched_setattr(2). */

@@ -15,7 +15,8 @@ const hints: Readonly<Record<string, string>> = {
   'unshare EPERM': 'creating namespaces takes CAP_SYS_ADMIN',
   'setns EINVAL': 'the file is not a namespace of this type',
   'setns EPERM': 'joining it takes CAP_SYS_ADMIN over it',
-  'setgroups EPERM': 'a user without rights that maps its own ids gives up supplementary groups (/proc/self/setgroups)',
+  'setgroups EPERM':
+    'who maps no groups but its own gives up all others (user_namespaces(7), /proc/PID/setgroups): leave them out, or map ids that /etc/subgid gives to the user',
   'setresuid EINVAL': 'the user namespace does not map this id',
   'setresgid EINVAL': 'the user namespace does not map this id',
   'setgroups EINVAL': 'the user namespace does not map one of these ids',
