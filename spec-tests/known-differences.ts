@@ -211,8 +211,12 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'config/hooks': {
       'a createContainer hook without env has the environment of the caller': 'it gets that of the program',
-      'a startContainer hook that fails makes start fail, and leaves a stopped container for delete':
+      ...same(
         'start does not wait for these hooks',
+        'a startContainer hook that fails makes start fail, and leaves a stopped container for delete',
+        'the hundredth startContainer hook that fails is named, and the program does not run',
+        'a program that is gone after a hundred hooks is named by start',
+      ),
       'the hooks are called in the order of the lifecycle': 'poststart hooks are called by create already',
       'poststart hooks get the state on stdin, and the status is running':
         'poststart hooks are called by create already, with the status created',
@@ -811,8 +815,12 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'calls no poststop hooks where create fails',
       'after a createContainer hook that fails poststop hooks are called, and the others are not':
         'calls no poststop hooks where create fails',
-      'a startContainer hook that fails makes start fail, and leaves a stopped container for delete':
+      ...same(
         'start does not wait for these hooks',
+        'a startContainer hook that fails makes start fail, and leaves a stopped container for delete',
+        'the hundredth startContainer hook that fails is named, and the program does not run',
+        'a program that is gone after a hundred hooks is named by start',
+      ),
       'a prestart hook that fails makes create fail and leaves nothing':
         'a race: SIGPIPE or EPIPE where a hook ends without reading its state',
       'a createRuntime hook that fails makes create fail and leaves nothing':

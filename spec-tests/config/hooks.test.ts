@@ -550,6 +550,67 @@ test('every kind of hook takes large arguments and environments, several of a ki
   for (const name of OUTSIDE) assert.is(readFileSync(join(folder, name), 'utf8'), '3000 8000\n3000 8000\n')
 })
 
+/** A hundred startContainer hooks, which write their number and their HOME to a file that the program shows. */
+function withManyHooks(): Bundle {
+  const made = bundle()
+  const numbers = Array.from({ length: 100 }, (_, n) => n)
+  made.config.hooks = {
+    startContainer: numbers.map((n) => ({
+      path: '/bin/sh',
+      args: ['sh', '-c', `read state; echo ${n} $HOME >> /dev/shm/order`],
+    })),
+  }
+  made.config.process.env = ['PATH=/bin']
+  made.config.process.args = ['sh', '-c', 'tr "\\n" " " < /dev/shm/order; echo; echo $HOME']
+  made.write()
+  return made
+}
+
+const ORDER = `${Array.from({ length: 100 }, (_, n) => `${n} /root `).join('')}\n/root\n`
+
+for (const seccomp of [false, true])
+  test(`a hundred startContainer hooks are called, in order${seccomp ? ', under a seccomp filter' : ''}`, () => {
+    const made = withManyHooks()
+    if (seccomp) made.config.linux.seccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [] }
+    made.write()
+    assert.is(ok(container(made).run()).stdout, ORDER)
+    const c = container(made)
+    ok(c.create())
+    ok(c.start())
+    c.until('stopped')
+    assert.is(c.output(), ORDER)
+    ok(c.delete())
+  })
+
+test('the hundredth startContainer hook that fails is named, and the program does not run', () => {
+  const made = withManyHooks()
+  made.config.hooks!.startContainer!.at(-1)!.args = ['sh', '-c', 'read state; exit 3']
+  made.config.process.args = ['echo', 'ran']
+  made.write()
+  const message = /hook/
+  assert.is(fails(container(made).run(), message).stdout, '')
+  const c = container(made)
+  ok(c.create())
+  fails(c.start(), message)
+  c.until('stopped')
+  assert.is(c.output(), '')
+  ok(c.delete())
+})
+
+test('a program that is gone after a hundred hooks is named by start', () => {
+  const made = withManyHooks()
+  made.file('bin/program', '#!/bin/sh\n')
+  made.config.root.readonly = false
+  made.config.hooks!.startContainer!.at(-1)!.args = ['sh', '-c', 'read state; rm /bin/program']
+  made.config.process.args = ['/bin/program']
+  made.write()
+  const c = container(made)
+  ok(c.create())
+  fails(c.start(), /\/bin\/program/)
+  c.until('stopped')
+  ok(c.delete())
+})
+
 test('hooks of one kind run one after the other in the order of the list', () => {
   const made = bundle()
   made.config.hooks = { createRuntime: ['one', 'two', 'three'].map((name) => hook(made, name)) }

@@ -27,7 +27,7 @@ import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { filterOf } from './filter.ts'
-import { callCreateHooks, laterHooks, pausesFor } from './hooks.ts'
+import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
 import { type Caller, writeIdMaps } from './id-maps.ts'
 import { prepareIdmapped } from './idmapped-mounts.ts'
 import { applyRdt, findResctrl } from './intel-rdt.ts'
@@ -67,7 +67,6 @@ import { checkSysctls, planSysctls } from './sysctls.ts'
 import { danglingTarget, makeTarget } from './targets.ts'
 import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
-import { checkSupport } from './unsupported.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
 /** A container whose init waits for its last batch. */
@@ -365,6 +364,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
   if (stack) lookAtRoot(runtime, stack)
+  if (partsOf(config).length > 0) saved.served = { home }
   runtime.debug(`container ${options.id}: program ${program}`)
 
   // 9. All is well: what the caller asks for later stands in the state.
@@ -607,7 +607,6 @@ function interpret(
 } {
   const { config, warnings } = readConfig(text, options.config ?? `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
-  checkSupport(config)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
   if (options.notifySocket !== null) amend(config, folderOf(runtime, options.id))
   // The program is process 1 of its namespace; where it has none, the peers say so all the same.

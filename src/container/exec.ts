@@ -45,7 +45,6 @@ import { HostSlot, InitSlot } from './slots.ts'
 import { folderOf, loadState, readStat, type Saved } from './state.ts'
 import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
-import { unsupported } from './unsupported.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
 /** Milliseconds between tries to start the stage, and how many there are. */
@@ -356,8 +355,6 @@ function interpret(
   for (const warning of base || options.capabilities.length > 0 ? warnings : []) runtime.warn(warning)
   const { consoleSocket, detach } = options
   terminals.checkTerminal({ terminal: wanted.terminal, consoleSocket, foreground: !detach })
-  const asked = unsupported({ ...config, process: wanted })
-  if (asked !== undefined) throw new RuntError(`${asked}: not supported yet`)
   const filter = filterOf(config, runtime.platform.machine)
   return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups), filter }
 }

@@ -23,7 +23,7 @@ import { describeErrno } from '../linux/errno.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { FLAGS_OF_AGENTS } from '../seccomp/kernel.ts'
 import { type Loading, prepareSeccomp } from '../seccomp/load.ts'
-import { ANY, at, Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
+import { ANY, at, Batch, load, type Machine, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
@@ -46,8 +46,9 @@ const SMALL = 0x800
 /** Where that memory lies: behind what program-vectors.ts uses. Each startContainer hook has a place of its own. */
 const VECTORS = 0x4000_0000
 const PLACE = 0x100_0000
-/** startContainer hooks that fit into the init's last batch. */
+/** startContainer hooks that fit into the init's last batch, and how many have a batch of their own where there are more. */
 const START_HOOKS = 16
+const PART = 8
 
 /** What the answer to a batch tells about a hook. */
 interface Outcome {
@@ -88,10 +89,10 @@ export function laterHooks({ hooks }: Config): Saved['hooks'] {
   return poststart.length + poststop.length > 0 ? { poststart, poststop } : undefined
 }
 
-/** Why hooks cannot be had, if so. */
-export function refusedHooks({ hooks }: Config): string | undefined {
+/** Where the startContainer hooks are too many for the init's last batch: the index of the first of each part, to be called one part after the other. */
+export function partsOf({ hooks }: Pick<WithHooks, 'hooks'>): number[] {
   const count = hooks?.startContainer?.length ?? 0
-  return count > START_HOOKS ? `hooks.startContainer: more than ${START_HOOKS} hooks` : undefined
+  return count > START_HOOKS ? Array.from({ length: Math.ceil(count / PART) }, (_, part) => part * PART) : []
 }
 
 const argsOf = ({ path, args }: Hook): readonly string[] => (args?.length ? args : [path])
@@ -254,18 +255,45 @@ interface WithHooks {
   annotations?: Config['annotations']
 }
 
+/** Calls the startContainer hooks that do not fit into the last batch of the init, if that is so. Throws when one fails. */
+export function callStartHooks(
+  session: Session,
+  machine: Machine,
+  config: WithHooks,
+  home: string | null,
+  filter: Filter | null,
+): void {
+  for (const from of partsOf(config)) {
+    const b = new Batch(machine)
+    const hooks = planStartHooks(b, config, home, filter, from)
+    try {
+      session.run(b)
+    } catch (error) {
+      throw explainHook(error, hooks)
+    }
+  }
+}
+
 /**
- * Plans the startContainer hooks, in the init's last batch. The batch stops at the first that fails: `explainHook` makes a sentence
- * of that. `home`: see planExecve.
+ * Plans the startContainer hooks, in the init's last batch; or the part of them that begins `from` an index, where they are too many for
+ * that. The batch stops at the first that fails: `explainHook` makes a sentence of that. `home`: see planExecve.
  */
-export function planStartHooks(b: Batch, config: WithHooks, home: string | null, filter: Filter | null): StartHook[] {
-  const hooks = config.hooks?.startContainer
-  if (!hooks?.length) return []
+export function planStartHooks(
+  b: Batch,
+  config: WithHooks,
+  home: string | null,
+  filter: Filter | null,
+  from?: number,
+): StartHook[] {
+  const all = config.hooks?.startContainer ?? []
+  const hooks = from !== undefined ? all.slice(from, from + PART) : partsOf(config).length > 0 ? [] : all
+  if (hooks.length === 0) return []
   // An agent is asked by the program alone; what it would decide fails in a hook (ENOSYS).
   const flags = filter ? filter.flags & ~(filter.optionalFlags | FLAGS_OF_AGENTS) : 0
   const loading = filter && prepareSeccomp(b, { ...filter, flags, optionalFlags: 0 })
   const env = environmentOf(config.process)
-  return hooks.map((given, index) => {
+  return hooks.map((given, place) => {
+    const index = (from ?? 0) + place
     const hook = prepare(given, env, true)
     const outcome = planHook(b, 'startContainer', index, hook, null, hookOutput(config.annotations), {
       base: VECTORS + index * PLACE,

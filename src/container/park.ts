@@ -4,7 +4,7 @@ import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { planStartHooks, type StartHook } from './hooks.ts'
+import { partsOf, planStartHooks, type StartHook } from './hooks.ts'
 import { planProgram } from './process.ts'
 import { planThread } from './seccomp-agent.ts'
 import { InitSlot } from './slots.ts'
@@ -32,7 +32,8 @@ export const PARK_SEQUENCE = 0xffff_fff0
 
 /**
  * Waits for a connection on the listener, calls startContainer hooks, executes the program. The connection closes by that; if a hook
- * fails or the program cannot be executed the failure is answered on it, and the init goes on serving whoever connected.
+ * fails or the program cannot be executed the failure is answered on it, and the init goes on serving whoever connected. With more hooks
+ * than fit into the batch it does so at once: `start` sends them, and planStart.
  */
 export function planPark(
   b: Batch,
@@ -49,6 +50,17 @@ export function planPark(
   b.place(again)
   b.call('accept4', listener, 0, 0, k.SOCK_CLOEXEC).on(['EINTR', 'ECONNABORTED'], again).keep(InitSlot.CONNECTION)
   b.session(slot(InitSlot.CONNECTION))
+  return partsOf(config).length > 0 ? [] : planStart(b, config, program, home, filter)
+}
+
+/** What the init does once it has a connection. */
+export function planStart(
+  b: Batch,
+  config: Parked,
+  program: string,
+  home: string | null,
+  filter: Filter | null,
+): StartHook[] {
   if (filter?.listener) {
     // A failure is answered on the connection all the same.
     b.about('linux.seccomp.listenerPath')

@@ -47,7 +47,9 @@ export function layOut({ args, env = [] }: Pick<Process, 'args' | 'env'>, base: 
   const view = new DataView(block.buffer)
   let at = pointers
   strings.forEach((bytes, index) => {
-    view.setUint32((index < args.length ? index : index + 1) * 8, base + at, true)
+    const pointer = (index < args.length ? index : index + 1) * 8
+    view.setUint32(pointer, (base + at) % 0x1_0000_0000, true)
+    view.setUint32(pointer + 4, (base + at) / 0x1_0000_0000, true)
     block.set(bytes, at)
     at += bytes.length + 1
   })

@@ -8,7 +8,7 @@ import * as c from '../session/calls.ts'
 import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
 import { type Interruption, planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
-import { callPoststart, explainHook, planStartHooks } from './hooks.ts'
+import { callPoststart, callStartHooks, explainHook, planStartHooks } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
 import { createsNamespace } from './namespaces.ts'
 import { attendUntilReady, openNotify, waitForReady } from './notify.ts'
@@ -41,6 +41,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
     if (options.notifySocket !== null) openNotify(runtime, options.id)
     if (seccompAgent) connectAgent(runtime, seccompAgent, startSocket)
+    callStartHooks(init, platform.machine, launched.config, launched.home, launched.filter)
     try {
       init.send(program, Flag.SILENT)
       if (seccompAgent) handOver(runtime, seccompAgent, pid, launched.saved, 'creating')

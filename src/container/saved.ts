@@ -67,6 +67,7 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   sharesPids: optional(flag),
   hooks: optional(shape({ poststart: listOf(hook), poststop: listOf(hook) })),
   seccompAgent: optional(shape({ path: text, metadata: optional(text) })),
+  served: optional(shape({ home: (value) => value === null || text(value) })),
   rdt: optional(shape({ joined: listOf(path), made: listOf(path) })),
   stack: optional(shape({ rootfs: path, on: count, root: optional(count) })),
 }

@@ -1,17 +1,17 @@
 /** The `start` command: lets a parked init execute its program. */
 import { RuntError } from '../base/errors.ts'
 import type { Channel } from '../base/platform.ts'
-import { MESSAGE_MAX } from '../executor/protocol.ts'
+import { Flag, MESSAGE_MAX } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { Session } from '../session/session.ts'
 import { readText } from './files.ts'
 import { filterOf } from './filter.ts'
-import { callPoststart, explainHook } from './hooks.ts'
+import { callPoststart, callStartHooks, explainHook } from './hooks.ts'
 import { signalInit, waitForInit } from './kill.ts'
 import { openNotify, waitForReady } from './notify.ts'
-import { PARK_SEQUENCE, type Parked, planPark } from './park.ts'
+import { PARK_SEQUENCE, type Parked, planPark, planStart } from './park.ts'
 import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
 import type { Runtime } from './runtime.ts'
@@ -51,10 +51,11 @@ export function start(runtime: Runtime, id: string, notifySocket: string | null)
   host.run(b)
 
   const parked = parkedInit(runtime)
+  const served = saved.served && serve(runtime, saved, parked, saved.served.home)
   if (seccompAgent)
     orKill(runtime, saved, () => handOver(runtime, seccompAgent, saved.pid, saved, 'created', HostSlot.CONNECTION))
   const first = parked.receive(Infinity)
-  if (first !== null && first !== 'timeout') fail(runtime, saved, first)
+  if (first !== null && first !== 'timeout') fail(runtime, saved, first, served)
   orKill(runtime, saved, () => callPoststart(runtime, saved))
   if (notifies) waitForReady(runtime, notifySocket, saved.pid)
 }
@@ -98,14 +99,35 @@ function parkedInit(runtime: Runtime): Channel {
   }
 }
 
-function fail(runtime: Runtime, saved: Saved, reply: Uint8Array): never {
+/** Its copy of the config. */
+function configOf(runtime: Runtime, saved: Saved): Parked {
   const text = readText(runtime.host, runtime.platform.machine, `${folderOf(runtime, saved.id)}/config.json`)
   const config = JSON.parse(text ?? 'null') as Parked | null
   if (config === null)
     throw new RuntError(`container ${saved.id}: its program cannot be executed, and its config.json is gone`)
-  const batch = new Batch(runtime.platform.machine)
+  return config
+}
+
+/** Calls the startContainer hooks of an init that has too many of them for its last batch, and sends that. */
+function serve(runtime: Runtime, saved: Saved, parked: Channel, home: string | null): Batch {
+  const { machine } = runtime.platform
+  const config = configOf(runtime, saved)
+  const filter = filterOf(config, machine)
+  const session = new Session('init', parked)
+  callStartHooks(session, machine, config, home, filter)
+  const last = new Batch(machine)
+  planStart(last, config, saved.program, home, filter)
+  session.send(last, Flag.SILENT, PARK_SEQUENCE)
+  return last
+}
+
+/** The init has answered: it could not do its last batch. `served`: that, where it is not the one that it has parked with. */
+function fail(runtime: Runtime, saved: Saved, reply: Uint8Array, served: Batch | undefined): never {
+  const config = configOf(runtime, saved)
+  const batch = served ?? new Batch(runtime.platform.machine)
   const filter = filterOf(config, runtime.platform.machine)
-  const hooks = planPark(batch, config, saved.program, null, filter, { listener: 0, session: 0, preserved: 0 })
+  const kept = { listener: 0, session: 0, preserved: 0 }
+  const hooks = served ? [] : planPark(batch, config, saved.program, null, filter, kept)
   const session = new Session('init', { send() {}, receive: () => reply, close() {} })
   session.inherit(batch, PARK_SEQUENCE)
   try {

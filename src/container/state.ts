@@ -43,6 +43,8 @@ export interface Saved {
   hooks?: { poststart: Hook[]; poststop: Hook[] } | undefined
   /** Who gets the listener of the program's seccomp filter, if it has one. */
   seccompAgent?: Agent | undefined
+  /** Present where `start` has to send the init what it is to do (hooks.ts, partsOf): an entry for the environment, as planExecve takes. */
+  served?: { home: string | null } | undefined
   /** What it has in resctrl, if anything. */
   rdt?: RdtGroups | undefined
   /** Present where its mounts are among those of its caller. */
