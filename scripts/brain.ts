@@ -11,10 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { arch } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 import type { Machine } from '../src/base/platform.ts'
-import { MESSAGE_MAX } from '../src/executor/protocol.ts'
+import { DATA, MESSAGE_MAX, RESULTS, SLOTS } from '../src/executor/protocol.ts'
 import { findLibraries } from './libraries.ts'
 import { BuildError, root, run } from './tools.ts'
 
@@ -22,7 +22,7 @@ const source = join(root, 'src/engine-quickjs')
 
 export const ownMachine: Machine = arch() === 'arm64' ? 'aarch64' : 'x86_64'
 
-/** Commander's imports of Node.js, and the text conversions that host.c does faster. */
+/** Commander's imports of Node.js, and what host.c does faster: text conversions, operations of batches. */
 const substitutes: Plugin = {
   name: 'quickjs',
   setup(build) {
@@ -30,11 +30,14 @@ const substitutes: Plugin = {
       const file = join(source, 'shims', `${path.slice('node:'.length).replace('_', '-')}.ts`)
       return existsSync(file) ? { path: file } : { errors: [{ text: `${importer} imports ${path}; QuickJS has none` }] }
     })
-    build.onResolve({ filter: /\/bytes\.ts$/ }, ({ path, resolveDir }) =>
-      resolveDir !== source && join(resolveDir, path) === join(root, 'src/base/bytes.ts')
-        ? { path: join(source, 'bytes.ts') }
-        : undefined,
-    )
+    for (const slow of ['base/bytes.ts', 'session/operation.ts']) {
+      const name = basename(slow)
+      build.onResolve({ filter: new RegExp(`/${name}$`) }, ({ path, resolveDir }) =>
+        resolveDir !== source && join(resolveDir, path) === join(root, 'src', slow)
+          ? { path: join(source, name) }
+          : undefined,
+      )
+    }
   },
 }
 
@@ -107,7 +110,8 @@ export async function buildBrain(
   const { quickjsInclude, muslInclude, quickjs, musl } = findLibraries(machine)
   const bundle = await bundleBrain(entry)
 
-  const compile = ['-O2', '-fno-pie', '-ffunction-sections', '-fdata-sections', `-DMESSAGE_MAX=${MESSAGE_MAX}`]
+  const compile = ['-O2', '-fno-pie', '-ffunction-sections', '-fdata-sections']
+  for (const [name, value] of Object.entries({ DATA, MESSAGE_MAX, RESULTS, SLOTS })) compile.push(`-D${name}=${value}`)
   compile.push('-nostdinc', '-isystem', muslInclude, '-isystem', quickjsInclude)
   const link = ['-nostdlib', '-static', '-no-pie', '-Wl,--gc-sections', '-Wl,-z,norelro', '-Wl,-z,noexecstack']
   link.push('-Wl,--build-id=none')

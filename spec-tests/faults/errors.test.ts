@@ -12,7 +12,7 @@ import * as assert from 'uvu/assert'
 import type { Channel } from '../../src/base/platform.ts'
 import { main } from '../../src/cli/main.ts'
 import { openPlatform } from '../../src/engine-node/platform.ts'
-import { HEADER_SIZE, Header, Kind, OP_SIZE, Op } from '../../src/executor/protocol.ts'
+import { Header, Kind, OP_SIZE, Op } from '../../src/executor/protocol.ts'
 import { Errno } from '../../src/linux/errno.ts'
 import { ANY, Batch } from '../../src/session/batch.ts'
 import { renderCall } from '../../src/session/render.ts'
@@ -41,7 +41,7 @@ Batch.prototype.encode = function (sequence, flags) {
   const view = new DataView(message.buffer)
   const count = view.getUint32(Header.COUNT, true)
   for (let index = 0; index < count; index++) {
-    const at = HEADER_SIZE + index * OP_SIZE
+    const at = view.getUint32(Header.OPERATIONS_AT, true) + index * OP_SIZE
     const kind = view.getUint8(at + Op.KIND)
     if ((kind !== Kind.SYSCALL && kind !== Kind.FORK) || ++fault.seen !== fault.at) continue
     const step = this.stepAt(index)

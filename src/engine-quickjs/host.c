@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,9 +41,9 @@
 /* QuickJS's limit of the stack lies nearer than this to its top. */
 #define STACK_REACH ((uintptr_t)4 << 20)
 
-/* The largest message; MESSAGE_MAX of src/executor/protocol.ts. */
-#ifndef MESSAGE_MAX
-#error "scripts/build-native.ts defines MESSAGE_MAX"
+/* Those of src/executor/protocol.ts: the largest message, and addresses in the executor. */
+#if !defined MESSAGE_MAX || !defined DATA || !defined RESULTS || !defined SLOTS
+#error "scripts/brain.ts defines MESSAGE_MAX, DATA, RESULTS and SLOTS"
 #endif
 
 /* ---- Heap ---------------------------------------------------------------------------------------------------
@@ -398,6 +399,114 @@ static JSValue host_decode(JSContext *ctx, JSValueConst this, int argc, JSValueC
   return decode(ctx, bytes + range[0], range[1]);
 }
 
+/* The record of an operation: `Op` of src/executor/protocol.ts. */
+struct operation {
+  uint32_t number;
+  uint8_t kind, test;
+  uint16_t dst;
+  uint64_t args[6];
+  uint16_t modes;
+  uint8_t errnos[4];
+  uint16_t target;
+};
+/* `Mode` there; `Ref` of src/session/operation.ts. */
+enum { LOAD64 = 1, LOAD32_SIGNED = 3 };
+enum { REF_STEP = 1, REF_SLOT, REF_DATA, REF_OUT };
+
+/* A property that is a small integer; `missing` if it is something else, -1 after an exception. */
+static int64_t integer_of(JSContext *ctx, JSValueConst object, JSAtom name, int64_t missing) {
+  JSValue value = JS_GetProperty(ctx, object, name);
+  int64_t number = JS_VALUE_GET_TAG(value) == JS_TAG_INT ? JS_VALUE_GET_INT(value) : missing;
+  if (JS_IsException(value)) number = -1;
+  JS_FreeValue(ctx, value);
+  return number;
+}
+
+/* What a method of the batch answers to an argument. */
+static JSValue ask(JSContext *ctx, JSValueConst batch, JSAtom method, JSValueConst argument) {
+  return JS_Invoke(ctx, batch, method, 1, &argument);
+}
+
+/* operation(batch, ops, at, kind, number, args, count): writeOperation of src/session/operation.ts, which says the rest. */
+static JSValue host_operation(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  static JSAtom ref, index, slot, offset, load, stringAt, data, outWords, length;
+  if (ref == 0) {
+    ref = JS_NewAtom(ctx, "ref"), index = JS_NewAtom(ctx, "index"), slot = JS_NewAtom(ctx, "slot");
+    offset = JS_NewAtom(ctx, "offset"), load = JS_NewAtom(ctx, "load"), length = JS_NewAtom(ctx, "length");
+    stringAt = JS_NewAtom(ctx, "stringAt"), data = JS_NewAtom(ctx, "data"), outWords = JS_NewAtom(ctx, "outWords");
+  }
+  JSValueConst batch = argv[0], args = argv[5];
+  int64_t at, kind, number, count;
+  size_t start, bytes, size;
+  if (!integers(ctx, argv, 2, 1, &at) || !integers(ctx, argv, 3, 1, &kind) || !integers(ctx, argv, 4, 1, &number) ||
+      !integers(ctx, argv, 6, 1, &count))
+    return JS_EXCEPTION;
+  JSValue buffer = JS_GetTypedArrayBuffer(ctx, argv[1], &start, &bytes, NULL);
+  uint8_t *ops = JS_IsException(buffer) ? NULL : JS_GetArrayBuffer(ctx, &size, buffer);
+  JS_FreeValue(ctx, buffer);
+  if (ops == NULL) return JS_EXCEPTION;
+  if (at < 0 || count > 6 || (uint64_t)at * 4 + sizeof(struct operation) > bytes)
+    return JS_ThrowRangeError(ctx, "operation: no room for it");
+  struct operation *op = (struct operation *)(ops + start + at * 4);
+  op->number = number;
+  op->kind = kind;
+
+  for (uint32_t i = 0; i < count; i++) {
+    JSValue arg = JS_GetPropertyUint32(ctx, args, i);
+    int64_t value = -1;
+    int mode = 0;
+    if (JS_VALUE_GET_TAG(arg) == JS_TAG_INT) {
+      op->args[i] = (int64_t)JS_VALUE_GET_INT(arg);
+      continue;
+    } else if (JS_IsNumber(arg)) {
+      double wide = JS_VALUE_GET_FLOAT64(arg);
+      op->args[i] = wide < 0 ? (uint64_t)(int64_t)wide : (uint64_t)wide;
+      continue;
+    } else if (JS_IsString(arg)) {
+      JSValue answer = ask(ctx, batch, stringAt, arg);
+      if (JS_VALUE_GET_TAG(answer) == JS_TAG_INT) value = DATA + JS_VALUE_GET_INT(answer);
+      JS_FreeValue(ctx, answer);
+    } else if (JS_IsBigInt(ctx, arg)) {
+      int64_t wide;
+      if (JS_ToBigInt64(ctx, &wide, arg) == 0) {
+        op->args[i] = wide;
+        JS_FreeValue(ctx, arg);
+        continue;
+      }
+    } else {
+      int64_t what = integer_of(ctx, arg, ref, 0);
+      if (what == 0) {
+        /* Bytes. Their pointer goes to the list, which others read. */
+        JSValue pointer = ask(ctx, batch, data, arg);
+        JS_FreeValue(ctx, arg);
+        arg = pointer;
+        if (JS_IsException(pointer) || JS_SetPropertyUint32(ctx, args, i, JS_DupValue(ctx, pointer)) < 0) what = -1;
+        else what = REF_DATA;
+      }
+      if (what == REF_STEP) value = RESULTS + 8 * integer_of(ctx, arg, index, -1), mode = LOAD64;
+      if (what == REF_SLOT) value = SLOTS + 8 * integer_of(ctx, arg, slot, -1), mode = LOAD64;
+      if (what == REF_DATA || what == REF_OUT) {
+        int64_t width = integer_of(ctx, arg, load, 0);
+        mode = width == 64 ? LOAD64 : width == 32 ? LOAD32_SIGNED : 0;
+        value = integer_of(ctx, arg, offset, -1);
+        if (what == REF_DATA) value += DATA;
+        else {
+          JSValue list = JS_GetProperty(ctx, batch, outWords);
+          int64_t end = integer_of(ctx, list, length, -1);
+          JSValue word = JS_NewInt32(ctx, at + offsetof(struct operation, args) / 4 + 2 * i);
+          if (end < 0 || JS_SetPropertyUint32(ctx, list, end, word) < 0) value = -1;
+          JS_FreeValue(ctx, list);
+        }
+      }
+    }
+    JS_FreeValue(ctx, arg);
+    if (value < 0) return JS_HasException(ctx) ? JS_EXCEPTION : JS_ThrowTypeError(ctx, "operation: no argument");
+    op->args[i] = value;
+    op->modes |= mode << (2 * i);
+  }
+  return JS_UNDEFINED;
+}
+
 /* close(fd) */
 static JSValue host_close(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   int64_t fd;
@@ -446,6 +555,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("write", 2, host_write),   JS_CFUNC_DEF("encode", 1, host_encode),
     JS_CFUNC_DEF("encodeInto", 3, host_encode_into),
     JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
+    JS_CFUNC_DEF("operation", 7, host_operation),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
 #if defined(__x86_64__)

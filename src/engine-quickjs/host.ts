@@ -1,4 +1,5 @@
 import type { Machine } from '../base/platform.ts'
+import type { Arg, Batch } from '../session/batch.ts'
 
 /** What host.c gives to the brain. None of it may be used while modules are evaluated: that happens at build time. */
 export interface Host {
@@ -18,6 +19,8 @@ export interface Host {
   /** Encodes to an offset of a buffer; gives the number of bytes. */
   encodeInto(text: string, buffer: ArrayBufferLike, offset: number): number
   decode(buffer: ArrayBufferLike, offset: number, length: number): string
+  /** writeOperation of src/session/operation.ts. */
+  operation(b: Batch, ops: Uint32Array, at: number, kind: number, number: number, args: Arg[], count: number): void
   close(fd: number): void
   exit(status: number): never
   /** Milliseconds since 1970-01-01 UTC. */

@@ -9,6 +9,7 @@ import { buildBrain, ownMachine } from '../../scripts/brain.ts'
 import { buildLauncher } from '../../scripts/launcher.ts'
 import { root } from '../../scripts/tools.ts'
 import { decodeUtf8 } from '../base/bytes.ts'
+import { planEverything, planMistake } from './testing/plan.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'runt-native-'))
@@ -86,6 +87,13 @@ test('bytes survive as in the TypeScript conversions, both ways', () => {
     )
     assert.equal(bytes, [...samples[i]!])
   })
+})
+
+test('a batch is the same bytes, whoever writes its operations', () => {
+  const [message, mistake] = run(['plan']).stdout.split('\n')
+  assert.is(message, planEverything(ownMachine))
+  assert.is(mistake, planMistake(ownMachine))
+  assert.match(mistake!, /process\.cwd: .*contains a NUL byte/)
 })
 
 test('a lone surrogate that stands for no byte is written as U+FFFD', () => {

@@ -3,9 +3,10 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Machine } from '../base/platform.ts'
 import { Errno } from '../linux/errno.ts'
-import { type SyscallName, syscallNumber } from '../linux/syscalls.ts'
+import { type SyscallName, syscallNumbers } from '../linux/syscalls.ts'
 import { launcherImage, SESSION_WORD, STAGE_IMAGE, STAGE_IMAGE_SIZE, stageImage } from './elf.ts'
 import {
+  DATA,
   EXIT_BRAIN_LOST,
   EXIT_BROKEN_PIPE,
   EXIT_ORPHANED,
@@ -22,7 +23,7 @@ import {
   Slot,
   Test,
 } from './protocol.ts'
-import { type Batch, dataAt, decode, encode, type Operation, outputAt, resultAt } from './testing/batch.ts'
+import { type Batch, decode, encode, type Operation, outputAt, resultAt } from './testing/batch.ts'
 import { canRun, pair, type Running, type Session, start } from './testing/executor.ts'
 
 const SIGCHLD = 17
@@ -38,7 +39,7 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
   const maybe = canRun(machine) ? test : test.skip
   const call = (name: SyscallName, args: (number | bigint)[] = [], more: Operation = {}): Operation => ({
     kind: Kind.SYSCALL,
-    number: syscallNumber(name, machine),
+    number: syscallNumbers[machine][name],
     args,
     ...more,
   })
@@ -118,7 +119,7 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
       call('close', [slotAt(30)], { modes: [Mode.LOAD32] }),
     ]
     const draft: Batch = { operations: operations(0, 0), data: text('/proc/self/cmdline'), output: 16 }
-    const answer = session.run({ ...draft, operations: operations(dataAt(3), outputAt(draft)) })
+    const answer = session.run({ ...draft, operations: operations(DATA, outputAt(draft)) })
     assert.is(answer.stoppedAt, 3)
     assert.is(answer.length, REPLY_SIZE + 3 * 8 + 16)
     assert.is(answer.results[1], 16n)
@@ -133,8 +134,8 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
       [Mode.LOAD32_SIGNED, BigInt.asIntN(32, 0x8765_4321n)],
     ] as const
     const operations = modes.flatMap(([mode]) => [
-      { kind: Kind.ADD, args: [dataAt(6), 0], modes: [mode] },
-      value(dataAt(6), mode),
+      { kind: Kind.ADD, args: [DATA, 0], modes: [mode] },
+      value(DATA, mode),
     ])
     const answer = session.run({ operations, data })
     assert.equal(
@@ -147,7 +148,7 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
     const third = session.run({
       ...draft,
       operations: [
-        call('clone', [dataAt(4) + 4, 0, 0, 0, 0, dataAt(4)], {
+        call('clone', [DATA + 4, 0, 0, 0, 0, DATA], {
           kind: Kind.FORK,
           modes: [Mode.LOAD32, 0, 0, 0, 0, Mode.LOAD32_SIGNED],
           dst: 20,
@@ -189,7 +190,7 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
     }
     const draft: Batch = { operations: operations(0, 0), data: data(0), output: 16 }
     const output = outputAt(draft)
-    const batch = { ...draft, operations: operations(dataAt(5), output), data: data(output) }
+    const batch = { ...draft, operations: operations(DATA, output), data: data(output) }
     const answer = session.run(batch)
     assert.is(answer.stoppedAt, 5)
     assert.is(answer.results[1], 4n)
@@ -398,7 +399,7 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
   staged('a brain that closes before it reads its answer does not kill the executor', async (session, _, running) => {
     session.send(
       encode({
-        operations: [call('ppoll', [0, 0, dataAt(1), 0, 8])],
+        operations: [call('ppoll', [0, 0, DATA, 0, 8])],
         data: new Uint8Array(new BigInt64Array([0n, 50_000_000n]).buffer),
       }),
     )
@@ -486,7 +487,7 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
       const F_ADD_SEALS = 1033
       const ALL_SEALS = 15
       const AT_EMPTY_PATH = 0x1000
-      const name = dataAt(8)
+      const name = DATA
       const memfd = { modes: [Mode.LOAD32] }
       const operations = [
         call('memfd_create', [name, MFD_CLOEXEC_ALLOW_SEALING], { dst: 30 }),

@@ -5,7 +5,7 @@
 import type { Machine } from '../base/platform.ts'
 import { CLD_EXITED, MSG_NOSIGNAL, P_PID, SIGPIPE, WEXITED } from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import { type SyscallName, syscallNumber } from '../linux/syscalls.ts'
+import { type SyscallName, syscallNumbers } from '../linux/syscalls.ts'
 import {
   add,
   address,
@@ -114,7 +114,7 @@ export type Role =
  * operation, `cell` its result in the answer, and `end` the address behind the last operation.
  */
 export function program(machine: Machine, start: Role): Instruction[] {
-  const call = (name: SyscallName) => set('number', syscallNumber(name, machine))
+  const call = (name: SyscallName) => set('number', syscallNumbers[machine][name])
   return [
     label('start'),
     set('base', ARENA),
@@ -165,8 +165,8 @@ export function program(machine: Machine, start: Role): Instruction[] {
     load(32, 'reply', 'base', Header.REPLY_AT),
     add('reply', 'base'),
     load(32, 't0', 'base', Header.COUNT),
-    move('op', 'base'),
-    add('op', HEADER_SIZE),
+    load(32, 'op', 'base', Header.OPERATIONS_AT),
+    add('op', 'base'),
     move('end', 't0'),
     left('end', shift(OP_SIZE)),
     add('end', 'op'),
@@ -246,10 +246,11 @@ export function program(machine: Machine, start: Role): Instruction[] {
     label('go to target'),
     load(16, 'a5', 'op', Op.TARGET),
     label('go to a5'),
-    move('op', 'a5'),
-    left('op', shift(OP_SIZE)),
+    move('t0', 'a5'),
+    left('t0', shift(OP_SIZE)),
+    load(32, 'op', 'base', Header.OPERATIONS_AT),
     add('op', 'base'),
-    add('op', HEADER_SIZE),
+    add('op', 't0'),
     move('cell', 'a5'),
     left('cell', shift(8)),
     add('cell', 'reply'),
@@ -295,10 +296,10 @@ export function program(machine: Machine, start: Role): Instruction[] {
     branch('t0', 'not-equal', 0, 'serve'),
 
     label('answer'),
-    move('t0', 'op'),
-    subtract('t0', 'base'),
-    subtract('t0', HEADER_SIZE),
-    right('t0', shift(OP_SIZE)),
+    move('t0', 'cell'),
+    subtract('t0', 'reply'),
+    subtract('t0', REPLY_SIZE),
+    right('t0', shift(8)),
     move('a1', 'reply'),
     load(32, 'a2', 'base', Header.REPLY_LENGTH),
     label('send'),

@@ -3,7 +3,7 @@
  * system calls and its answer are laid out. The emitter, the batch builder, the session and the fake kernel
  * all read this one table.
  *
- * A batch travels as one SOCK_SEQPACKET message: header, operations, data. The executor receives it at
+ * A batch travels as one SOCK_SEQPACKET message: header, data, operations. The executor receives it at
  * `ARENA`, so the brain knows the absolute address of every byte it sends and can put pointers into
  * arguments and structures itself. Nothing is relocated.
  *
@@ -45,19 +45,24 @@ export const Slot = {
   FIRST_FREE: 16,
 } as const
 
-/** Batch header: seven 32-bit words and one spare, 32 bytes. */
+/** Batch header: 32-bit words, 32 bytes. */
 export const HEADER_SIZE = 32
 export const Header = {
   /** Echoed in the answer. */
   SEQUENCE: 0,
-  /** How many operations follow the header. */
+  /** How many operations there are. */
   COUNT: 4,
   FLAGS: 8,
   /** Offset in the arena where the answer is built; a multiple of 8, at or past the end of the message. */
   REPLY_AT: 12,
   /** Length of the whole answer: reply header, results, and the output bytes behind them. */
   REPLY_LENGTH: 16,
+  /** Offset of the operations in the arena, a multiple of 8. */
+  OPERATIONS_AT: 20,
 } as const
+
+/** Where the data of a batch lies. */
+export const DATA = ARENA + HEADER_SIZE
 
 export const Flag = {
   /** No answer when all went well. A failure is answered all the same. */
@@ -139,6 +144,9 @@ export const Reply = {
   STOPPED_AT: 4,
 } as const
 export const SKIPPED = 0xffff_ffff
+/** Where the batch builder has answers built, and where the results are then: behind any message. */
+export const REPLY_AT = MESSAGE_MAX
+export const RESULTS = ARENA + REPLY_AT + REPLY_SIZE
 /** Result of an operation that did not run. */
 export const NOT_RUN = -0x8000_0000_0000_0000n
 

@@ -148,13 +148,14 @@ const numbers = {
 
 export type SyscallName = keyof typeof numbers
 
-/** Number of a system call on a machine. */
-export function syscallNumber(name: SyscallName, machine: 'x86_64' | 'aarch64'): number {
-  return numbers[name][machine === 'x86_64' ? 0 : 1]
-}
+const column = (index: 0 | 1): Readonly<Record<SyscallName, number>> =>
+  Object.fromEntries(Object.entries(numbers).map(([name, pair]) => [name, pair[index]])) as Record<SyscallName, number>
+
+/** Numbers of the system calls, by machine and name. */
+export const syscallNumbers = { x86_64: column(0), aarch64: column(1) } as const
 
 /** Name of a system call by its number on a machine; undefined for one that runt does not use. */
 export function syscallName(number: number, machine: 'x86_64' | 'aarch64'): SyscallName | undefined {
-  const column = machine === 'x86_64' ? 0 : 1
-  return (Object.keys(numbers) as SyscallName[]).find((name) => numbers[name][column] === number)
+  const own = syscallNumbers[machine]
+  return (Object.keys(own) as SyscallName[]).find((name) => own[name] === number)
 }

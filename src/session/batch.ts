@@ -2,56 +2,32 @@
  * A batch under construction: operations for an executor, the data they point to, and what each of them is for.
  *
  * Some thousand operations are planned for a container, by an interpreter, while somebody waits for it to start. So
- * operations are written to their final form at once; only what depends on the batch's final size (addresses, jump
- * targets) is remembered, and filled in by `encode`. Objects are told apart by a number, not by their class.
+ * operations are written to their final form at once; only what is not known yet (jump targets, addresses of output
+ * buffers, which lie behind all results) is remembered, and filled in by `encode`. Objects are told apart by a number,
+ * not by their class.
  */
 import { encodeInto } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import {
-  ARENA,
-  ARENA_SIZE,
+  DATA,
   HEADER_SIZE,
   Header,
   Kind,
   MESSAGE_MAX,
-  Mode,
   OP_SIZE,
   Op,
+  REPLY_AT,
   REPLY_SIZE,
-  SLOTS,
+  RESULTS,
   Test,
 } from '../executor/protocol.ts'
 import { Errno } from '../linux/errno.ts'
-import { type SyscallName, syscallNumber } from '../linux/syscalls.ts'
+import { type SyscallName, syscallName, syscallNumbers } from '../linux/syscalls.ts'
+import { type DataPointer, type OutPointer, Ref, type SlotValue, writeOperation } from './operation.ts'
+
+export type { DataPointer, OutPointer } from './operation.ts'
 
 export type Machine = 'x86_64' | 'aarch64'
-
-/** What kind of argument an object is. */
-export const Ref = { STEP: 1, SLOT: 2, DATA: 3, OUT: 4 } as const
-
-/** The value of a slot when the operation runs. */
-export interface SlotValue {
-  readonly ref: typeof Ref.SLOT
-  readonly slot: number
-}
-
-/** A pointer to bytes that travel with the batch; with `load`, the value found there when the operation runs. */
-export interface DataPointer {
-  readonly ref: typeof Ref.DATA
-  readonly offset: number
-  readonly length: number
-  readonly load: 0 | 32 | 64
-  /** What the bytes stand for, for rendering. */
-  readonly text: string | (() => string) | undefined
-}
-
-/** A pointer to an output buffer, part of the answer; with `load`, the value found there when the operation runs. */
-export interface OutPointer {
-  readonly ref: typeof Ref.OUT
-  readonly offset: number
-  readonly length: number
-  readonly load: 0 | 32 | 64
-}
 
 /** What an operation takes as an argument. A string is a pointer to its NUL-terminated bytes. */
 export type Arg = number | bigint | string | Uint8Array | SlotValue | DataPointer | OutPointer | Step
@@ -131,7 +107,8 @@ export interface Description {
   about: string
 }
 
-const isStep = (arg: Arg): arg is Step => typeof arg === 'object' && 'ref' in arg && arg.ref === Ref.STEP
+const refOf = (arg: Arg): number | undefined => (typeof arg === 'object' && 'ref' in arg ? arg.ref : undefined)
+const isStep = (arg: Arg): arg is Step => refOf(arg) === Ref.STEP
 
 /** A piece of plan in its final form but for addresses: see `Batch.insert`. */
 export interface Template {
@@ -159,10 +136,12 @@ export class Batch {
   patience = 0
   /** Structures for openat2 that operations share; see calls.ts. */
   readonly hows: { flags: number; mode: number; resolve: number; pointer: DataPointer }[] = []
-  /** What is known of each operation planned here, those of templates left out: name, arguments, subject. */
-  private readonly names: (SyscallName | null)[] = []
+  private readonly numbers: Readonly<Record<SyscallName, number>>
+  /** Arguments of each operation planned here, those of templates left out. */
   private readonly argLists: Arg[][] = []
+  /** What operations are for, from which one on. */
   private readonly subjects: string[] = []
+  private readonly subjectsFrom: number[] = []
   /** Templates, and the index of their first operation. */
   private readonly inserted: { base: number; template: Template }[] = []
   private subject = ''
@@ -172,84 +151,89 @@ export class Batch {
   private outBytes = 0
   /** Offsets of strings in the data. */
   private readonly strings_ = new Map<string, number>()
-  /** Words of `ops` that hold an offset into data, results, or output. */
-  private readonly dataWords: number[] = []
-  private readonly resultWords: number[] = []
-  private readonly outWords: number[] = []
+  /** Words of `ops` that hold an offset into the output. See operation.ts. */
+  readonly outWords: number[] = []
   /** Words of `ops` and the labels whose indices go there: in the high half, or (forks) as a whole. */
   private readonly jumpWords: number[] = []
   private readonly jumpLabels: Label[] = []
   private readonly forkWords: number[] = []
   private readonly forkLabels: Label[] = []
-  /** Offsets in the data where the address of a pointer goes. */
-  private readonly patches: { offset: number; pointer: DataPointer | OutPointer }[] = []
+  /** Offsets in the data where the address of an output buffer goes. */
+  private readonly patches: { offset: number; pointer: OutPointer }[] = []
+  /** Whether structures hold addresses. */
+  private pointed = false
 
   constructor(machine: Machine) {
     this.machine = machine
+    this.numbers = syscallNumbers[machine]
   }
 
   /** Names what the operations from here on are for. */
   about(text: string): this {
-    this.subject = text
+    if (text !== this.subject) {
+      this.subject = text
+      append(this.subjects, text)
+      append(this.subjectsFrom, this.count)
+    }
     return this
   }
 
   /** A system call. Arguments in the kernel's order. */
   call(name: SyscallName, ...args: Arg[]): Step {
-    return this.push(Kind.SYSCALL, name, args)
+    return this.push(Kind.SYSCALL, this.numbers[name], args)
   }
 
   /** clone or clone3; the child goes on at `child`. */
   fork(name: 'clone' | 'clone3', args: Arg[], child: Label): Step {
-    const step = this.push(Kind.FORK, name, args)
+    const step = this.push(Kind.FORK, this.numbers[name], args)
     this.forkWords.push(step.index * OP_WORDS + (Op.ARGS + 5 * 8) / 4)
     this.forkLabels.push(child)
     return step
   }
 
   jump(label: Label): Step {
-    const step = this.push(Kind.JUMP, null, [])
+    const step = this.push(Kind.JUMP, 0, [])
     this.target(step.index, label)
     return step
   }
 
   /** Goes on at `label` if the comparison holds. */
   branch(left: Arg, test: keyof typeof Test, right: Arg, label: Label): Step {
-    const step = this.push(Kind.BRANCH, null, [left, right])
+    const step = this.push(Kind.BRANCH, 0, [left, right])
     this.ops[step.index * OP_WORDS + 1]! |= Test[test] << 8
     this.target(step.index, label)
     return step
   }
 
   store(width: 32 | 64, pointer: Arg, value: Arg): Step {
-    return this.push(width === 32 ? Kind.STORE32 : Kind.STORE64, null, [pointer, value])
+    return this.push(width === 32 ? Kind.STORE32 : Kind.STORE64, 0, [pointer, value])
   }
 
   /** Copies a value into a slot. */
   set(slotNumber: number, value: Arg): Step {
-    return this.push(Kind.ADD, null, [value, 0]).keep(slotNumber)
+    return this.push(Kind.ADD, 0, [value, 0]).keep(slotNumber)
   }
 
   add(left: Arg, right: Arg): Step {
-    return this.push(Kind.ADD, null, [left, right])
+    return this.push(Kind.ADD, 0, [left, right])
   }
 
   /** result = -value, for a value from 1 on: what an operation that fails with it gives. */
   negate(value: Arg): Step {
     const next = this.label()
-    const step = this.push(Kind.FAIL, null, [value]).on(ANY, next)
+    const step = this.push(Kind.FAIL, 0, [value]).on(ANY, next)
     this.place(next)
     return step
   }
 
   /** The executor answers on descriptor `fd` from here on. */
   session(fd: Arg): Step {
-    return this.push(Kind.SESSION, null, [fd])
+    return this.push(Kind.SESSION, 0, [fd])
   }
 
   /** Stops the batch as a failed system call with this errno would: its name, or a value from 1 on. */
   fail(errno: string | Step): Step {
-    return this.push(Kind.FAIL, null, [typeof errno === 'string' ? Errno[errno]! : errno])
+    return this.push(Kind.FAIL, 0, [typeof errno === 'string' ? Errno[errno]! : errno])
   }
 
   /** A place to jump to; `place` says where it is. */
@@ -310,7 +294,7 @@ export class Batch {
   }
 
   /** Offset of a NUL-terminated string in the data. */
-  private stringAt(text: string): number {
+  stringAt(text: string): number {
     const known = this.strings_.get(text)
     if (known !== undefined) return known
     if (text.includes('\0'))
@@ -328,7 +312,7 @@ export class Batch {
     const pointers = texts.map((text) => this.string(text))
     const array = this.data(new Uint8Array(8 * (texts.length + 1)), () => `[${texts.length} strings]`)
     pointers.forEach((pointer, index) => {
-      this.patches.push({ offset: array.offset + 8 * index, pointer })
+      this.point(array.offset + 8 * index, pointer)
     })
     return array
   }
@@ -336,9 +320,15 @@ export class Batch {
   /** A structure that holds pointers: at each offset the address of `arg` is filled in when the batch is laid out. */
   structure(bytes: Uint8Array, pointers: Record<number, DataPointer | OutPointer>, text?: string): DataPointer {
     const structure = this.data(bytes, text)
-    for (const [offset, pointer] of Object.entries(pointers))
-      this.patches.push({ offset: structure.offset + Number(offset), pointer })
+    for (const [offset, pointer] of Object.entries(pointers)) this.point(structure.offset + Number(offset), pointer)
     return structure
+  }
+
+  /** Writes the address of a pointer into the data. */
+  private point(offset: number, pointer: DataPointer | OutPointer): void {
+    this.pointed = true
+    if (pointer.ref === Ref.OUT) this.patches.push({ offset, pointer })
+    else new DataView(this.bytes.buffer).setUint32(offset, DATA + pointer.offset, true)
   }
 
   /** A buffer whose bytes come back with the answer; address a multiple of 8. */
@@ -371,15 +361,9 @@ export class Batch {
     const offset = this.room(template.data.length)
     this.bytes.set(template.data, offset)
     const { ops } = this
-    for (const word of template.dataWords) {
-      ops[from + word]! += offset
-      this.dataWords.push(from + word)
-    }
-    for (const word of template.resultWords) {
-      ops[from + word]! += 8 * base
-      this.resultWords.push(from + word)
-    }
-    const { jumpWords, jumpTargets } = template
+    const { dataWords, resultWords, jumpWords, jumpTargets } = template
+    for (let i = 0; i < dataWords.length; i++) ops[from + dataWords[i]!]! += offset
+    for (let i = 0; i < resultWords.length; i++) ops[from + resultWords[i]!]! += 8 * base
     for (let i = 0; i < jumpWords.length; i++) {
       this.jumpWords.push(from + jumpWords[i]!)
       this.jumpLabels.push({ index: base + jumpTargets[i]! })
@@ -390,13 +374,17 @@ export class Batch {
 
   /** Makes a template of all that was planned here. Output buffers, forks and structures with pointers cannot be part of one. */
   template(): Template {
-    if (this.outBytes > 0 || this.forkWords.length > 0 || this.patches.length > 0)
+    if (this.outBytes > 0 || this.forkWords.length > 0 || this.inserted.length > 0 || this.pointed)
       throw new RuntError('internal error: this plan cannot be a template')
+    const wordsOf = (refers: (arg: Arg) => boolean): number[] =>
+      this.argLists.flatMap((args, index) =>
+        args.flatMap((arg, i) => (refers(arg) ? [index * OP_WORDS + Op.ARGS / 4 + 2 * i] : [])),
+      )
     return {
       ops: this.ops.slice(0, this.count * OP_WORDS),
       data: this.bytes.slice(0, this.dataLength),
-      dataWords: this.dataWords,
-      resultWords: this.resultWords,
+      dataWords: wordsOf((arg) => typeof arg === 'string' || refOf(arg) === Ref.DATA),
+      resultWords: wordsOf(isStep),
       jumpWords: this.jumpWords,
       jumpTargets: this.jumpLabels.map((label) => resolve(label, this.count)),
       count: this.count,
@@ -423,8 +411,12 @@ export class Batch {
       }
       own -= template.count
     }
-    const kind = this.ops[index * OP_WORDS + 1]! & 0xff
-    return { kind, name: this.names[own]!, args: this.argLists[own]!, about: this.subjects[own]! }
+    const at = index * OP_WORDS
+    const kind = this.ops[at + 1]! & 0xff
+    const calls = kind === Kind.SYSCALL || kind === Kind.FORK
+    const name = calls ? (syscallName(this.ops[at]!, this.machine) ?? null) : null
+    const since = this.subjectsFrom.findLastIndex((from) => from <= index)
+    return { kind, name, args: this.argLists[own]!, about: this.subjects[since] ?? '' }
   }
 
   private growOps(): void {
@@ -454,50 +446,12 @@ export class Batch {
     return offset
   }
 
-  private push(kind: number, name: SyscallName | null, args: Arg[]): Step {
+  private push(kind: number, number: number, args: Arg[]): Step {
     const index = this.count++
     const at = index * OP_WORDS
     if (at === this.ops.length) this.growOps()
-    const ops = this.ops
-    if (name !== null) ops[at] = syscallNumber(name, this.machine)
-    ops[at + 1] = kind
-    let modes = 0
-    let word = at + Op.ARGS / 4
-    const count = args.length
-    for (let i = 0; i < count; i++, word += 2) {
-      const arg = args[i]!
-      if (typeof arg === 'number') {
-        // Stored modulo 2^32; the sign or what is above goes to the other word.
-        ops[word] = arg
-        if (arg < 0 || arg > 0xffff_ffff) ops[word + 1] = Math.floor(arg / 0x1_0000_0000)
-      } else if (typeof arg === 'string') {
-        ops[word] = this.stringAt(arg)
-        append(this.dataWords, word)
-      } else if (typeof arg === 'bigint') {
-        ops[word] = Number(arg & 0xffff_ffffn)
-        ops[word + 1] = Number((arg >> 32n) & 0xffff_ffffn)
-      } else {
-        const ref = (arg as { ref?: number }).ref
-        if (ref === Ref.SLOT) {
-          ops[word] = SLOTS + 8 * (arg as SlotValue).slot
-          modes |= Mode.LOAD64 << (2 * i)
-        } else if (ref === Ref.STEP) {
-          ops[word] = 8 * (arg as Step).index
-          append(this.resultWords, word)
-          modes |= Mode.LOAD64 << (2 * i)
-        } else {
-          const pointer = ref === undefined ? this.data(arg as Uint8Array) : (arg as DataPointer | OutPointer)
-          if (ref === undefined) args[i] = pointer
-          ops[word] = pointer.offset
-          append(pointer.ref === Ref.DATA ? this.dataWords : this.outWords, word)
-          if (pointer.load !== 0) modes |= (pointer.load === 64 ? Mode.LOAD64 : Mode.LOAD32_SIGNED) << (2 * i)
-        }
-      }
-    }
-    if (modes !== 0) ops[at + MODES_WORD] = modes
-    append(this.names, name)
+    writeOperation(this, this.ops, at, kind, number, args)
     append(this.argLists, args)
-    append(this.subjects, this.subject)
     return new Step(this, index)
   }
 
@@ -506,31 +460,27 @@ export class Batch {
     const count = this.count
     const size = this.size
     const replyLength = this.outAt + this.outBytes
-    if (size > MESSAGE_MAX || replyLength > MESSAGE_MAX || size + replyLength > ARENA_SIZE)
+    if (size > MESSAGE_MAX || replyLength > MESSAGE_MAX)
       throw new RuntError(`internal error: a batch of ${size} bytes with an answer of ${replyLength} is too large`)
     const message = new Uint8Array(size)
     const words = new Uint32Array(message.buffer)
+    const operationsAt = HEADER_SIZE + this.dataLength
     words[Header.SEQUENCE / 4] = sequence
     words[Header.COUNT / 4] = count
     words[Header.FLAGS / 4] = flags
-    words[Header.REPLY_AT / 4] = size
+    words[Header.REPLY_AT / 4] = REPLY_AT
     words[Header.REPLY_LENGTH / 4] = replyLength
+    words[Header.OPERATIONS_AT / 4] = operationsAt
 
-    const dataAt = HEADER_SIZE + count * OP_SIZE
-    words.set(this.ops.subarray(0, count * OP_WORDS), HEADER_SIZE / 4)
-    message.set(this.bytes.subarray(0, this.dataLength), dataAt)
-    const ops = words.subarray(HEADER_SIZE / 4)
-    const dataBase = ARENA + dataAt
-    const resultBase = ARENA + size + REPLY_SIZE
-    const outBase = ARENA + size + this.outAt
-    for (const word of this.dataWords) ops[word]! += dataBase
-    for (const word of this.resultWords) ops[word]! += resultBase
-    for (const word of this.outWords) ops[word]! += outBase
+    message.set(this.bytes.subarray(0, this.dataLength), HEADER_SIZE)
+    const ops = words.subarray(operationsAt / 4)
+    ops.set(this.ops.subarray(0, count * OP_WORDS))
+    const outputs = RESULTS + 8 * count
+    for (const word of this.outWords) ops[word]! += outputs
+    for (const { offset, pointer } of this.patches) words[(HEADER_SIZE + offset) / 4] = outputs + pointer.offset
     const { jumpWords, jumpLabels, forkWords, forkLabels } = this
     for (let i = 0; i < jumpWords.length; i++) ops[jumpWords[i]!]! |= resolve(jumpLabels[i]!, count) << 16
     for (let i = 0; i < forkWords.length; i++) ops[forkWords[i]!] = resolve(forkLabels[i]!, count)
-    for (const { offset, pointer } of this.patches)
-      words[(dataAt + offset) / 4] = pointer.offset + (pointer.ref === Ref.DATA ? dataBase : outBase)
     return message
   }
 }

@@ -3,7 +3,8 @@ import { Kind } from '../executor/protocol.ts'
 import { describeErrno, errnoName } from '../linux/errno.ts'
 import { hintFor } from '../linux/hints.ts'
 import type { SyscallName } from '../linux/syscalls.ts'
-import { type Arg, Ref, type Step } from './batch.ts'
+import type { Arg, Step } from './batch.ts'
+import { Ref } from './operation.ts'
 import type { Answer } from './session.ts'
 
 /** How an argument is shown: d decimal, o octal, x hexadecimal, f descriptor or AT_FDCWD, s string, p pointer. */

@@ -5,6 +5,7 @@ import { Batch } from '../../session/batch.ts'
 import { Session } from '../../session/session.ts'
 import { encodeUtf8 } from '../bytes.ts'
 import { openPlatform } from '../platform.ts'
+import { planEverything, planMistake } from './plan.ts'
 
 let parsed = ''
 const program = new Command('test').exitOverride().enablePositionalOptions()
@@ -32,6 +33,9 @@ export function start(): number {
         const units = Array.from({ length: arg.length }, (_, i) => arg.charCodeAt(i))
         platform.stdout(`${JSON.stringify({ units, bytes: Array.from(encodeUtf8(arg)) })}\n`)
       }
+      return 0
+    case 'plan':
+      platform.stdout(`${planEverything(platform.machine)}\n${planMistake(platform.machine)}`)
       return 0
     case 'env':
       platform.stdout(platform.env[args[0]!] ?? 'unset')

@@ -21,11 +21,8 @@ export interface Batch {
   readonly output?: number
 }
 
-/** Address of the data of a batch of `operations` operations. */
-export const dataAt = (operations: number) => ARENA + HEADER_SIZE + operations * OP_SIZE
-
-const replyAt = (batch: Batch) =>
-  Math.ceil((HEADER_SIZE + batch.operations.length * OP_SIZE + (batch.data?.length ?? 0)) / 8) * 8
+const operationsAt = (batch: Batch) => HEADER_SIZE + Math.ceil((batch.data?.length ?? 0) / 8) * 8
+const replyAt = (batch: Batch) => operationsAt(batch) + batch.operations.length * OP_SIZE
 
 /** Address of a result while the batch runs. */
 export const resultAt = (batch: Batch, index: number) => ARENA + replyAt(batch) + REPLY_SIZE + index * 8
@@ -35,15 +32,16 @@ export const outputAt = (batch: Batch) => resultAt(batch, batch.operations.lengt
 
 export function encode(batch: Batch): Uint8Array {
   const { operations } = batch
-  const bytes = new Uint8Array(HEADER_SIZE + operations.length * OP_SIZE + (batch.data?.length ?? 0))
+  const bytes = new Uint8Array(replyAt(batch))
   const view = new DataView(bytes.buffer)
   view.setUint32(Header.SEQUENCE, batch.sequence ?? 1, true)
   view.setUint32(Header.COUNT, operations.length, true)
   view.setUint32(Header.FLAGS, batch.flags ?? 0, true)
   view.setUint32(Header.REPLY_AT, replyAt(batch), true)
   view.setUint32(Header.REPLY_LENGTH, REPLY_SIZE + operations.length * 8 + (batch.output ?? 0), true)
+  view.setUint32(Header.OPERATIONS_AT, operationsAt(batch), true)
   for (const [index, operation] of operations.entries()) {
-    const at = HEADER_SIZE + index * OP_SIZE
+    const at = operationsAt(batch) + index * OP_SIZE
     view.setUint32(at + Op.NUMBER, operation.number ?? 0, true)
     view.setUint8(at + Op.KIND, operation.kind ?? Kind.SYSCALL)
     view.setUint8(at + Op.TEST, operation.test ?? 0)
@@ -56,7 +54,7 @@ export function encode(batch: Batch): Uint8Array {
     for (const [position, errno] of (operation.errnos ?? []).entries()) view.setUint8(at + Op.ERRNOS + position, errno)
     view.setUint16(at + Op.TARGET, operation.target ?? 0, true)
   }
-  bytes.set(batch.data ?? [], HEADER_SIZE + operations.length * OP_SIZE)
+  bytes.set(batch.data ?? [], HEADER_SIZE)
   return bytes
 }
 

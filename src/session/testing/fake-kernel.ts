@@ -8,7 +8,6 @@ import {
   ARENA,
   DATA_END,
   Flag,
-  HEADER_SIZE,
   Header,
   Kind,
   Mode,
@@ -153,7 +152,7 @@ export class FakeKernel implements Channel {
   /** Performs one operation; gives the next one's index, or null when the batch stops here. */
   #perform(index: number, replyAt: number): number | null {
     const view = this.#view
-    const at = HEADER_SIZE + index * OP_SIZE
+    const at = view.getUint32(Header.OPERATIONS_AT, true) + index * OP_SIZE
     const kind = view.getUint8(at + Op.KIND)
     const modes = view.getUint16(at + Op.MODES, true)
     const target = view.getUint16(at + Op.TARGET, true)

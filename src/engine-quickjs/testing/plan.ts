@@ -1,0 +1,41 @@
+/** A batch with every kind of argument, planned by both engines for native.test.ts. */
+import { at, Batch, load, type Machine, slot } from '../../session/batch.ts'
+
+const numbers = [0, 1, -1, -100, 2 ** 31, -(2 ** 31), 2 ** 32 - 1, 2 ** 32 + 5, -(2 ** 40) - 3, 2 ** 53 - 1, 2 ** 63]
+const large = [0n, -1n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n, -(2n ** 63n)]
+
+function plan(b: Batch): Batch {
+  for (const number of numbers) b.call('read', number, -number)
+  for (const number of large) b.call('prctl', number)
+  const step = b.about('texts').call('openat', slot(20), '/naïve/漢字/\udcff', '', 0)
+  b.call('write', step, Uint8Array.of(1, 2, 3), 'again').keep(21)
+  b.call('write', step, 'again', b.data(Uint8Array.of(9)))
+  b.store(64, load(b.data(new Uint8Array(16)), 64, 8), load(b.data(new Uint8Array(8)), 32))
+  b.call('close_range', 1, 2, 3, 4, 5, slot(255))
+  return b
+}
+
+/** The message of the batch, as text. */
+export function planEverything(machine: Machine): string {
+  const b = plan(new Batch(machine))
+  b.insert(plan(new Batch(machine)).template())
+  const out = b.out(100)
+  const other = b.out(3)
+  const end = b.label()
+  b.branch(load(other, 32), 'LESS', load(out, 64, 8), end)
+  b.call('read', 0, at(out, 40), out).on(['EINTR', 'EAGAIN'], end)
+  b.call('prctl', 0, b.structure(new Uint8Array(32), { 0: out, 8: b.string('x'), 24: at(other, 1) }), 1)
+  b.place(end)
+  b.call('execve', 'x', b.strings(['a', 'b', 'a']), 0)
+  return b.encode(7, 0).join()
+}
+
+/** What is wrong with an argument that cannot be sent. */
+export function planMistake(machine: Machine): string {
+  try {
+    new Batch(machine).about('process.cwd').call('chdir', '/a\0b')
+    return 'nothing'
+  } catch (error) {
+    return `${error}`
+  }
+}
