@@ -472,6 +472,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   const pause = pausesFor(config) ? train.depart() : null
   if (pause) train.hold()
   planForgetting(train.next('sources'), setting.reach)
+  if (config.root.readonly) processes.planWorkingFolder(train.next('process'), config.process)
   rootfs.planChangeOfRoot(train.next('change of root'), config, inside.revealing)
 
   if (isLarge(config.process)) planBlock(train, config.process)

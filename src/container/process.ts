@@ -9,7 +9,7 @@ import { ANY, type Batch, load, type OutPointer, type Step, slot } from '../sess
 import * as c from '../session/calls.ts'
 import { planReading, type Reading } from './files.ts'
 import { planKeyLabel, planLabels } from './labels.ts'
-import { makeFolder } from './paths.ts'
+import { cleanPath, makeFolder } from './paths.ts'
 import { planExecve } from './program-vectors.ts'
 import { planFilter } from './seccomp-agent.ts'
 import { InitSlot } from './slots.ts'
@@ -134,6 +134,14 @@ export function planLimits(b: Batch, wanted: Process, pid = 0): void {
     const value = (k.IOPRIO_CLASSES[name]! << k.IOPRIO_CLASS_SHIFT) | priority
     b.call('ioprio_set', k.IOPRIO_WHO_PROCESS, pid, value)
   }
+}
+
+/** Makes a missing working folder while the root, which is to be read-only, can still be written to. `/` is always there. */
+export function planWorkingFolder(b: Batch, { cwd }: Process): void {
+  if (cleanPath(cwd) === '/') return
+  b.about(`process.cwd (${cwd})`)
+  makeFolder(b, cwd, InitSlot.TARGET)
+  c.close(b, slot(InitSlot.TARGET))
 }
 
 /**
