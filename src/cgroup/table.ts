@@ -64,10 +64,6 @@ function swapAlone(swap: Int64, resources: Resources): string {
   const limit = nonZero(resources.memory?.limit)
   if (limit === undefined || limit < 0)
     throw new RuntError('linux.resources.memory.swap: cgroup v2 needs memory.limit with it')
-  if (swap < limit)
-    throw new RuntError(
-      `linux.resources.memory.swap: ${swap} is less than memory.limit, ${limit}; it counts memory and swap together`,
-    )
   return String(BigInt(swap) - BigInt(limit))
 }
 
@@ -77,9 +73,14 @@ function bandwidth(quota: Int64, resources: Resources): string {
 
 const isIdle = ({ cpu }: Resources): boolean => Number(cpu?.idle ?? 0) === 1
 
-/** memory.swap, or -1 when memory itself becomes unlimited. */
+/** memory.swap, or -1 when memory itself becomes unlimited. Less than memory.limit it cannot be: v1 would say no more than EINVAL. */
 function swapLimit({ memory }: Resources): Int64 | undefined {
-  return nonZero(memory?.swap) ?? (memory?.limit !== undefined && memory.limit < 0 ? -1 : undefined)
+  const [swap, limit] = [nonZero(memory?.swap), nonZero(memory?.limit)]
+  if (swap !== undefined && limit !== undefined && swap > 0 && swap < limit)
+    throw new RuntError(
+      `linux.resources.memory.swap: ${swap} is less than memory.limit, ${limit}; it counts memory and swap together`,
+    )
+  return swap ?? (limit !== undefined && limit < 0 ? -1 : undefined)
 }
 
 const scalars: readonly Scalar[] = [

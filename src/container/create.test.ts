@@ -243,7 +243,7 @@ const failures: { call: RegExp; errno: string; says: string }[] = [
   {
     call: /host: openat .*oom_score_adj/,
     errno: 'EACCES',
-    says: 'process.oomScoreAdj: openat(AT_FDCWD, "/proc/4711/oom_score_adj", 0x80001, 00): EACCES (Permission denied)',
+    says: 'process.oomScoreAdj: openat(AT_FDCWD, "/proc/4711/oom_score_adj", 0x80001, 0): EACCES (Permission denied)',
   },
 ]
 

@@ -25,7 +25,7 @@ import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
-import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
+import { finishReading, planLongReading, planReading, planWriting, type Reading, unreadable } from './files.ts'
 import { filterOf } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
 import { type Caller, writeIdMaps } from './id-maps.ts'
@@ -694,7 +694,7 @@ function missingConfig({ config }: CreateOptions, bundle: string, errno: string)
   const path = config === null ? `${bundle}/config.json` : `--config (${config})`
   if (config === null && (errno === 'ENOENT' || errno === 'ENOTDIR'))
     return new RuntError(`${path}: no such file; the bundle (--bundle) is the folder that holds config.json`, errno)
-  return new RuntError(`${path}: cannot be read: ${errno}`, errno)
+  return unreadable(path, errno)
 }
 
 /** Whether the error is that the other side of a session is gone. */
@@ -713,6 +713,8 @@ const PAUSE = 5
 
 /** Finds the cause behind an error: an init that was killed says nothing itself. */
 function explain(runtime: Runtime, error: unknown, progress: Progress): unknown {
+  const missing = error instanceof CallError && rootfs.missingRoot(error)
+  if (missing) return missing
   if (error instanceof CallError && (error.step.name === 'fsconfig' || error.step.name === 'fsmount'))
     return withMountLog(runtime, error)
   if (!isLoss(error) || progress.init === 0) return explainJoin(error, progress.cgroup)

@@ -26,7 +26,7 @@ import { keepsGroups } from './annotations.ts'
 import type { Progress } from './create.ts'
 import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
-import { finishReading, planLongReading, planReading, readInput } from './files.ts'
+import { finishReading, planLongReading, planReading, readInput, unreadable } from './files.ts'
 import { filterOf } from './filter.ts'
 import { planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { joinRdt } from './intel-rdt.ts'
@@ -146,16 +146,14 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   if ('errno' in statText || readStat(statText.text).startTime !== saved.startTime)
     throw new RuntError(cannotExec('stopped'))
   const configText = finishReading(host, machine, known, config)
-  if ('errno' in configText)
-    throw new RuntError(`${config.path}: cannot be read: ${configText.errno}`, configText.errno)
+  if ('errno' in configText) throw unreadable(config.path, configText.errno)
   const processText =
     options.process === null
       ? null
       : given === null
         ? { text: readInput(host, machine) }
         : finishReading(host, machine, known, given)
-  if (processText && 'errno' in processText)
-    throw new RuntError(`--process (${options.process}): cannot be read: ${processText.errno}`, processText.errno)
+  if (processText && 'errno' in processText) throw unreadable(`--process (${options.process})`, processText.errno)
 
   // 2. The stage starts.
   const plan = interpret(runtime, options, saved, configText.text, processText?.text ?? null)

@@ -3,7 +3,7 @@ import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
-import { errnoName } from '../linux/errno.ts'
+import { describeErrno, errnoName } from '../linux/errno.ts'
 import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer, Session } from '../session/session.ts'
@@ -148,6 +148,10 @@ export function readInput(host: Session, machine: Machine): string {
   return pieces.length === 0 ? '' : decodeUtf8(join(pieces))
 }
 
+/** That a file cannot be read. `errno`: its name, as `finishReading` gives it. */
+export const unreadable = (what: string, errno: string): RuntError =>
+  new RuntError(`${what}: cannot be read: ${describeErrno(errno)}`, errno)
+
 /** Reads a whole file; null if it isn't there. Other errors are thrown. */
 export function readText(host: Session, machine: Machine, path: string): string | null {
   const b = new Batch(machine)
@@ -155,7 +159,7 @@ export function readText(host: Session, machine: Machine, path: string): string 
   const result = finishReading(host, machine, host.run(b), reading)
   if ('text' in result) return result.text
   if (result.errno === 'ENOENT' || result.errno === 'ENOTDIR') return null
-  throw new RuntError(`${path}: ${result.errno}`, result.errno)
+  throw unreadable(path, result.errno)
 }
 
 /** The name of a file while it is written. */

@@ -1,9 +1,11 @@
 /** Plans the container's root: its mount, and the change of root. Runs in the init. */
+import { RuntError } from '../base/errors.ts'
 import { unescapeOctal } from '../cgroup/layout.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import type { CallError } from '../session/session.ts'
 import { propagationFlag } from './mount-options.ts'
 import { joinsNamespace } from './namespaces.ts'
 import { planChroot, planStackedRoot, sharesMounts } from './shared-mounts.ts'
@@ -39,6 +41,17 @@ export function planRoot(b: Batch, config: Config, rootfs: string, { opened }: R
   c.attachMount(b, ROOT, under)
   if (given === undefined) c.close(b, under)
   planNull(b, config)
+}
+
+/** What the kernel's words do not say: that the bundle lacks its root file system. Null where that is not what failed. */
+export function missingRoot({ step, errno }: CallError): RuntError | null {
+  if (step.name !== 'openat' || !step.about.startsWith('root.path (')) return null
+  if (errno !== 'ENOENT' && errno !== 'ENOTDIR') return null
+  const what = errno === 'ENOENT' ? 'no such folder' : 'not a folder'
+  return new RuntError(
+    `${step.about}: ${what}: the root file system of the container has to be there; a relative path starts at the bundle`,
+    errno,
+  )
 }
 
 /** What covers masked files. In a mount namespace of somebody else's it may be a link to anything by now (compare CVE-2025-31133). */

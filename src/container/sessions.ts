@@ -5,6 +5,7 @@ import { F_SETFD, FD_CLOEXEC } from '../linux/constants.ts'
 import { Batch, slot } from '../session/batch.ts'
 import { fcntl } from '../session/calls.ts'
 import { Session } from '../session/session.ts'
+import { hostSlots, initSlots } from './slots.ts'
 
 export interface Sessions {
   host: Session
@@ -15,9 +16,9 @@ export interface Sessions {
 /** Opens the sessions with the executors of a platform. Only the host's executor is running yet. */
 export function openSessions(platform: Platform): Sessions {
   const sessions = {
-    host: new Session('host', platform.host, 0x1000_0000),
-    stage: new Session('stage', platform.stage, 0x2000_0000),
-    init: new Session('init', platform.init, 0x3000_0000),
+    host: new Session('host', platform.host, 0x1000_0000, hostSlots),
+    stage: new Session('stage', platform.stage, 0x2000_0000, initSlots),
+    init: new Session('init', platform.init, 0x3000_0000, initSlots),
   }
   if (platform.engine === 'node') {
     // The launcher's boot batch does this in the production command.

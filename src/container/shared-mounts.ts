@@ -13,7 +13,7 @@ import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { finishReading, planLongReading } from './files.ts'
+import { finishReading, planLongReading, unreadable } from './files.ts'
 import { joinsNamespace } from './namespaces.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot, InitSlot } from './slots.ts'
@@ -140,7 +140,7 @@ export function unmountStack(runtime: Runtime, stack: Stack): void {
   const reading = planLongReading(looking, '/proc/self/mountinfo', 0x3000)
   const answer = host.run(looking)
   const mountinfo = finishReading(host, platform.machine, answer, reading)
-  if ('errno' in mountinfo) throw new RuntError(`/proc/self/mountinfo: ${mountinfo.errno}`, mountinfo.errno)
+  if ('errno' in mountinfo) throw unreadable('/proc/self/mountinfo', mountinfo.errno)
   const height = answer.ok(look) ? heightOf(mountinfo.text, Number(answer.long(status, MNT_ID)), stack) : null
   if (height === null) {
     runtime.warn(

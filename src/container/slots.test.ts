@@ -1,10 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SLOT_COUNT, Slot } from '../executor/protocol.ts'
-import { HookSlot, HostSlot, InitSlot, READ_COUNT, SIGNAL } from './slots.ts'
+import { HookSlot, HostSlot, InitSlot, initSlots, NAMESPACE_COUNT, READ_COUNT, SIGNAL } from './slots.ts'
 
-/** A container can have one namespace of each of eight types. */
-const namespaces = Array.from({ length: 8 }, (_, order) => InitSlot.NAMESPACES + order)
+const namespaces = Array.from({ length: NAMESPACE_COUNT }, (_, order) => InitSlot.NAMESPACES + order)
 
 for (const [name, own] of [
   ['host', Object.values(HostSlot)],
@@ -15,5 +14,10 @@ for (const [name, own] of [
     assert.is(new Set(all).size, all.length)
     assert.ok(all.every((slot) => slot >= Slot.FIRST_FREE && slot < SLOT_COUNT))
   })
+
+test('error messages name what a slot holds, in words', () => {
+  assert.is(initSlots[InitSlot.CHILD_FOLDER], 'child folder')
+  assert.equal([...new Set(namespaces.map((slot) => initSlots[slot]))], ['namespace'])
+})
 
 test.run()

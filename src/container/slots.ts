@@ -1,5 +1,6 @@
 /** Slots that the batches of the container room use, by executor. What they hold is said here once. */
 import { Slot } from '../executor/protocol.ts'
+import type { SlotNames } from '../session/render.ts'
 
 const first = Slot.FIRST_FREE
 
@@ -77,6 +78,9 @@ export const HostSlot = {
   LISTENER_TAKEN: first + 73,
 } as const
 
+/** Types of namespaces: config-linux.md, Namespaces. */
+export const NAMESPACE_COUNT = 8
+
 /** In the stage and, inherited, in the init. */
 export const InitSlot = {
   /** The root of the container's tree of mounts. */
@@ -115,7 +119,7 @@ export const InitSlot = {
   JOINED: first + 26,
   /** A folder of the container's cgroup. */
   CGROUP: first + 27,
-  /** Namespaces to join: one slot each. */
+  /** Namespaces to join: NAMESPACE_COUNT slots. */
   NAMESPACES: first + 16,
   /** The ends of the pair of sockets on which the stage sends descriptors; see sources.ts. */
   SENDER: first + 80,
@@ -136,3 +140,20 @@ export const InitSlot = {
   /** A procfs. */
   PROC: first + 73,
 } as const
+
+/** `CHILD_FOLDER` is shown as `<child folder>` in place of an argument. */
+const namesOf = (...tables: Readonly<Record<string, number>>[]): SlotNames =>
+  Object.fromEntries(
+    tables.flatMap((table) =>
+      Object.entries(table).map(([name, number]) => [number, name.toLowerCase().replaceAll('_', ' ')]),
+    ),
+  )
+
+/** For error messages: the slots of the host executor, and those of stage and init. */
+export const hostSlots = namesOf(HookSlot, HostSlot)
+export const initSlots: SlotNames = {
+  ...namesOf(HookSlot, InitSlot),
+  ...Object.fromEntries(
+    Array.from({ length: NAMESPACE_COUNT }, (_, order) => [InitSlot.NAMESPACES + order, 'namespace']),
+  ),
+}

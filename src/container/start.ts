@@ -16,7 +16,7 @@ import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
 import type { Runtime } from './runtime.ts'
 import { connectAgent, handOver } from './seccomp-agent.ts'
-import { HostSlot } from './slots.ts'
+import { HostSlot, initSlots } from './slots.ts'
 import { folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
 
 /** Milliseconds that a killed init has to end. */
@@ -113,7 +113,7 @@ function serve(runtime: Runtime, saved: Saved, parked: Channel, home: string | n
   const { machine } = runtime.platform
   const config = configOf(runtime, saved)
   const filter = filterOf(config, machine)
-  const session = new Session('init', parked)
+  const session = new Session('init', parked, 0, initSlots)
   callStartHooks(session, machine, config, home, filter)
   const last = new Batch(machine)
   planStart(last, config, saved.program, home, filter)
@@ -128,7 +128,7 @@ function fail(runtime: Runtime, saved: Saved, reply: Uint8Array, served: Batch |
   const filter = filterOf(config, runtime.platform.machine)
   const kept = { listener: 0, session: 0, preserved: 0 }
   const hooks = served ? [] : planPark(batch, config, saved.program, null, filter, kept)
-  const session = new Session('init', { send() {}, receive: () => reply, close() {} })
+  const session = new Session('init', { send() {}, receive: () => reply, close() {} }, 0, initSlots)
   session.inherit(batch, PARK_SEQUENCE)
   try {
     session.wait(batch)

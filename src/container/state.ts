@@ -9,7 +9,7 @@ import * as c from '../session/calls.ts'
 import type { Answer } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
 import { EXECUTOR_FILE } from './executors.ts'
-import { finishReading, planReading, planWriting, type Reading } from './files.ts'
+import { finishReading, planReading, planWriting, type Reading, unreadable } from './files.ts'
 import type { RdtGroups } from './intel-rdt.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
@@ -141,9 +141,9 @@ export function finishLook(
 ): Saved | 'missing' | 'unfinished' {
   const result = finishReading(host, platform.machine, answer, reading)
   if ('errno' in result) {
-    if (!answer.ok(owner.step) || result.errno === 'ENOTDIR') return 'missing'
-    if (result.errno === 'ENOENT') return 'unfinished'
-    throw new RuntError(`state of container ${id} (${reading.path}): ${result.errno}`, result.errno)
+    if (result.errno === 'ENOTDIR') return 'missing'
+    if (result.errno === 'ENOENT') return answer.ok(owner.step) ? 'unfinished' : 'missing'
+    throw unreadable(`state of container ${id} (${reading.path})`, result.errno)
   }
   // What it says is acted on: processes are killed, cgroups removed, hooks called. A user may not say that to another.
   const ours = answer.value(trust.uid)!
@@ -209,7 +209,7 @@ export function finishWatch(
   const result = finishReading(host, platform.machine, answer, stat)
   if ('errno' in result) {
     if (result.errno === 'ENOENT' || result.errno === 'ESRCH') return 'stopped'
-    throw new RuntError(`container ${saved.id}: ${stat.path}: ${result.errno}`, result.errno)
+    throw unreadable(`container ${saved.id}: ${stat.path}`, result.errno)
   }
   const { state, startTime } = readStat(result.text)
   if (startTime !== saved.startTime || state === 'Z' || state === 'X') return 'stopped'

@@ -7,7 +7,7 @@ import type { Int64, IntelRdt, Resources } from '../config/types.ts'
 import { readConfig, readResources } from '../config/validate.ts'
 import { Batch } from '../session/batch.ts'
 import { Train } from '../session/train.ts'
-import { finishReading, planReading, planWriting, readInput } from './files.ts'
+import { finishReading, planReading, planWriting, readInput, unreadable } from './files.ts'
 import { changeRdt, restoreRdt } from './intel-rdt.ts'
 import { notRunning } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
@@ -43,14 +43,14 @@ export function update(runtime: Runtime, options: UpdateOptions): void {
   const fileReading = file !== null && file !== '-' ? planReading(b, file, 0x1000) : null
   const answer = host.run(b)
   const configText = finishReading(host, machine, answer, configReading)
-  if ('errno' in configText) throw new RuntError(`${path}: cannot be read: ${configText.errno}`, configText.errno)
+  if ('errno' in configText) throw unreadable(path, configText.errno)
   const { config } = readConfig(configText.text, path)
 
   let change: Resources
   if (file === null) change = readResources(stringifyJson(options.resources), 'command line')
   else {
     const given = fileReading ? finishReading(host, machine, answer, fileReading) : { text: readInput(host, machine) }
-    if ('errno' in given) throw new RuntError(`--resources (${file}): cannot be read: ${given.errno}`, given.errno)
+    if ('errno' in given) throw unreadable(`--resources (${file})`, given.errno)
     change = readResources(given.text, `--resources (${file})`)
   }
   const whole = overlay(config.linux?.resources ?? {}, change)

@@ -143,8 +143,9 @@ export function errnoName(errno: number): string {
   return table[errno]?.[0] ?? `errno ${errno}`
 }
 
-/** `ENOENT (No such file or directory)`. */
-export function describeErrno(errno: number): string {
-  const row = table[errno]
-  return row ? `${row[0]} (${row[1]})` : `errno ${errno}`
+/** `ENOENT (No such file or directory)`, for the number or the name. */
+export function describeErrno(errno: number | string): string {
+  const row = table[typeof errno === 'string' ? (Errno[errno] ?? 0) : errno]
+  if (row) return `${row[0]} (${row[1]})`
+  return typeof errno === 'string' ? errno : `errno ${errno}`
 }

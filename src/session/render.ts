@@ -7,6 +7,9 @@ import type { Arg, Step } from './batch.ts'
 import { Ref } from './operation.ts'
 import type { Answer } from './session.ts'
 
+/** What the slots of an executor hold, in words. */
+export type SlotNames = Readonly<Record<number, string>>
+
 /** How an argument is shown: d decimal, o octal, x hexadecimal, f descriptor or AT_FDCWD, s string, p pointer. */
 const shapes: Partial<Record<SyscallName, string>> = {
   read: 'fpd',
@@ -91,10 +94,10 @@ const fsconfigCommands = [
   'CMD_RECONFIGURE',
 ]
 
-function renderArg(arg: Arg, shape: string, answer: Answer | null): string {
+function renderArg(arg: Arg, shape: string, answer: Answer | null, slots: SlotNames): string {
   if (typeof arg === 'number' || typeof arg === 'bigint') {
     if (shape === 'f' && arg === -100) return 'AT_FDCWD'
-    if (shape === 'o') return `0${arg.toString(8)}`
+    if (shape === 'o' && arg !== 0) return `0${arg.toString(8)}`
     if (shape === 'x' && arg > 9) return `0x${arg.toString(16)}`
     if ((shape === 's' || shape === 'p') && arg === 0) return 'NULL'
     return String(arg)
@@ -105,37 +108,38 @@ function renderArg(arg: Arg, shape: string, answer: Answer | null): string {
     const value = answer?.value(arg)
     return value === undefined ? `<${arg.name ?? 'value'}>` : String(value)
   }
-  if (arg.ref === Ref.SLOT) return `<slot ${arg.slot}>`
+  if (arg.ref === Ref.SLOT) return `<${slots[arg.slot] ?? `slot ${arg.slot}`}>`
   if (arg.ref === Ref.DATA && arg.text !== undefined)
     return typeof arg.text === 'function' ? arg.text() : JSON.stringify(arg.text)
   return `<${arg.length} bytes>`
 }
 
 /** `openat(AT_FDCWD, "/x", 0x80000, 0)`. With an answer, values that were known only at run time are shown. */
-export function renderCall(step: Step, answer: Answer | null = null): string {
+export function renderCall(step: Step, answer: Answer | null = null, slots: SlotNames = {}): string {
   if (step.kind !== Kind.SYSCALL && step.kind !== Kind.FORK) {
     const name = Object.keys(Kind).find((key) => Kind[key as keyof typeof Kind] === step.kind) ?? `kind ${step.kind}`
-    return `${name.toLowerCase()}(${step.args.map((arg) => renderArg(arg, 'd', answer)).join(', ')})`
+    return `${name.toLowerCase()}(${step.args.map((arg) => renderArg(arg, 'd', answer, slots)).join(', ')})`
   }
   const name = step.name!
   const shape = shapes[name] ?? ''
   const shown = step.args.map((arg, index) => {
     if (name === 'fsconfig' && index === 1 && typeof arg === 'number') return `FSCONFIG_${fsconfigCommands[arg] ?? arg}`
-    return renderArg(arg, shape[index] ?? 'd', answer)
+    return renderArg(arg, shape[index] ?? 'd', answer, slots)
   })
   return `${name}(${shown.join(', ')})`
 }
 
 /** `openat(…): ENOENT (No such file or directory)`. */
-export function renderFailure(step: Step, errno: number, answer: Answer | null = null): string {
+export function renderFailure(step: Step, errno: number, answer: Answer, slots: SlotNames): string {
   if (step.kind === Kind.FAIL) return describeErrno(errno)
   const hint = step.name === null ? undefined : hintFor(step.name, errnoName(errno))
-  return `${renderCall(step, answer)}: ${describeErrno(errno)}${hint === undefined ? '' : `: ${hint}`}`
+  return `${renderCall(step, answer, slots)}: ${describeErrno(errno)}${hint === undefined ? '' : `: ${hint}`}`
 }
 
 /** `openat(…) = 5` or `= -1 ENOENT (…)`, as strace prints it. */
-export function renderResult(step: Step, answer: Answer): string {
+export function renderResult(step: Step, answer: Answer, slots: SlotNames = {}): string {
   const value = answer.value(step)
-  if (value === undefined) return `${renderCall(step, answer)} (not run)`
-  return `${renderCall(step, answer)} = ${value < 0 && value > -4096 ? `-1 ${describeErrno(-value)}` : value}`
+  const call = renderCall(step, answer, slots)
+  if (value === undefined) return `${call} (not run)`
+  return `${call} = ${value < 0 && value > -4096 ? `-1 ${describeErrno(-value)}` : value}`
 }

@@ -174,6 +174,16 @@ test('a string with a NUL byte is refused with its place', () => {
   assert.throws(() => b.string('/a\0b'), /process\.cwd: "\/a\\u0000b" contains a NUL byte/)
 })
 
+test('a failure names what the slots hold, where that is known', () => {
+  const fake = new FakeKernel(() => 'ENOENT')
+  const b = new Batch('x86_64')
+  b.call('openat', slot(20), '/x', 0, slot(21))
+  assert.throws(
+    () => new Session('test', fake, 0, { 20: 'root' }).run(b),
+    /^openat\(<root>, "\/x", 0, <slot 21>\): ENOENT/,
+  )
+})
+
 test('a trace line looks as strace prints it', () => {
   const { session } = open(({ name }) => (name === 'openat' ? 'ENOENT' : 3))
   const b = new Batch('x86_64')
@@ -183,7 +193,7 @@ test('a trace line looks as strace prints it', () => {
   b.place(end)
   const ok = b.call('getpid')
   const answer = session.run(b)
-  assert.is(renderResult(step, answer), 'openat(AT_FDCWD, "/x", 0, 00) = -1 ENOENT (No such file or directory)')
+  assert.is(renderResult(step, answer), 'openat(AT_FDCWD, "/x", 0, 0) = -1 ENOENT (No such file or directory)')
   assert.is(renderResult(mount, answer), 'fsopen("proc", 1) (not run)')
   assert.is(renderResult(ok, answer), 'getpid() = 3')
 })

@@ -4,7 +4,7 @@ import type { Channel } from '../base/platform.ts'
 import { Flag, REPLY_SIZE, Reply, SKIPPED } from '../executor/protocol.ts'
 import { errnoName } from '../linux/errno.ts'
 import type { Batch, OutPointer, Step } from './batch.ts'
-import { renderFailure } from './render.ts'
+import { renderFailure, type SlotNames } from './render.ts'
 
 /** A system call of a batch failed unexpectedly. */
 export class CallError extends RuntError {
@@ -104,13 +104,18 @@ export class Session {
   readonly #waiting: { sequence: number; batch: Batch; silent: boolean }[] = []
   #sequence: number
   #failure: CallError | null = null
+  readonly #slots: SlotNames
   observer: Observer | null = null
 
-  /** `first`: where its numbers start. Sessions that inherit batches from each other count in ranges of their own. */
-  constructor(name: string, channel: Channel, first = 0) {
+  /**
+   * `first`: where its numbers start. Sessions that inherit batches from each other count in ranges of their own. `slots`: what error
+   * messages call them.
+   */
+  constructor(name: string, channel: Channel, first = 0, slots: SlotNames = {}) {
     this.name = name
     this.#channel = channel
     this.#sequence = first
+    this.#slots = slots
   }
 
   /** A batch that this session's executor has from the process it was forked from, and of which it may report a failure. */
@@ -205,7 +210,7 @@ export class Session {
     if (stoppedAt < batch.count) {
       const step = batch.stepAt(stoppedAt)
       const code = -(answer.value(step) ?? 0)
-      this.#failure = new CallError(step, code, renderFailure(step, code, answer), answer)
+      this.#failure = new CallError(step, code, renderFailure(step, code, answer, this.#slots), answer)
       return { batch, answer: null, failure: this.#failure }
     }
     return { batch, answer, failure: null }
