@@ -336,6 +336,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'the connection to the agent is closed behind the state': 'a copy of the socket stays open until the end of runc',
       'an agent may be asked about every call that a runtime makes itself':
         'SCMP_ACT_NOTIFY cannot be used for the write syscall',
+      'an agent may be asked about every call, by the default action': 'refuses it, for write would wait for the agent',
       'the flags of a filter are taken, with an agent too': 'knows no flags',
     },
   },
@@ -536,8 +537,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'where the agent is gone by the time of start, the program does not run':
         'the process of create waits for the agent by itself',
       'listenerPath is ignored where no rule notifies': 'connects to the socket in any case',
-      'SCMP_ACT_NOTIFY as the default action, or without listenerPath, is refused':
-        'refuses it with a message that does not name it',
+      'an agent may be asked about every call, by the default action': 'does not end',
+      'SCMP_ACT_NOTIFY without listenerPath is refused': 'refuses it with a message that does not name it',
       'the flags of a filter are taken, with an agent too': 'TSYNC and a listener exclude each other',
     },
     'runtime/update': {

@@ -204,11 +204,25 @@ test('listenerPath is ignored where no rule notifies', () => {
   assert.is(ok(container(made).run()).stdout, 'ran\n')
 })
 
-test('SCMP_ACT_NOTIFY as the default action, or without listenerPath, is refused', () => {
+test('an agent may be asked about every call, by the default action', () => {
+  const made = notifying('mkdir /dev/shm/d; echo $?')
+  withAgent(extra(made), failing, (agent) => {
+    made.config.linux.seccomp = {
+      defaultAction: 'SCMP_ACT_NOTIFY',
+      listenerPath: agent.path,
+      syscalls: [{ names: ['read'], action: 'SCMP_ACT_ALLOW' }],
+    }
+    made.write()
+    assert.is(ok(container(made).run()).stdout, '1\n')
+    assert.ok(agent.calls().includes(EXECVE))
+  })
+})
+
+test('SCMP_ACT_NOTIFY without listenerPath is refused', () => {
   const made = bundle()
-  made.config.linux.seccomp = { defaultAction: 'SCMP_ACT_NOTIFY', listenerPath: '/nowhere' }
+  made.config.linux.seccomp = { defaultAction: 'SCMP_ACT_NOTIFY' }
   made.write()
-  fails(container(made).run(), /NOTIFY/i)
+  fails(container(made).run(), /listenerPath|NOTIFY/i)
   made.config.linux.seccomp = {
     defaultAction: 'SCMP_ACT_ALLOW',
     syscalls: [{ names: ['mkdir'], action: 'SCMP_ACT_NOTIFY' }],

@@ -324,8 +324,8 @@ function seccomp(config: Config): string | undefined {
   const filter = config.linux?.seccomp
   if (filter === undefined) return undefined
   const path = 'linux.seccomp'
-  if (filter.defaultAction === 'SCMP_ACT_NOTIFY') {
-    return `${path}.defaultAction: "SCMP_ACT_NOTIFY" would stop the runtime itself: it can be the action of syscalls only`
+  if (filter.defaultAction === 'SCMP_ACT_NOTIFY' && !filter.listenerPath) {
+    return `${path}.defaultAction: "SCMP_ACT_NOTIFY" needs ${path}.listenerPath`
   }
   if (filter.listenerMetadata && !filter.listenerPath) {
     return `${path}.listenerMetadata: ${show(filter.listenerMetadata)} needs ${path}.listenerPath`

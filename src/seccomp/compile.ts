@@ -100,7 +100,7 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
   const defaultReturn = returnValue(seccomp.defaultAction, seccomp.defaultErrnoRet)
   const returns: number[] = [defaultReturn]
   const checks: Check[] = []
-  let listener = false
+  let listener = seccomp.defaultAction === 'SCMP_ACT_NOTIFY'
 
   const rules = seccomp.syscalls ?? []
   for (let at = 0; at < rules.length; at++) {

@@ -261,8 +261,8 @@ export const ruleMistakes: Mistake[] = [
   [{ 'linux.resources.rdma.rxe3': {} }, 'linux.resources.rdma.rxe3: needs hcaHandles or hcaObjects'],
   [{ 'linux.resources.unified["../x"]': '1' }, 'linux.resources.unified["../x"]: not the name of a file in a cgroup'],
   [
-    { 'linux.seccomp.defaultAction': 'SCMP_ACT_NOTIFY' },
-    'linux.seccomp.defaultAction: "SCMP_ACT_NOTIFY" would stop the runtime itself: it can be the action of syscalls only',
+    { 'linux.seccomp.defaultAction': 'SCMP_ACT_NOTIFY', 'linux.seccomp.listenerPath': undefined },
+    'linux.seccomp.defaultAction: "SCMP_ACT_NOTIFY" needs linux.seccomp.listenerPath',
   ],
   [
     { 'linux.seccomp.defaultErrnoRet': 1 },
