@@ -11,7 +11,8 @@ PATIENCE = 10 * float(os.environ.get("RUNT_SPEC_PATIENCE") or 1)
 
 class Stage:
     def __init__(self, play):
-        self.output = b""
+        # Grows in place: copying megabytes for each piece takes minutes in a guest.
+        self.output = bytearray()
         self.read_to = 0
         self.result = {"statuses": []}
         self.child = None
