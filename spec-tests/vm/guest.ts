@@ -107,7 +107,7 @@ async function pack(job: Job, folder: string): Promise<string> {
 function processor(): string[] {
   const hardware = ['kvm_intel', 'kvm_amd'].some((name) => existsSync(`/sys/module/${name}`))
   if (hardware && existsSync('/dev/kvm')) return ['-accel', 'kvm', '-cpu', 'host']
-  return ['-accel', 'tcg,thread=multi,tb-size=512', '-cpu', 'max,-cx16']
+  return ['-accel', 'tcg,thread=single,tb-size=512', '-cpu', 'max,-cx16']
 }
 
 /** The command line of a guest. Its descriptors: 1 and 2 the console, 3 stdout, 4 stderr, 5 the exit status. */
