@@ -35,6 +35,7 @@ const hints: Readonly<Record<string, string>> = {
   'mkdirat EROFS': 'the folder is missing, and cannot be made',
   'set_mempolicy EINVAL':
     'nodes that are not there or not allowed, or a mode or flags that this kernel does not take together (set_mempolicy(2))',
+  'set_mempolicy ENOSYS': 'this kernel has no memory policies (CONFIG_NUMA)',
   'sched_setaffinity EINVAL': 'none of the CPUs is there, or allowed by the cgroup (cpuset)',
   'sched_setattr EPERM': 'it takes CAP_SYS_NICE; on cgroup v1 real-time policies take cpu.rt_runtime_us too',
   'sethostname EPERM': 'it takes CAP_SYS_ADMIN over the uts namespace',
