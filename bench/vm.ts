@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../scripts/tools.ts'
 import { image } from '../spec-tests/vm/image.ts'
+import type { Kernel } from '../spec-tests/vm/recipe.ts'
 import { held, tree } from './memory.ts'
 import { guestDocument } from './report.ts'
 import { type Guest, type Guests, rounded } from './results.ts'
@@ -21,38 +22,41 @@ const READY = 'the guest is ready'
 
 interface Kind {
   readonly title: string
+  readonly kernel: Kernel
   readonly rounds: number
   /** MiB that it is given, and by how much the smallest is found exactly. */
   readonly memory: number
   readonly step: number
   /** Milliseconds after which a guest that says nothing has failed. */
   readonly patience: number
-  command(memory: number, initramfs: string, folder: string): string[]
+  command(linux: string, memory: number, initramfs: string, folder: string): string[]
 }
 
 const kinds: readonly Kind[] = [
   {
     title: 'user-mode Linux 6.1',
+    kernel: 'uml',
     rounds: 10,
     memory: 64,
     step: 1,
     patience: 10_000,
-    command: (memory, initramfs, folder) => [
-      join(image().kernel('uml'), 'linux'),
+    command: (linux, memory, initramfs, folder) => [
+      linux,
       ...[`mem=${memory}M`, `initrd=${initramfs}`, 'con=null', 'con0=null,fd:1', 'ssl=null', `uml_dir=${folder}`],
       ...['quiet', 'panic=-1'],
     ],
   },
   {
     title: 'QEMU without KVM, Linux 6.1',
+    kernel: '6.1',
     rounds: 5,
     memory: 128,
     step: 4,
     patience: 40_000,
-    command: (memory, initramfs) => [
+    command: (linux, memory, initramfs) => [
       ...['qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...['-serial', 'stdio', '-machine', 'pc', '-accel', 'tcg,thread=multi', '-cpu', 'max,-cx16'],
-      ...['-m', String(memory), '-kernel', join(image().kernel('6.1'), 'linux'), '-initrd', initramfs],
+      ...['-m', String(memory), '-kernel', linux, '-initrd', initramfs],
       ...['-append', 'console=ttyS0 quiet panic=-1'],
     ],
   },
@@ -85,14 +89,15 @@ function end(guest: ChildProcess): void {
 }
 
 /** Runs a guest until it ends, or `patience` is over; `whenReady` looks at it once it has said so, and ends it. */
-function course(
+async function course(
   kind: Kind,
   memory: number,
   initramfs: string,
   folder: string,
   whenReady?: (pid: number) => void,
 ): Promise<Course> {
-  const [program, ...args] = kind.command(memory, initramfs, folder)
+  const linux = join((await image()).kernel(kind.kernel), 'linux')
+  const [program, ...args] = kind.command(linux, memory, initramfs, folder)
   const begin = performance.now()
   const guest = spawn(program!, args, {
     stdio: ['ignore', 'pipe', 'ignore'],

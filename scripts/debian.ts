@@ -34,15 +34,15 @@ export function source(suite: string): string {
 /**
  * Downloads packages of a suite and unpacks each: `keep` is called with the package's file name, without `.deb`, and
  * the folder that holds its files, and moves what it wants. A name that ends with `*` stands for the package that the
- * one of this name depends on: `linux-image-cloud-amd64*` for the newest kernel.
+ * one of this name depends on: `linux-image-cloud-amd64*` for the newest kernel. `apt` is a folder to work in.
  */
 export function unpackPackages(
   names: readonly string[],
   suite: string,
   machine: Machine,
   keep: (name: string, folder: string) => void,
+  apt = join(root, 'build', `apt.${process.pid}`),
 ): void {
-  const apt = join(root, 'build', `apt.${process.pid}`)
   try {
     for (const folder of ['lists/partial', 'cache/archives/partial', 'debs'])
       mkdirSync(join(apt, folder), { recursive: true })

@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { build } from 'esbuild'
 import { root as repository, run } from '../../scripts/tools.ts'
-import { type Image, image, type Kernel, guest as scripts } from './image.ts'
+import { type Image, image } from './image.ts'
+import { type Kernel, guest as scripts } from './recipe.ts'
 
 /** Which control groups systemd mounts; systemd(1), "Kernel Command Line". */
 export const layouts = {
@@ -102,7 +103,8 @@ async function pack(job: Job, folder: string): Promise<string> {
 
 /**
  * KVM where it is the processor's own virtualization. Elsewhere, as with KVM on PVM in some clouds, /dev/kvm may be
- * there but runs no common kernel; then QEMU emulates. Its cmpxchg16b (7.2) breaks Linux 6.12.
+ * there but runs no common kernel; then QEMU emulates. Its cmpxchg16b (7.2) breaks Linux 6.12, and so do threads: a processor may still
+ * run a breakpoint that the kernel has patched away ("Oops: int3", when the first cpuset is made).
  */
 function processor(): string[] {
   const hardware = ['kvm_intel', 'kvm_amd'].some((name) => existsSync(`/sys/module/${name}`))
@@ -185,7 +187,7 @@ function end(guest: ChildProcess): void {
 
 /** Runs a command in a new guest and returns its exit status. Throws GuestError if there is none. */
 export async function runInGuest(job: Job, sinks: Sinks): Promise<number> {
-  const from = image()
+  const from = await image()
   const folder = mkdtempSync(join(tmpdir(), 'runt-vm-'))
   try {
     const archive = await pack(job, folder)

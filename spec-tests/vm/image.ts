@@ -1,163 +1,42 @@
 /**
- * Builds what guests are started from: a root file system of Debian 12 with systemd, and kernels. All comes from
- * Debian's archive, without questions, and needs root. The result is kept below build/vm (or `RUNT_VM_CACHE`), in a folder
- * that is named by a hash of what went into it.
+ * Where the image of the guests is kept: below build/vm (or `RUNT_VM_CACHE`), in a folder that is named by a hash of what went
+ * into it. It is made when it is needed first; recipe.ts tells of what.
  */
 import { createHash } from 'node:crypto'
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { source, unpackPackages } from '../../scripts/debian.ts'
-import { BuildError, root as repository, run } from '../../scripts/tools.ts'
+import { BuildError, root as repository } from '../../scripts/tools.ts'
+import { make, removeStale } from './making.ts'
+import { guest, type Kernel } from './recipe.ts'
 
-/**
- * The kernels, and where Debian has them. `uml` is user-mode Linux: a kernel that runs as a process of the host. It starts in two
- * seconds and needs no virtualization, but has one CPU and lacks cpusets, PSI, time namespaces and checkpoints.
- */
-export const kernels = {
-  uml: { suite: 'bookworm', name: 'user-mode-linux' },
-  '6.1': { suite: 'bookworm', name: 'linux-image-cloud-amd64*' },
-  '6.12': { suite: 'bookworm-backports', name: 'linux-image-cloud-amd64*' },
-} as const
-
-export type Kernel = keyof typeof kernels
-
-const SUITE = 'bookworm'
-const PACKAGES =
-  'systemd-sysv,dbus,dbus-user-session,libpam-systemd,busybox-static,runc,crun,podman,uidmap,slirp4netns,' +
-  'fuse-overlayfs,apparmor,iproute2,procps,util-linux,kmod,libstdc++6,python3,strace,checkpolicy'
-
-/** Modules that the kernels need to get at their disks and channels; see guest/initramfs. */
-const EARLY = ['virtio_pci', 'virtio_blk', 'virtio_console', 'ext4']
-
-/** Scripts for the inside. */
-export const guest = join(dirname(fileURLToPath(import.meta.url)), 'guest')
+const recipe = join(dirname(fileURLToPath(import.meta.url)), 'recipe.ts')
 
 /** Everything that the image depends on. */
 function key(): string {
   const hash = createHash('sha256')
-  for (const file of [fileURLToPath(import.meta.url), join(guest, 'initramfs'), join(guest, 'init')])
-    hash.update(readFileSync(file))
+  for (const file of [recipe, join(guest, 'initramfs'), join(guest, 'init')]) hash.update(readFileSync(file))
   return hash.update(process.version).digest('hex').slice(0, 16)
 }
 
-/** The folder of a kernel: `linux` and, but for user-mode Linux, `initramfs`. */
 export interface Image {
+  /** The root file system, for ext4. */
   root: string
+  /** The folder of a kernel: `linux` and, but for user-mode Linux, `initramfs`. */
   kernel(name: Kernel): string
 }
 
-function debootstrap(folder: string): void {
-  const hooks = [
-    // The user has subordinate ids; `other` has none.
-    'chroot "$1" useradd --create-home --uid 1000 --shell /bin/bash tester',
-    'chroot "$1" useradd --create-home --uid 1001 --shell /bin/bash other',
-    'sed -i /^other:/d "$1/etc/subuid" "$1/etc/subgid"',
-    'echo vm >"$1/etc/hostname"',
-    'echo 127.0.0.1 localhost vm >"$1/etc/hosts"',
-    'echo 0123456789abcdef0123456789abcdef >"$1/etc/machine-id"',
-  ]
-  const noDocuments = ['doc', 'man', 'locale', 'info'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`)
-  run(
-    'mmdebstrap',
-    [
-      '--variant=minbase',
-      '--dpkgopt=force-unsafe-io',
-      ...noDocuments,
-      `--include=${PACKAGES}`,
-      ...hooks.map((hook) => `--customize-hook=${hook}`),
-      SUITE,
-      folder,
-      source(SUITE),
-    ],
-    'mmdebstrap',
-  )
-}
-
-/** An archive for the kernel with the modules that it needs first. */
-function initramfs(root: string, version: string, target: string): void {
-  const folder = `${target}.folder`
-  const modules = join(root, 'usr/lib/modules', version)
-  const needs = new Map(
-    readFileSync(join(modules, 'modules.dep'), 'utf8')
-      .split('\n')
-      .map((line) => line.split(':'))
-      .map(([path, others]) => [path!, (others ?? '').split(' ').filter((word) => word !== '')]),
-  )
-  const order = new Set<string>()
-  for (const name of EARLY) {
-    const path = [...needs.keys()].find((one) => basename(one).split('.')[0] === name)
-    // Otherwise it is part of the kernel. modules.dep has what is needed in reverse order.
-    if (path) for (const one of [path, ...needs.get(path)!].reverse()) order.add(one)
-  }
-  for (const name of ['bin', 'modules', 'proc', 'sys', 'dev', 'root'])
-    mkdirSync(join(folder, name), { recursive: true })
-  copyFileSync(join(root, 'bin/busybox'), join(folder, 'bin/busybox'))
-  run('chroot', [folder, '/bin/busybox', '--install', '-s', '/bin'], 'coreutils')
-  for (const path of order) {
-    const copy = join(folder, 'modules', basename(path))
-    copyFileSync(join(modules, path), copy)
-    if (copy.endsWith('.xz')) run('xz', ['-d', copy], 'xz-utils')
-  }
-  const names = [...order].map((path) => basename(path).replace(/\.xz$/, ''))
-  writeFileSync(join(folder, 'modules/order'), `${names.join('\n')}\n`)
-  copyFileSync(join(guest, 'initramfs'), join(folder, 'init'))
-  run('sh', ['-c', 'cd "$0" && find . | /bin/busybox cpio -o -H newc >"$1"', folder, target], 'busybox-static')
-  rmSync(folder, { recursive: true })
-}
-
-function addKernel(root: string, name: Kernel, folder: string): void {
-  mkdirSync(folder)
-  const { suite, name: debian } = kernels[name]
-  unpackPackages([debian], suite, 'x86_64', (_, unpacked) => {
-    const uml = name === 'uml'
-    const modules = [uml ? 'usr/lib/uml/modules' : 'lib/modules', 'usr/lib/modules']
-      .map((path) => join(unpacked, path))
-      .find(existsSync)
-    if (!modules) throw new BuildError(`Debian's ${debian} of ${suite} holds no modules`)
-    const version = readdirSync(modules)[0]!
-    const target = join(root, 'usr/lib/modules', version)
-    cpSync(join(modules, version), target, { recursive: true, verbatimSymlinks: true })
-    for (const link of ['build', 'source']) rmSync(join(target, link), { force: true })
-    run('chroot', [root, 'depmod', version], 'coreutils')
-    copyFileSync(join(unpacked, uml ? 'usr/bin/linux.uml' : `boot/vmlinuz-${version}`), join(folder, 'linux'))
-    if (!uml) initramfs(root, version, join(folder, 'initramfs'))
-  })
-}
-
 /** The image; builds it where there is none. */
-export function image(): Image {
+export async function image(): Promise<Image> {
   const cache = process.env.RUNT_VM_CACHE || join(repository, 'build/vm')
   const folder = join(cache, key())
+  const isRoot = process.getuid?.() === 0
+  mkdirSync(cache, { recursive: true })
+  if (isRoot) removeStale(cache)
   if (!existsSync(folder)) {
-    if (process.getuid?.() !== 0) throw new BuildError('only root can build the image of the guests')
+    if (!isRoot) throw new BuildError('only root can build the image of the guests')
     console.error(`vm: building ${folder}, once, for about a minute`)
-    const making = `${folder}.${process.pid}`
-    const root = join(making, 'root')
-    mkdirSync(making, { recursive: true })
-    try {
-      debootstrap(root)
-      for (const name of Object.keys(kernels) as Kernel[]) addKernel(root, name, join(making, name))
-      copyFileSync(process.execPath, join(root, 'usr/local/bin/node'))
-      mkdirSync(join(root, 'vm'))
-      copyFileSync(join(guest, 'init'), join(root, 'vm/init'))
-      const options = ['-q', '-t', 'ext4', '-O', '^has_journal', '-d', root]
-      run('mke2fs', [...options, join(making, 'root.img'), '4G'], 'e2fsprogs')
-      rmSync(root, { recursive: true })
-      renameSync(making, folder)
-    } finally {
-      rmSync(making, { recursive: true, force: true })
-    }
+    await make(folder, [process.execPath, ...process.execArgv, recipe])
   }
   return { root: join(folder, 'root.img'), kernel: (name) => join(folder, name) }
 }

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { BuildError } from '../../scripts/tools.ts'
 import { GuestError, type Job, type Layout, layouts, runInGuest } from './guest.ts'
-import { type Kernel, kernels } from './image.ts'
+import { type Kernel, kernels } from './recipe.ts'
 
 const usage = `npm run vm -- [options] -- COMMAND [ARGUMENT ...]
   --init none|systemd   what is pid 1 (none)

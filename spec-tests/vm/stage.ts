@@ -78,7 +78,7 @@ async function oneRun({ name, headings, job }: Run): Promise<Counts> {
 /** Runs them all. Where no guest can be made, that is a failure. */
 export async function vmStage(): Promise<Counts> {
   try {
-    image()
+    await image()
   } catch (error) {
     if (!(error instanceof BuildError)) throw error
     console.log(`no guests: ${error.message}`)
