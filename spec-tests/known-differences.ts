@@ -259,6 +259,9 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'kill KILL ends what is left of a container without a pid namespace when its init is gone':
         'only with --all; without since 1.2',
     },
+    'config-linux/block-io': {
+      'a rate of zero takes the limit away': 'leaves it as it is',
+    },
     'config-linux/cgroups': {
       'pids.limit 0 is set': 'zero means no limit (before runtime-spec 1.3)',
       'cpu.idle is set': 'cpu.idle (runtime-spec 1.1) is not known',
@@ -696,6 +699,22 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'config/user': {
       'an unprivileged user can write to the descriptors of the caller':
         'does not give stdio to the user, so that /dev/stdout cannot be opened',
+    },
+    'config-linux/block-io': {
+      'the weight 10 is set': 'knows blkio.weight only',
+      'the weight 300 is set': 'knows blkio.weight only',
+      'the weight 1000 is set': 'knows blkio.weight only',
+      'update changes the weight': 'knows blkio.weight only',
+      'the weight for a device whose scheduler knows none is refused in one line':
+        'leaves control groups behind where it fails',
+      'throttleReadBpsDevice of a device that is not there is refused in one line':
+        'leaves control groups behind where it fails',
+      'throttleWriteBpsDevice of a device that is not there is refused in one line':
+        'leaves control groups behind where it fails',
+      'throttleReadIOPSDevice of a device that is not there is refused in one line':
+        'leaves control groups behind where it fails',
+      'throttleWriteIOPSDevice of a device that is not there is refused in one line':
+        'leaves control groups behind where it fails',
     },
     'config-linux/cgroups': {
       'pids.limit 0 is set': 'zero means no limit (before runtime-spec 1.3)',

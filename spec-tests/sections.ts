@@ -30,6 +30,7 @@ export const sections: readonly (readonly [heading: string, section: string])[] 
   ['config-linux/devices', 'config-linux.md: Devices; Default Devices; Allowed Device list'],
   ['config-linux/net-devices', 'config-linux.md: Network Devices'],
   ['config-linux/cgroups', 'config-linux.md: Control groups; Unified'],
+  ['config-linux/block-io', 'config-linux.md: Block IO'],
   ['config-linux/intel-rdt', 'config-linux.md: IntelRdt'],
   ['config-linux/memory-policy', 'config-linux.md: Memory policy'],
   ['config-linux/seccomp', 'config-linux.md: Seccomp'],

@@ -11,8 +11,8 @@ import {
   needsFeature,
   ok,
   oneLine,
-  skip,
   STAYS,
+  skip,
   started,
 } from '../harness.ts'
 

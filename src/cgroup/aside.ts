@@ -1,5 +1,6 @@
 /** Plans for what seldom happens. They go behind all others, so that the usual way has no jumps. */
-import type { Batch } from '../session/batch.ts'
+import { Errno } from '../linux/errno.ts'
+import type { Batch, Step } from '../session/batch.ts'
 
 export type Aside = (() => void)[]
 
@@ -13,4 +14,23 @@ export function placeAside(b: Batch, aside: Aside): void {
     b.place(end)
   }
   b.about('')
+}
+
+/** What an errno means, for up to four of a step's. */
+export type Reasons = Readonly<Record<string, string>>
+
+/** Ends the batch with a sentence of our own where a step fails with one of the errnos. `about` makes it of the reason. */
+export function explain(b: Batch, aside: Aside, step: Step, reasons: Reasons, about: (reason: string) => string): void {
+  const refused = b.label()
+  step.on(Object.keys(reasons), refused)
+  aside.push(() => {
+    b.place(refused)
+    for (const [errno, reason] of Object.entries(reasons)) {
+      const other = b.label()
+      b.about(about(reason))
+      b.branch(step, 'NOT_EQUAL', -Errno[errno]!, other)
+      b.fail(errno)
+      b.place(other)
+    }
+  })
 }

@@ -32,12 +32,11 @@ import {
   O_RDONLY,
   O_WRONLY,
 } from '../linux/constants.ts'
-import { Errno } from '../linux/errno.ts'
 import { ANY, at, Batch, load, type Step } from '../session/batch.ts'
 import { close, openat, write } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
-import { type Aside, placeAside } from './aside.ts'
+import { type Aside, explain, placeAside, type Reasons } from './aside.ts'
 import { type CgroupFolder, folderPath } from './layout.ts'
 
 const FIELD = 'linux.resources.devices'
@@ -297,20 +296,8 @@ export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array {
 const ATTR_SIZE = 128
 
 /** Ends the batch with a sentence of our own where a bpf(2) fails with one of up to four errnos. */
-function explain(b: Batch, aside: Aside, step: Step, call: string, reasons: Readonly<Record<string, string>>): void {
-  const refused = b.label()
-  step.on(Object.keys(reasons), refused)
-  aside.push(() => {
-    b.place(refused)
-    for (const [errno, reason] of Object.entries(reasons)) {
-      const other = b.label()
-      b.about(`${FIELD}: ${reason}: bpf(${call})`)
-      b.branch(step, 'NOT_EQUAL', -Errno[errno]!, other)
-      b.fail(errno)
-      b.place(other)
-    }
-  })
-}
+const explainBpf = (b: Batch, aside: Aside, step: Step, call: string, reasons: Reasons): void =>
+  explain(b, aside, step, reasons, (reason) => `${FIELD}: ${reason}: bpf(${call})`)
 
 const LOAD_REASONS = {
   ENOSYS: 'on cgroup v2 they need BPF, which the kernel lacks (CONFIG_BPF_SYSCALL)',
@@ -353,9 +340,9 @@ function changeProgram(b: Batch, command: number, cgroup: Step, program: Step, r
 export function planDevices(b: Batch, folder: string, program: Uint8Array): void {
   const aside: Aside = []
   const loaded = loadProgram(b, program)
-  explain(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
+  explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
   const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
-  explain(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  explainBpf(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
   close(b, cgroup)
   close(b, loaded)
   placeAside(b, aside)
@@ -378,7 +365,7 @@ export function planReplaceDevices(b: Batch, folder: string, program: Uint8Array
   const end = b.label()
   const loaded = loadProgram(b, program)
   if (optional) loaded.on(ANY, end)
-  else explain(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
+  else explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
   const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
 
   const ids = b.data(new Uint8Array(4 * PROGRAMS_MAX))
@@ -399,11 +386,11 @@ export function planReplaceDevices(b: Batch, folder: string, program: Uint8Array
   b.jump(again)
 
   b.place(single)
-  explain(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded, old), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  explainBpf(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded, old), 'BPF_PROG_ATTACH', ATTACH_REASONS)
   close(b, old)
   b.jump(attached)
   b.place(fresh)
-  explain(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  explainBpf(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
   b.place(attached)
   close(b, cgroup)
   close(b, loaded)

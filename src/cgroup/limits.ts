@@ -5,7 +5,7 @@ import { AT_FDCWD, O_RDONLY, O_WRONLY } from '../linux/constants.ts'
 import { type Batch, load } from '../session/batch.ts'
 import { close, openat, read, write, writeFile } from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
-import { type Aside, placeAside } from './aside.ts'
+import { type Aside, explain, placeAside } from './aside.ts'
 import { allowsAll, deviceProgram, planDeviceLines, planDevices, planReplaceDevices } from './devices.ts'
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { planWrites, type Write } from './table.ts'
@@ -50,6 +50,7 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
     const fd = openat(b, AT_FDCWD, path, O_WRONLY).on(['ENOENT'], absent)
     const written = write(b, fd, content)
     close(b, fd)
+    if (item.reasons) explain(b, aside, written, item.reasons, (reason) => `${about}: ${reason}`)
     if (item.field === REALTIME) {
       const refused = b.label()
       written.on(['EINVAL'], refused)

@@ -4,6 +4,7 @@
  */
 import { RuntError } from '../base/errors.ts'
 import type { BlockIOResources, Int64, Resources, ThrottleDevice } from '../config/types.ts'
+import type { Reasons } from './aside.ts'
 
 /** One write to a file of the container's cgroup. */
 export interface Write {
@@ -16,6 +17,8 @@ export interface Write {
   optional: boolean
   /** Field to write first, should the kernel find that the two contradict each other for a moment (EINVAL). */
   partner?: string
+  /** What errnos of the write mean, where they do not say it themselves. */
+  reasons?: Reasons | undefined
 }
 
 /**
@@ -225,6 +228,14 @@ const throttles: readonly [keyof BlockIOResources & `throttle${string}`, v1: str
   ['throttleWriteIOPSDevice', 'blkio.throttle.write_iops_device', 'wiops'],
 ]
 
+const NO_DISK = 'there is no such disk, or it is a partition, which has no limits of its own'
+const WEIGHT_REASONS: Reasons = {
+  ENODEV: NO_DISK,
+  EOPNOTSUPP:
+    'the disk has no weights: its scheduler is not BFQ (/sys/block/*/queue/scheduler), nor is io.cost.qos enabled',
+}
+const THROTTLE_REASONS: Reasons = { ENODEV: NO_DISK }
+
 /** The writes for fields that hold text, lists or maps, except `unified`. */
 function listWrites(resources: Resources, version: (controller: string) => 1 | 2, ignored: string[]): Write[] {
   const writes: Write[] = []
@@ -234,8 +245,9 @@ function listWrites(resources: Resources, version: (controller: string) => 1 | 2
     controller: string,
     files: readonly (readonly [name: string, content: string])[],
     optional = false,
+    reasons?: Reasons,
   ): void => {
-    writes.push({ field, controller, files: files.map(([name, content]) => ({ name, content })), optional })
+    writes.push({ field, controller, files: files.map(([name, content]) => ({ name, content })), optional, reasons })
   }
 
   const { cpus, mems } = resources.cpu ?? {}
@@ -281,6 +293,8 @@ function listWrites(resources: Resources, version: (controller: string) => 1 | 2
                 ['io.bfq.weight', line],
                 ['io.weight', `${major}:${minor} ${ioWeight(weight)}`],
               ],
+          false,
+          WEIGHT_REASONS,
         )
       if (!leafWeight) return
       if (v1) put(`${field}.leafWeight`, controller, [['blkio.leaf_weight_device', `${major}:${minor} ${leafWeight}`]])
@@ -289,9 +303,8 @@ function listWrites(resources: Resources, version: (controller: string) => 1 | 2
     for (const [name, file, key] of throttles)
       block[name]?.forEach(({ major, minor, rate }: ThrottleDevice, index) => {
         const device = `${major}:${minor}`
-        put(`blockIO.${name}[${index}]`, controller, [
-          v1 ? [file, `${device} ${rate}`] : ['io.max', `${device} ${key}=${isZero(rate) ? 'max' : rate}`],
-        ])
+        const line = v1 ? `${device} ${rate}` : `${device} ${key}=${isZero(rate) ? 'max' : rate}`
+        put(`blockIO.${name}[${index}]`, controller, [[v1 ? file : 'io.max', line]], false, THROTTLE_REASONS)
       })
   }
 

@@ -21,7 +21,8 @@ const hints: Readonly<Record<string, string>> = {
   'setresgid EINVAL': 'the user namespace does not map this id',
   'setgroups EINVAL': 'the user namespace does not map one of these ids',
   'pivot_root EINVAL': 'the root is the initial root file system (initramfs): --no-pivot helps',
-  'mknodat EPERM': 'making device nodes takes CAP_MKNOD in the initial user namespace',
+  'mknodat EPERM':
+    'making device nodes takes CAP_MKNOD in the initial user namespace, and no cgroup above whose device rules forbid it',
   'capset EPERM': 'a capability is asked for that runt itself does not have',
   'execveat EACCES': 'the file system that holds the executor forbids execution',
   'move_mount EINVAL':
