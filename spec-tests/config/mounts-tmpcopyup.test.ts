@@ -6,6 +6,7 @@ import {
   linkSync,
   lutimesSync,
   mkdirSync,
+  readFileSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -13,7 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Bundle, bundle, container, fails, heading, inside, ok, oneLine } from '../harness.ts'
+import { type Bundle, bundle, container, fails, heading, inside, ok, oneLine, skip } from '../harness.ts'
 
 const { test, only, run } = heading('config/mounts-tmpcopyup')
 
@@ -123,6 +124,15 @@ test('many folders within each other are copied', () => {
   assert.is(inside(`cat /data/${path}/file`, made), 'deep')
 })
 
+only('runt', 'folders within each other without end are refused in one line', () => {
+  const made = copied((data) => {
+    const script = 'import os\nfor _ in range(3000): os.mkdir("d"); os.chdir("d")'
+    execFileSync('python3', ['-c', script], { cwd: data })
+  })
+  made.write()
+  oneLine(fails(container(made).create(), /mounts\[\d+\] \(\/data\).*(folders within each other|EMFILE)/))
+})
+
 test('the copy is not the original', () => {
   const made = copied((data) => writeFileSync(join(data, 'file'), 'content'))
   inside('rm /data/file; touch /data/other', made)
@@ -132,6 +142,36 @@ test('the copy is not the original', () => {
 test('a link of the folder is a link of the copy, also where it leads out of it', () => {
   const made = copied((data) => symlinkSync('/etc/passwd', join(data, 'out')))
   assert.is(inside('readlink /data/out; test -L /data/out && echo link', made), '/etc/passwd\nlink\n')
+})
+
+// runc would copy a TB of zeros.
+only('runt', 'holes of a file stay holes, so that a file that is large in name only does not fill the tmpfs', () => {
+  const made = copied((data) => {
+    execFileSync(
+      'sh',
+      ['-c', 'echo begin >huge; truncate -s 1T huge; echo end >>huge; truncate -s 2T huge; touch empty'],
+      {
+        cwd: data,
+      },
+    )
+  }, 'size=1m')
+  assert.is(
+    inside(
+      'cd /data; stat -c %s huge empty; head -c 6 huge; dd if=huge bs=64k skip=16777216 count=1 2>/dev/null | head -c 4; du -k huge | cut -f 1',
+      made,
+    ),
+    '2199023255552\n0\nbegin\nend\n8\n',
+  )
+})
+
+only('runt', 'the memory of the copy is that of the container', () => {
+  if (/^SwapTotal: +[1-9]/m.test(readFileSync('/proc/meminfo', 'utf8'))) skip('there is swap to go to')
+  const made = copied((data) => writeFileSync(join(data, 'large'), Buffer.alloc(40_000_000, 'x')))
+  made.config.linux.resources = { memory: { limit: 16_000_000 } }
+  // They wait for the cgroup anyway.
+  made.config.mounts = made.config.mounts.filter(({ type }) => type !== 'cgroup')
+  made.write()
+  oneLine(fails(container(made).create(), /killed.*memory\.limit/))
 })
 
 only('runt', 'a tmpfs that is too small is told in one line', () => {

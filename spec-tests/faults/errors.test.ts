@@ -222,7 +222,9 @@ async function tryFault(scene: Scene, story: Story, open: number): Promise<{ fai
   fault.at = 0
   // Of the launcher when it is on its own, and the container is the caller's to look after.
   const alone =
-    / cannot be waited for: a system call failed; it may still run$| delete --force removes what is left$/m.test(stderr)
+    / cannot be waited for: waitid, ppoll or read was refused; it may still run$| delete --force removes what is left$/m.test(
+      stderr,
+    )
   if (status !== 0) {
     problems.push(...faultsOfMessage(stderr, name.split(' ')[0]!))
     if (!fault.expected && !alone && !stderr.includes('EIO')) problems.push(`the cause is not named: ${stderr.trim()}`)

@@ -1,4 +1,5 @@
 /** What of runt and its caller a container could get hold of: the executor's file, descriptors, processes that join. */
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   closeSync,
@@ -16,7 +17,7 @@ import { join } from 'node:path'
 import { BUSYBOX } from '../bundle.ts'
 import { type Container, container, ok, repository, run as runtime, STAYS } from '../harness.ts'
 import { isAlive, mounts, waitFor } from '../host.ts'
-import { arena, breach, CANARY, slowly, unread, victim, withHostPrograms } from './arena.ts'
+import { arena, breach, CANARY, exchanging, slowly, unread, victim, withHostPrograms } from './arena.ts'
 
 const { attack, run } = arena('hardening/descriptors')
 
@@ -125,6 +126,35 @@ attack('nor that of an exec', {}, () => {
     closeSync(leaked)
   }
 })
+
+attack(
+  'a working folder that is exchanged for a link while exec enters it is no descriptor (CVE-2024-21626)',
+  { weakened: ['working folder of an exec'], rounds: 2, tries: 20 },
+  () => {
+    const made = victim(({ config, extra }) => {
+      mkdirSync(join(extra, 'volume/place'), { recursive: true })
+      symlinkSync('/proc/self/fd/3', join(extra, 'volume/link'))
+      const source = join(extra, 'volume')
+      config.mounts.push({ destination: '/volume', type: 'bind', source, options: ['bind'] })
+      config.process.args = ['sh', '-c', STAYS]
+    })
+    const c = container(made)
+    ok(c.create())
+    ok(c.start())
+    const leaked = openSync(CANARY, 'r')
+    const volume = join(made.extra, 'volume')
+    try {
+      exchanging(join(volume, 'place'), join(volume, 'link'), made.extra, () =>
+        slowly(() => {
+          const words = ['exec', '--cwd', '/volume/place', c.id, 'sh', '-c', 'cat secret; pwd; ls -la /proc/self/cwd/']
+          unread(runtime(words, { descriptors: [leaked] }))
+        }),
+      )
+    } finally {
+      closeSync(leaked)
+    }
+  },
+)
 
 attack('a descriptor that the caller leaks leads to no program of the host (CVE-2024-21626)', {}, () => {
   // A script would be opened a second time, by its interpreter, when the descriptor is closed.
@@ -244,6 +274,52 @@ attack('a container cannot look into a process that joins it', { weakened: ['dum
   if (seen) breach(seen[0].replaceAll('\n', ' '))
   if (!/tries/.test(attacker.output())) throw new Error('the attacker has not seen the process')
 })
+
+const TRACER = `
+import ctypes, os, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+print("ready", flush=True)
+tries = 0
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) in (1, os.getpid()):
+            continue
+        try:
+            if open(f"/proc/{name}/comm").read() != "runt:init\\n":
+                continue
+        except OSError:
+            continue
+        tries += 1
+        # PTRACE_SEIZE
+        if libc.ptrace(0x4206, int(name), 0, 0) == 0:
+            print("BREACH ptrace", flush=True)
+            os._exit(0)
+        if tries % 50 == 1:
+            print("tries", tries, os.strerror(ctypes.get_errno()), flush=True)
+`
+
+attack(
+  'a container with CAP_SYS_PTRACE in a user namespace cannot trace a process that joins it',
+  { weakened: ['dumpable'], rounds: 2, tries: 5, own: true },
+  () => {
+    const attacker = created(({ config, rootfs }) => {
+      withHostPrograms(config)
+      execFileSync('chown', ['-R', '100000:100000', rootfs])
+      config.linux.namespaces.push({ type: 'user' })
+      const maps = [{ containerID: 0, hostID: 100_000, size: 65_536 }]
+      Object.assign(config.linux, { uidMappings: maps, gidMappings: maps })
+      for (const set of Object.values(config.process.capabilities!)) set.push('CAP_SYS_PTRACE')
+      config.process.args = ['python3', '-c', TRACER]
+    })
+    ok(attacker.start())
+    attacker.says(/ready/)
+    slowly(() => runtime(['exec', attacker.id, 'true']), ['umask'], 50_000)
+    if (attacker.output().includes('BREACH')) breach('it has attached itself to the process')
+    if (!/tries/.test(attacker.output())) throw new Error('the attacker has not seen the process')
+  },
+)
 
 attack(
   'exec adds no inheritable capabilities (CVE-2022-29162, CVE-2022-27650)',

@@ -65,7 +65,7 @@ attack('the state of containers is closed to other users', {}, () => {
 attack('a state that another user has written is not acted on', { weakened: ['owner of the state'], own: true }, () => {
   const c = running()
   // As who owns the folder that root was given with --root.
-  const root = '/var/tmp/theirs'
+  const root = `/var/tmp/theirs-${process.pid}`
   try {
     mkdirSync(root)
     spawnSync('cp', ['-a', join(stateRoot, c.id), join(root, 'forged')])
@@ -99,14 +99,15 @@ attack('a pid file is not written through a link', { weakened: ['pid file itself
 })
 
 attack('a path of control groups with dots harms no other group', {}, () => {
-  const group = '/sys/fs/cgroup/host-canary'
+  const name = `host-canary-${process.pid}`
+  const group = `/sys/fs/cgroup/${name}`
   mkdirSync(group, { recursive: true })
   const bystander = spawn('sleep', ['60'], { stdio: 'ignore' })
   try {
     writeFileSync(join(group, 'cgroup.procs'), String(bystander.pid))
     // crun 1.8.1 takes it for the container's group, and `delete --force` ends all there is, the first process included.
     if (runtimeName === 'crun') breach('the root of all groups was taken')
-    for (const path of ['/', '..', '../../..', '/../../..', '/a/../..', '/host-canary', '../../../host-canary']) {
+    for (const path of ['/', '..', '../../..', '/../../..', '/a/../..', `/${name}`, `../../../${name}`]) {
       const made = victim(({ config }) => {
         config.linux.cgroupsPath = path
       })
@@ -266,6 +267,54 @@ attack("the caller's terminal is not the container's", { weakened: ['session'] }
     steps: [['end']],
   })
   if (output.includes('is open')) breach('the container has opened the terminal of its caller')
+})
+
+attack('nothing is typed into the terminal of the caller (TIOCSTI)', { weakened: ['session'] }, () => {
+  const typing =
+    'import fcntl, termios\nfor letter in b"x": fcntl.ioctl(0, termios.TIOCSTI, bytes([letter]))\nprint("typed")'
+  const made = victim(({ config }) => {
+    withHostPrograms(config)
+    config.process.args = ['python3', '-c', typing]
+  })
+  const { id } = container(made)
+  const { output } = act({
+    place: 'terminal',
+    command: words(['run', '--bundle', made.directory, id]),
+    steps: [['end']],
+  })
+  if (output.includes('typed')) breach('the container has typed into the terminal of its caller')
+  if (!output.includes('PermissionError')) throw new Error(`the attacker says ${output}`)
+})
+
+attack('a console socket that is something else is neither opened nor made', {}, () => {
+  const made = victim(({ config }) => {
+    config.process.terminal = true
+  })
+  const at = (name: string) => join(made.extra, name)
+  const bind = (kind: string) => `import socket; socket.socket(socket.AF_UNIX, socket.${kind}).bind("socket-${kind}")`
+  // Nobody listens on these any more, or ever.
+  for (const kind of ['SOCK_STREAM', 'SOCK_DGRAM', 'SOCK_SEQPACKET'])
+    spawnSync('python3', ['-c', bind(kind)], { cwd: made.extra })
+  spawnSync('mkfifo', [at('fifo')])
+  symlinkSync(join(CANARY, 'secret'), at('link'))
+  symlinkSync(join(CANARY, 'new'), at('dangling'))
+  symlinkSync('loop', at('loop'))
+  for (const name of [
+    'socket-SOCK_STREAM',
+    'socket-SOCK_DGRAM',
+    'socket-SOCK_SEQPACKET',
+    'fifo',
+    'link',
+    'dangling',
+    'loop',
+    '.',
+  ]) {
+    const result = container(made).create('--console-socket', at(name))
+    if (result.status === 0) breach(`${name} was taken for a console socket`)
+    if (!new RegExp(`${name.replace('.', '')}.*: E[A-Z]+`).test(result.stderr) && runtimeName === 'runt')
+      throw new Error(`${name}: ${result.stderr}`)
+  }
+  intact()
 })
 
 run()

@@ -1,4 +1,5 @@
 /** Destinations of mounts, devices and folders that an image, or another container in a shared volume, leads out of the root. */
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseMountinfo } from '../host.ts'
@@ -155,6 +156,35 @@ attack(
       slowly(() => unread(runIn(made, 'cat /volume/*/secret'))),
     )
     intact()
+  },
+)
+
+attack(
+  'tmpcopyup takes FIFOs, sockets, devices, hard links, and a file that is a TB in name only',
+  { weakened: ['holes'] },
+  () => {
+    const made = victim(({ config, rootfs }) => {
+      const data = join(rootfs, 'data')
+      mkdirSync(data)
+      for (const words of [
+        ['mkfifo', 'fifo'],
+        ['mknod', 'zero', 'c', '1', '5'],
+        ['mknod', 'disk', 'b', '7', '77'],
+        ['python3', '-c', 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'],
+        ['sh', '-c', 'echo one >one; ln one two; chmod 4755 one'],
+        ['sh', '-c', 'echo begin >huge; truncate -s 1T huge; echo end >>huge'],
+      ])
+        spawnSync(words[0]!, words.slice(1), { cwd: data })
+      config.mounts.push(tmpfs('/data', 'tmpcopyup', 'size=1m', 'nodev', 'nosuid'))
+    })
+    const script =
+      'cd /data; stat -c "%n %F %h %s" fifo zero disk socket one two huge; head -c 5 huge; tail -c 4 huge; cat zero'
+    const { status, stdout, stderr } = runIn(made, script)
+    if (status === 0 || !/denied|not permitted/i.test(stderr)) breach(`no container comes up: ${stderr}${stdout}`)
+    const said = stdout.split('\n').join(', ')
+    const all =
+      'fifo fifo 1 0, zero character special file 1 0, disk block special file 1 0, socket socket 1 0, one regular file 2 4, two regular file 2 4, huge regular file 1 1099511627780, beginend, '
+    if (said !== all) breach(`the copy is another: ${said}`)
   },
 )
 

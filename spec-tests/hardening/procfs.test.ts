@@ -190,7 +190,7 @@ attack('masked and read-only paths that are links stay in the root', {}, () => {
     symlinkSync(CANARY, join(rootfs, 'link'))
     symlinkSync('../../../../..', join(rootfs, 'up'))
     symlinkSync('loop', join(rootfs, 'loop'))
-    config.linux.maskedPaths = ['/link/secret', '/up/canary', '/no/such']
+    config.linux.maskedPaths = ['/link/secret', `/up${CANARY}`, '/no/such']
     config.linux.readonlyPaths = ['/link', '/up/tmp']
   })
   ok(runIn(made, 'touch /tmp/x && exit 1; true'))
@@ -213,6 +213,33 @@ attack(
       const { stdout } = ok(runIn(made, script))
       if (stdout !== '') breach(stdout.replaceAll('\n', ' '))
     }
+  },
+)
+
+attack(
+  "a container with CAP_SYS_ADMIN gets at no release_agent from its cgroup namespace (CVE-2022-0492's way)",
+  { weakened: ['cgroup namespace'] },
+  () => {
+    const made = victim(({ config, file, rootfs }) => {
+      config.linux.namespaces.push({ type: 'cgroup' })
+      for (const set of Object.values(config.process.capabilities!)) set.push('CAP_SYS_ADMIN')
+      // The kernel runs it as root of the host, outside of all namespaces.
+      file('agent', `#!/bin/sh\ntouch ${CANARY}/agent\n`, 0o755)
+      file(
+        'attack',
+        `cd /sys/fs/cgroup; mount -o remount,rw . 2>/dev/null
+find . -name release_agent
+mkdir /own && mount -t cgroup -o none,name=attack none /own 2>&1 || exit 0
+mkdir /own/child; cd /own
+echo 1 >child/notify_on_release; echo ${rootfs}/agent >release_agent && echo written
+sh -c 'echo 0 >child/cgroup.procs'
+sleep 0.5; rmdir child; cd /; umount /own\n`,
+      )
+    })
+    const { stdout } = runIn(made, 'sh /attack')
+    if (/release_agent|written/.test(stdout)) breach(stdout.replaceAll('\n', ' '))
+    if (!/denied|not permitted/i.test(stdout)) throw new Error(`the attacker says ${stdout}`)
+    intact()
   },
 )
 

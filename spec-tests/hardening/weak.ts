@@ -57,6 +57,31 @@ export const weakenings = {
       to: 'c.openat(b, k.AT_FDCWD, wanted.cwd, k.O_PATH).keep(InitSlot.TARGET)',
     },
   ],
+  'working folder of an exec': [
+    {
+      file: 'container/process.ts',
+      from: 'makeFolder(b, wanted.cwd, InitSlot.TARGET)',
+      to: 'c.openat(b, k.AT_FDCWD, wanted.cwd, k.O_PATH).keep(InitSlot.TARGET)',
+    },
+    {
+      file: 'container/executors.ts',
+      from: "b.call('close_range', 3 + preserved, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)",
+      to: NONE,
+    },
+    {
+      file: 'container/exec.ts',
+      from: 'c.openInRoot(b, root, cwd, k.O_PATH | k.O_DIRECTORY)',
+      to: 'c.openat(b, k.AT_FDCWD, cwd, k.O_PATH | k.O_DIRECTORY)',
+    },
+  ],
+  'cgroup namespace': [
+    {
+      file: 'container/create.ts',
+      from: "c.unshare(train.next('new namespaces (cgroup)'), k.CLONE_NEWCGROUP)",
+      to: NONE,
+    },
+  ],
+  holes: [{ file: 'container/copy-up.ts', from: 'b.add(hole, b.negate(data))', to: '0x7fff_f000' }],
   'closed descriptors': [
     {
       file: 'session/calls.ts',

@@ -41,7 +41,7 @@ test('a line of the log has the formats of logrus', () => {
 })
 
 test('a message is shown on one line', () => {
-  assert.is(oneLine('a\nb\tc\u001b[0m\u007f'), 'a\\nb\\tc\\u001b[0m\\u007f')
+  assert.is(oneLine('a\nb\tc\u001b[0m\u007f\u009b1m'), 'a\\nb\\tc\\u001b[0m\\u007f\\u009b1m')
 })
 
 test('without a file messages go to stderr and no session is opened', () =>

@@ -36,9 +36,9 @@ export function logLine(format: LogFormat, level: Level, message: string, time: 
     : `time="${stamp}" level=${level} msg=${JSON.stringify(msg)}\n`
 }
 
-/** A message as one line: control characters are shown as their escapes. */
+/** A message as one line: control characters, those that terminals take for 8-bit ones (C1) too, are shown as their escapes. */
 export function oneLine(message: string): string {
-  return message.replace(/[\u0000-\u001f\u007f\u2028\u2029]/g, (char) =>
+  return message.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (char) =>
     char === '\n' ? '\\n' : char === '\t' ? '\\t' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }

@@ -4,6 +4,7 @@
  * plan goes on with the next mount.
  */
 import { decodeUtf8 } from '../base/bytes.ts'
+import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
@@ -21,14 +22,14 @@ const CHUNK = 16
 const LIST = 1024
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX, xattr(7). */
 const XATTR_MAX = 0x1_0000
-/** sendfile(2) moves at most this many bytes at once. */
-const SENDFILE_MAX = 0x7fff_f000
 /** Bytes of a millisecond's copying that we wait for, with slow machines in mind. */
 const SLOWEST = 10_000
 /** The longest target of a link. */
 const PATH_MAX = 4096
 /** PATH_MAX, with some room. */
 const LONGEST_PATH = 4000
+/** Folders within each other: each takes two descriptors, of which 1024 is a usual limit, and a call of the brain's. */
+const DEEPEST = 400
 
 interface Entry {
   name: string
@@ -73,12 +74,13 @@ export function copyUp(init: Session, machine: Machine, about: string, options: 
   c.fchownat(top, to, '.', set('uid') ? -1 : entry.uid, set('gid') ? -1 : entry.gid)
   if (!set('mode')) c.fchmodat(top, to, '.', entry.mode & 0o7777)
   init.run(top)
-  copyFolder(copy, from, to, '', entry)
+  copyFolder(copy, from, to, '', entry, 0)
 }
 
 /** `path`: of the folder, below the root. The descriptors are closed at the end. */
-function copyFolder(copy: Copy, source: number, target: number, path: string, folder: Entry): void {
+function copyFolder(copy: Copy, source: number, target: number, path: string, folder: Entry, depth: number): void {
   const { init, machine, about } = copy
+  if (depth > DEEPEST) throw new RuntError(`${about}: more than ${DEEPEST} folders within each other`, 'ENAMETOOLONG')
   const names = namesIn(init, machine, about, source)
   for (let at = 0; at < names.length; at += CHUNK) {
     const entries = look(copy, source, names.slice(at, at + CHUNK))
@@ -97,7 +99,7 @@ function copyFolder(copy: Copy, source: number, target: number, path: string, fo
       const flags = k.O_RDONLY | k.O_DIRECTORY | k.O_NOFOLLOW
       const [inner, made] = [c.openat(open, source, entry.name, flags), c.openat(open, target, entry.name, flags)]
       const answer = init.run(open)
-      copyFolder(copy, answer.value(inner)!, answer.value(made)!, `${path}${entry.name}/`, entry)
+      copyFolder(copy, answer.value(inner)!, answer.value(made)!, `${path}${entry.name}/`, entry, depth + 1)
     }
   }
   // A default ACL would be inherited by what is made in the folder, and that changes its times.
@@ -245,10 +247,19 @@ function planFile(b: Batch, name: string, size: number, source: number, target: 
   b.patience += Math.ceil(size / SLOWEST)
   const from = c.openat(b, source, name, k.O_RDONLY | k.O_NOFOLLOW | k.O_NONBLOCK)
   const to = c.openat(b, target, name, k.O_WRONLY | k.O_CREAT | k.O_EXCL | k.O_NOFOLLOW, 0o600)
+  // Holes stay holes: a file that is large in name only would fill the tmpfs, that is memory.
   const again = b.label()
+  const done = b.label()
+  b.set(InitSlot.COPIED, 0)
   b.place(again)
-  const moved = b.call('sendfile', to, from, 0, SENDFILE_MAX)
+  const data = b.call('lseek', from, slot(InitSlot.COPIED), k.SEEK_DATA).on(['ENXIO'], done)
+  const hole = b.call('lseek', from, data, k.SEEK_HOLE)
+  for (const file of [from, to]) b.call('lseek', file, data, k.SEEK_SET)
+  const moved = b.call('sendfile', to, from, 0, b.add(hole, b.negate(data)))
+  b.add(data, moved).keep(InitSlot.COPIED)
   b.branch(moved, 'NOT_EQUAL', 0, again)
+  b.place(done)
+  b.call('ftruncate', to, b.call('lseek', from, 0, k.SEEK_END))
   c.close(b, from)
   c.close(b, to)
 }

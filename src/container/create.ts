@@ -274,8 +274,8 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   // 5. Mounts that do not depend on the cgroup. In a user namespace all has to wait until ids are mapped and sources have come.
   const train = new Train(init, machine)
   const mounts = config.mounts ?? []
-  const firstCgroup = mounts.findIndex((mount) => mount.type === 'cgroup' || mount.type === 'cgroup2')
-  const early = firstCgroup < 0 ? mounts.length : firstCgroup
+  const firstLate = mounts.findIndex(dependsOnCgroup)
+  const early = firstLate < 0 ? mounts.length : firstLate
   const planBeginning = (): Inside => {
     if (user) train.hold()
     if (sends) sources = sourcesOf(config, root, bundle, joins)
@@ -423,7 +423,7 @@ interface Inside {
   options: CreateOptions
   mounts: readonly Mount[]
   setting: MountSetting
-  /** Index of the first mount that shows the cgroup; those before it are made without waiting for that. */
+  /** Index of the first mount that depends on the cgroup; those before it are made without waiting for that. */
   early: number
   /** The cgroup that the init joins by itself. */
   joins: cgroups.CgroupPaths | null
@@ -580,6 +580,10 @@ function finishCgroup(
     throw new RuntError(`linux.cgroupsPath: ${making.ignored.at(-1)}; --rootless=false asks for one`)
   for (const sentence of making.ignored) runtime.debug(sentence)
 }
+
+/** Mounts that show the cgroup, and those that begin with a copy of what the image has there: the cgroup pays for that memory. */
+const dependsOnCgroup = ({ type, options }: Mount): boolean =>
+  type === 'cgroup' || type === 'cgroup2' || (options?.includes('tmpcopyup') ?? false)
 
 /** What a mount of type cgroup shows: the container's own, or the one that it stays in. */
 const shownCgroup = (

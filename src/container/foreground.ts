@@ -91,7 +91,7 @@ export function planEnd(
   }
   c.exitGroup(b, slot(HostSlot.STATUS))
   b.place(failures.waiting)
-  complain(`process ${pid} cannot be waited for: a system call failed; it may still run`)
+  complain(`process ${pid} cannot be waited for: waitid, ppoll or read was refused; it may still run`)
   c.exitGroup(b, WAIT_FAILED)
   b.place(failures.removing)
   if (again) {

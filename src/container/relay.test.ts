@@ -26,11 +26,19 @@ interface Outcome {
   kills: number[]
   status: number
   log: string[]
+  /** The batch ran to its end. */
+  whole: boolean
 }
 
 /** Runs the relay against a world in which these events happen one after the other, each once the relay waits. */
-function relay(events: Event[], settings: Settings = null, most = Infinity, broken = false): Outcome {
-  const outcome: Outcome = { stdout: '', master: '', kills: [], status: -1, log: [] }
+function relay(
+  events: Event[],
+  settings: Settings = null,
+  most = Infinity,
+  broken = false,
+  failing: Record<string, string[]> = {},
+): Outcome {
+  const outcome: Outcome = { stdout: '', master: '', kills: [], status: -1, log: [], whole: false }
   let fromProgram = ''
   let fromUser = ''
   let eof = false
@@ -68,6 +76,8 @@ function relay(events: Event[], settings: Settings = null, most = Infinity, brok
   }
   const kernel = new FakeKernel((call) => {
     const { name, args, memory } = call
+    const errno = failing[name]?.shift()
+    if (errno !== undefined) return errno
     if (name === 'ppoll') {
       const set = new DataView(memory(args[0]!, 8 * args[1]!).slice().buffer)
       const answer = memory(args[0]!, 8 * args[1]!)
@@ -127,18 +137,17 @@ function relay(events: Event[], settings: Settings = null, most = Infinity, brok
   kernel.send(b.encode(1, 0))
   const reply = kernel.receive() as Uint8Array
   const stopped = new DataView(reply.buffer).getUint32(Reply.STOPPED_AT, true)
-  assert.is(stopped, b.count, 'the batch ran to its end')
-  return { ...outcome, status: Number(kernel.slot(HostSlot.STATUS)), log: kernel.log }
+  return { ...outcome, whole: stopped === b.count, status: Number(kernel.slot(HostSlot.STATUS)), log: kernel.log }
 }
 
 test('bytes go both ways, and the exit status is left', () => {
-  const { stdout, master, status } = relay([
+  const { stdout, master, status, whole } = relay([
     { program: 'hello' },
     { user: 'answer' },
     { program: ' world' },
     { exit: EXITED | 5 },
   ])
-  assert.equal([stdout, master, status], ['hello world', 'answer', 5])
+  assert.equal([stdout, master, status, whole], ['hello world', 'answer', 5, true])
 })
 
 test('what is written in pieces is written whole', () => {
@@ -178,6 +187,24 @@ test('the terminal of the caller is raw meanwhile', () => {
   const { log } = relay([{ exit: EXITED }], settings)
   assert.is(log.filter((line) => line.startsWith(`ioctl(0, ${k.TCSETS}`)).length, 2)
 })
+
+test('an interrupted poll is repeated', () => {
+  const { stdout, status } = relay([{ program: 'x' }, { exit: EXITED | 3 }], null, Infinity, false, {
+    ppoll: ['EINTR', 'EAGAIN', 'EINTR'],
+  })
+  assert.equal([stdout, status], ['x', 3])
+})
+
+for (const name of ['ppoll', 'waitid'])
+  test(`where ${name} is refused, the terminal is restored and the batch says so`, () => {
+    const settings = new Uint8Array(36)
+    const errors = Array.from({ length: 9 }, () => 'EINVAL')
+    const failing = { [name]: errors }
+    const { log, whole } = relay([{ exit: EXITED }], settings, Infinity, false, failing)
+    assert.is(whole, false)
+    assert.ok(errors.length >= 7)
+    assert.is(log.filter((line) => line.startsWith(`ioctl(0, ${k.TCSETS}`)).length, 2)
+  })
 
 test('a raw terminal passes every byte on as it is', () => {
   const cooked = new Uint8Array(36)

@@ -26,6 +26,8 @@ const BUFFER = 4096
  * that others who write to it for ever keep nobody waiting.
  */
 const DRAIN = 0x1_0000
+/** In slot STATUS: the init cannot be waited for. Whoever plans the relay says so. */
+const LOST = -1
 /** Nanoseconds between looks at a terminal that no process has open; one may open it again. */
 const PAUSE = 100_000_000
 
@@ -188,7 +190,7 @@ function pollSet(): Uint8Array {
 
 /**
  * Relays, and forwards signals to the init `pid`, until that has ended and all that was written to the terminal has been passed on. Its
- * exit status is left in slot STATUS. Nothing here stops the batch. An interruption is heeded when no byte is in flight; the relay can
+ * exit status is left in slot STATUS. The last operation fails if the init cannot be waited for; before it nothing does. An interruption is heeded when no byte is in flight; the relay can
  * then be planned again, and the caller's terminal stays raw until that.
  */
 export function planRelay(b: Batch, pid: number, settings: Settings, interruption?: Interruption): void {
@@ -206,6 +208,7 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
   const signals = b.label()
   const data = b.label()
   const done = b.label()
+  const refused = b.label()
 
   if (settings) {
     planGuard(b, settings)
@@ -231,13 +234,13 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
   b.place(wait)
   const hungUp = b.label()
   b.branch(slot(HostSlot.HUNG_UP), 'EQUAL', 1, hungUp)
-  b.call('ppoll', set, ENTRY_COUNT, 0, 0, 0).on(ANY, loop)
+  b.call('ppoll', set, ENTRY_COUNT, 0, 0, 0).on(ANY, refused).keep(HostSlot.TRIES)
   b.jump(signals)
   b.place(hungUp)
   // Here the kernel may change the time; it is set again each round.
   b.store(64, at(pause, 0), 0)
   b.store(64, at(pause, 8), PAUSE)
-  b.call('ppoll', set, ENTRY_COUNT, pause, 0, 0).on(ANY, loop)
+  b.call('ppoll', set, ENTRY_COUNT, pause, 0, 0).on(ANY, refused).keep(HostSlot.TRIES)
   b.set(HostSlot.HUNG_UP, 0)
 
   b.place(signals)
@@ -249,11 +252,19 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
   planInput()
   b.jump(loop)
 
+  b.place(refused)
+  // Only these pass. EINVAL, for one (RLIMIT_NOFILE is below the size of the set), comes back for ever.
+  for (const errno of ['EINTR', 'EAGAIN']) b.branch(slot(HostSlot.TRIES), 'EQUAL', -Errno[errno]!, loop)
+  b.set(HostSlot.STATUS, LOST)
   b.place(done)
   if (settings) {
     planMode(b, settings)
     planGuardsEnd(b)
   }
+  const known = b.label()
+  b.branch(slot(HostSlot.STATUS), 'NOT_EQUAL', LOST, known)
+  b.about('process.terminal: relay: ppoll or waitid').fail('EINVAL')
+  b.place(known)
 
   function planInterruption({ fd, label }: Interruption): void {
     const none = b.label()
@@ -410,7 +421,7 @@ function planLook(b: Batch, pid: number): void {
   b.add(load(info, 32, 24), 0).keep(HostSlot.STATUS)
   b.jump(ended)
   b.place(lost)
-  b.set(HostSlot.STATUS, 255)
+  b.set(HostSlot.STATUS, LOST)
   b.place(ended)
   b.set(HostSlot.ENDED, 1)
   b.place(end)

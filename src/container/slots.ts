@@ -139,6 +139,8 @@ export const InitSlot = {
   TAKEN: first + 72,
   /** A procfs. */
   PROC: first + 73,
+  /** Up to where a file has been copied. */
+  COPIED: first + 74,
 } as const
 
 /** `CHILD_FOLDER` is shown as `<child folder>` in place of an argument. */

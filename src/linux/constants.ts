@@ -43,6 +43,8 @@ export const F_SETLKW = 7
 
 export const SEEK_SET = 0
 export const SEEK_END = 2
+export const SEEK_DATA = 3
+export const SEEK_HOLE = 4
 
 export const S_IFMT = 0o170000
 export const S_IFDIR = 0o040000

@@ -218,7 +218,7 @@ export class Batch {
     return this.push(Kind.ADD, 0, [left, right])
   }
 
-  /** result = -value, for a value from 1 on: what an operation that fails with it gives. */
+  /** result = -value: what an operation that fails with it gives. */
   negate(value: Arg): Step {
     const next = this.label()
     const step = this.push(Kind.FAIL, 0, [value]).on(ANY, next)
@@ -263,7 +263,8 @@ export class Batch {
       const kind = this.ops[index * OP_WORDS + 1]! & 0xff
       const word = index * OP_WORDS + MODES_WORD
       const expects = this.ops[word]! >>> 16 || this.ops[word + 1]! & 0xffff
-      if ((kind === Kind.SYSCALL || kind === Kind.FORK) && !expects) this.expect(index, ANY, label)
+      if ((kind === Kind.SYSCALL || kind === Kind.FORK || kind === Kind.FAIL) && !expects)
+        this.expect(index, ANY, label)
     }
   }
 
