@@ -1,5 +1,6 @@
 /** Where control groups lie on this host, and where a container's own one belongs. */
 import { RuntError } from '../base/errors.ts'
+import { cleanPath } from '../base/paths.ts'
 import type { Address } from '../dbus/address.ts'
 
 /** One mounted hierarchy. */
@@ -157,16 +158,6 @@ function below(path: string, root: string): string {
   return rest.startsWith('/..') ? '/' : rest
 }
 
-/** A path that starts with a slash and has no `.`, `..` or empty component: `..` stops at the top. */
-function clean(path: string): string {
-  const parts: string[] = []
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop()
-    else if (part !== '' && part !== '.') parts.push(part)
-  }
-  return `/${parts.join('/')}`
-}
-
 /**
  * The container's folder in each hierarchy (config-linux.md, "Cgroups Path"). An absolute cgroupsPath lies below the
  * mount point. A relative one, or the id where there is none, lies below the runtime's own cgroup; on v2 beside it,
@@ -174,11 +165,11 @@ function clean(path: string): string {
  */
 export function locate(layout: Layout, cgroupsPath: string | undefined, id: string): CgroupPaths {
   const absolute = cgroupsPath?.startsWith('/') ?? false
-  const wanted = clean(cgroupsPath || id)
+  const wanted = cleanPath(cgroupsPath || id)
   if (wanted === '/')
     throw new RuntError(`linux.cgroupsPath: ${JSON.stringify(cgroupsPath)} is the root, not a cgroup of its own`)
   const folders = layout.hierarchies.map(({ version, controllers, mountpoint, own }): CgroupFolder => {
-    const base = absolute ? '/' : layout.mode === 'v2' ? clean(`${own}/..`) : own
+    const base = absolute ? '/' : layout.mode === 'v2' ? cleanPath(`${own}/..`) : own
     return { version, controllers, mountpoint, path: base === '/' ? wanted : base + wanted }
   })
   return { mode: layout.mode, folders }

@@ -1,14 +1,13 @@
 /** The folders below a cgroup. */
-import { decodeUtf8 } from '../base/bytes.ts'
 import type { Machine } from '../base/platform.ts'
 import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from '../linux/constants.ts'
+import { DT_DIR, readDirents } from '../linux/dirents.ts'
 import { Batch } from '../session/batch.ts'
 import { close, openat } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 
 /** Bytes of one getdents64(2): some 400 entries of cgroupfs. */
 const ENTRIES = 0x4000
-const DT_DIR = 4
 
 /** Names of the sub-folders; none if the folder is gone. */
 function subfolders(host: Session, machine: Machine, path: string): string[] {
@@ -31,15 +30,9 @@ function subfolders(host: Session, machine: Machine, path: string): string[] {
     for (const { buffer, step } of reads) {
       const count = answer.value(step) ?? 0
       if (count <= 0) return names
-      // struct linux_dirent64: d_ino, d_off, d_reclen, d_type, d_name.
-      const bytes = answer.bytes(buffer, count)
-      const view = new DataView(bytes.buffer, bytes.byteOffset, count)
-      for (let entry = 0; entry < count; entry += view.getUint16(entry + 16, true)) {
-        position = view.getBigUint64(entry + 8, true)
-        if (bytes[entry + 18] !== DT_DIR) continue
-        const name = decodeUtf8(bytes.subarray(entry + 19, bytes.indexOf(0, entry + 19)))
-        if (name !== '.' && name !== '..') names.push(name)
-      }
+      const dirents = readDirents(answer.bytes(buffer, count))
+      position = dirents.position
+      for (const { name, type } of dirents.entries) if (type === DT_DIR) names.push(name)
     }
   }
   return names

@@ -11,6 +11,7 @@ import { Errno } from '../linux/errno.ts'
 import { ANY, type Arg, Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer, Session } from '../session/session.ts'
+import { namesIn } from './files.ts'
 import type { MountOptions } from './mount-options.ts'
 import { InitSlot } from './slots.ts'
 
@@ -109,25 +110,6 @@ function copyFolder(copy: Copy, source: number, target: number, path: string, fo
   c.close(b, source)
   c.close(b, target)
   init.run(b)
-}
-
-/** Names in an open folder, by getdents64(2). */
-function namesIn(init: Session, machine: Machine, about: string, folder: number): string[] {
-  const names: string[] = []
-  for (;;) {
-    const b = new Batch(machine).about(about)
-    const buffer = b.out(0x8000)
-    const count = b.call('getdents64', folder, buffer, buffer.length)
-    const answer = init.run(b)
-    const length = answer.value(count)!
-    if (length === 0) return names
-    // struct linux_dirent64: d_reclen is the u16 at 16, the name starts at 19 and ends with a NUL.
-    const bytes = answer.bytes(buffer, length)
-    for (let at = 0; at < length; at += bytes[at + 16]! | (bytes[at + 17]! << 8)) {
-      const name = decodeUtf8(bytes.subarray(at + 19, bytes.indexOf(0, at + 19)))
-      if (name !== '.' && name !== '..') names.push(name)
-    }
-  }
 }
 
 /** What the names stand for; what is gone meanwhile is left out. */

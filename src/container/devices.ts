@@ -1,12 +1,13 @@
 /** Plans device nodes and the links of /dev (config-linux.md, "Devices"). Runs in the init. */
 import { RuntError } from '../base/errors.ts'
+import { basename, cleanPath, dirname } from '../base/paths.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { type Batch, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planPrepared } from '../session/templates.ts'
 import type { Train } from '../session/train.ts'
-import { basename, cleanPath, dirname, makeFile, makeFolder } from './paths.ts'
+import { makeFile, makeFolder } from './paths.ts'
 import { InitSlot } from './slots.ts'
 import { type Device, deviceSource, planOpening, type Reach } from './sources.ts'
 

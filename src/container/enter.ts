@@ -1,5 +1,6 @@
 /** Plans the way of a process into a container that is there already. */
 import { RuntError } from '../base/errors.ts'
+import { cleanPath } from '../base/paths.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import type { Config } from '../config/types.ts'
 import { Slot } from '../executor/protocol.ts'
@@ -7,7 +8,6 @@ import * as k from '../linux/constants.ts'
 import { ANY, type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { namespaceFlags } from './namespaces.ts'
-import { cleanPath } from './paths.ts'
 import { planAffinity } from './process.ts'
 import { InitSlot } from './slots.ts'
 

@@ -3,8 +3,9 @@ import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
+import { readDirents } from '../linux/dirents.ts'
 import { describeErrno, errnoName } from '../linux/errno.ts'
-import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
+import { ANY, type Arg, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer, Session } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
@@ -12,6 +13,8 @@ import { HostSlot, READ_COUNT } from './slots.ts'
 
 /** Bytes read in one go when a file is longer than expected. */
 const CHUNK = 0x1_0000
+/** Bytes of names that are read in one go. */
+const NAMES = 0x8000
 /** Bytes that one operation writes. */
 const PIECE = 0x8000
 /** Longest file that is read whole; config.json of a sane container is some KiB. */
@@ -148,6 +151,20 @@ export function readInput(host: Session, machine: Machine): string {
   return pieces.length === 0 ? '' : decodeUtf8(join(pieces))
 }
 
+/** Names in an open folder, by getdents64(2); without `.` and `..`. */
+export function namesIn(session: Session, machine: Machine, about: string, folder: number): string[] {
+  const names: string[] = []
+  for (;;) {
+    const b = new Batch(machine).about(about)
+    const buffer = b.out(NAMES)
+    const count = b.call('getdents64', folder, buffer, buffer.length)
+    const answer = session.run(b)
+    const length = answer.value(count)!
+    if (length === 0) return names
+    for (const { name } of readDirents(answer.bytes(buffer, length)).entries) names.push(name)
+  }
+}
+
 /** That a file cannot be read. `errno`: its name, as `finishReading` gives it. */
 export const unreadable = (what: string, errno: string): RuntError =>
   new RuntError(`${what}: cannot be read: ${describeErrno(errno)}`, errno)
@@ -160,6 +177,18 @@ export function readText(host: Session, machine: Machine, path: string): string 
   if ('text' in result) return result.text
   if (result.errno === 'ENOENT' || result.errno === 'ENOTDIR') return null
   throw unreadable(path, result.errno)
+}
+
+/** Plans to write all bytes to an open file; a short write fails the plan with `errno`. */
+export function planContent(train: Train, about: string, file: Arg, bytes: Uint8Array, errno: string): void {
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    const b = train.next(about)
+    const piece = bytes.subarray(at, at + PIECE)
+    const whole = b.label()
+    b.branch(c.write(b, file, piece), 'EQUAL', piece.length, whole)
+    b.fail(errno)
+    b.place(whole)
+  }
 }
 
 /** The name of a file while it is written. */
@@ -176,14 +205,7 @@ export function planWriting(train: Train, about: string, path: string, text: str
   c.openat(train.next(about), k.AT_FDCWD, temporary, k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW, mode).keep(
     HostSlot.FILE,
   )
-  for (let at = 0; at < bytes.length; at += PIECE) {
-    const b = train.next(about)
-    const piece = bytes.subarray(at, at + PIECE)
-    const whole = b.label()
-    b.branch(c.write(b, file, piece), 'EQUAL', piece.length, whole)
-    b.fail('ENOSPC')
-    b.place(whole)
-  }
+  planContent(train, about, file, bytes, 'ENOSPC')
   const b = train.next(about)
   c.close(b, file)
   c.renameat(b, k.AT_FDCWD, temporary, k.AT_FDCWD, path)

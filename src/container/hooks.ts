@@ -28,6 +28,7 @@ import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { fieldOf, type HookOutput, hookOutput } from './annotations.ts'
+import { planContent } from './files.ts'
 import { envAt, environmentOf, planVectors } from './program-vectors.ts'
 import type { Runtime } from './runtime.ts'
 import { HookSlot, SIGNAL } from './slots.ts'
@@ -35,8 +36,6 @@ import type { Saved } from './state.ts'
 
 /** Bytes of a hook's stderr that an error shows: the last ones. */
 const SHOWN = 1024
-/** Bytes of the state that one operation writes. */
-const PIECE = 0x8000
 /** Exit status of a hook's process that could not execute the hook; it says why in another way. */
 const NOT_EXECUTED = 127
 /** The init's file mode mask is 0 while it makes the root; hooks are to find the usual one. */
@@ -224,14 +223,7 @@ function supply({ platform }: Runtime, session: Session, saved: Saved, status: S
   const train = new Train(session, platform.machine)
   const file = slot(HookSlot.STATE)
   c.memfdCreate(train.next(about), 'runt:state', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING).keep(HookSlot.STATE)
-  for (let from = 0; from < bytes.length; from += PIECE) {
-    const b = train.next(about)
-    const piece = bytes.subarray(from, from + PIECE)
-    const whole = b.label()
-    b.branch(c.write(b, file, piece), 'EQUAL', piece.length, whole)
-    b.fail('ENOMEM')
-    b.place(whole)
-  }
+  planContent(train, about, file, bytes, 'ENOMEM')
   const b = train.next(about)
   c.fcntl(b, file, k.F_ADD_SEALS, k.F_SEAL_SEAL | k.F_SEAL_SHRINK | k.F_SEAL_GROW | k.F_SEAL_WRITE)
   b.about('hooks: /dev/null')

@@ -1,9 +1,9 @@
 /** The `list` command. */
-import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as k from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { namesIn } from './files.ts'
 import type { Runtime, StateView } from './runtime.ts'
 import { finishLook, finishWatch, planLook, planTrust, planWatch, viewOf } from './state.ts'
 
@@ -52,7 +52,6 @@ function lookAt(runtime: Runtime, ids: readonly string[]): StateView[] {
 /** Names in the root folder, by getdents64(2). None when it is missing. */
 function folderNames(runtime: Runtime): string[] {
   const { host, platform, globals } = runtime
-  const names: string[] = []
   const open = new Batch(platform.machine)
   const about = `state folder (${globals.root})`
   open.about(about)
@@ -60,21 +59,8 @@ function folderNames(runtime: Runtime): string[] {
   const fd = c.openat(open, k.AT_FDCWD, globals.root, k.O_RDONLY | k.O_DIRECTORY).on(['ENOENT'], missing)
   open.place(missing)
   const folder = host.run(open).value(fd)!
-  if (folder < 0) return names
-  for (;;) {
-    const b = new Batch(platform.machine).about(about)
-    const buffer = b.out(0x8000)
-    const count = b.call('getdents64', folder, buffer, buffer.length)
-    const answer = host.run(b)
-    const length = answer.value(count)!
-    if (length <= 0) break
-    // struct linux_dirent64: d_reclen is the u16 at 16, the name starts at 19 and ends with a NUL.
-    const bytes = answer.bytes(buffer, length)
-    for (let at = 0; at < length; at += bytes[at + 16]! | (bytes[at + 17]! << 8)) {
-      const name = decodeUtf8(bytes.subarray(at + 19, bytes.indexOf(0, at + 19)))
-      if (name !== '.' && name !== '..') names.push(name)
-    }
-  }
+  if (folder < 0) return []
+  const names = namesIn(host, platform.machine, about, folder)
   const close = new Batch(platform.machine).about(about)
   c.close(close, folder)
   host.run(close)

@@ -1,11 +1,11 @@
 /** Plans `linux.maskedPaths` and `linux.readonlyPaths`. Runs in the init. */
 import { RuntError } from '../base/errors.ts'
+import { cleanPath } from '../base/paths.ts'
 import * as k from '../linux/constants.ts'
 import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planPrepared } from '../session/templates.ts'
 import type { Train } from '../session/train.ts'
-import { cleanPath } from './paths.ts'
 import { InitSlot } from './slots.ts'
 
 const ROOT = slot(InitSlot.ROOT)

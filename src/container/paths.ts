@@ -1,6 +1,7 @@
-/** Paths: lexical ones of the host, and folders and files made inside a container's root without leaving it. */
+/** Folders and files made inside a container's root without leaving it. */
 
 import { RuntError } from '../base/errors.ts'
+import { basename, cleanPath, dirname } from '../base/paths.ts'
 import * as k from '../linux/constants.ts'
 import { type Arg, type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
@@ -8,30 +9,6 @@ import { InitSlot } from './slots.ts'
 
 /** Bytes of a path, without the NUL at its end; path_resolution(7). */
 const PATH_MAX = 4095
-
-/** Lexically cleans an absolute path: no empty, `.` or `..` components. */
-export function cleanPath(path: string): string {
-  const parts: string[] = []
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop()
-    else if (part !== '' && part !== '.') parts.push(part)
-  }
-  return `/${parts.join('/')}`
-}
-
-/** `path` as seen from the folder `base`, cleaned. */
-export function absolutePath(base: string, path: string): string {
-  return cleanPath(path.startsWith('/') ? path : `${base}/${path}`)
-}
-
-export function dirname(path: string): string {
-  const at = path.lastIndexOf('/')
-  return at <= 0 ? '/' : path.slice(0, at)
-}
-
-export function basename(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1)
-}
 
 /** By batch: folders below the root that are there by the time the next operation runs. It keeps plans short. */
 const knownFolders = new WeakMap<Batch, Set<string>>()

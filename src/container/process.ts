@@ -1,6 +1,7 @@
 /** Plans the process: limits, identity, rights, working folder, program. Runs in the init, after the change of root. */
 
 import { Struct } from '../base/bytes.ts'
+import { cleanPath } from '../base/paths.ts'
 import { numbersIn } from '../config/number-list.ts'
 import type { Config, Personality, Process, Scheduler } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
@@ -9,7 +10,7 @@ import { ANY, type Batch, load, type OutPointer, type Step, slot } from '../sess
 import * as c from '../session/calls.ts'
 import { planReading, type Reading } from './files.ts'
 import { planKeyLabel, planLabels } from './labels.ts'
-import { cleanPath, makeFolder } from './paths.ts'
+import { makeFolder } from './paths.ts'
 import { planExecve } from './program-vectors.ts'
 import { planFilter } from './seccomp-agent.ts'
 import { InitSlot } from './slots.ts'

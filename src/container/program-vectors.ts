@@ -5,6 +5,7 @@ import * as k from '../linux/constants.ts'
 import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
+import { planContent } from './files.ts'
 import { InitSlot } from './slots.ts'
 
 /** What travels with the last batch, in characters and strings; more is put into memory of its own beforehand. */
@@ -12,8 +13,6 @@ const SMALL = 0x2000
 const FEW = 1024
 /** Where that memory lies in the init: behind the executor, before anything that the kernel places itself. */
 const BLOCK = 0x2000_0000
-/** Bytes of it that one operation writes. */
-const PIECE = 0x8000
 
 /**
  * The environment as the program gets it: of several entries with one name the last, and no HOME without a value, in whose place the
@@ -76,14 +75,7 @@ export function planVectors(
   const block = layOut(vectors, base)
   const file = slot(memfd)
   c.memfdCreate(train.next(about), 'runt:args', k.MFD_CLOEXEC).keep(memfd)
-  for (let at = 0; at < block.length; at += PIECE) {
-    const b = train.next(about)
-    const piece = block.subarray(at, at + PIECE)
-    const whole = b.label()
-    b.branch(c.write(b, file, piece), 'EQUAL', piece.length, whole)
-    b.fail('ENOMEM')
-    b.place(whole)
-  }
+  planContent(train, about, file, block, 'ENOMEM')
   const b = train.next(about)
   b.call('mmap', base, block.length, k.PROT_READ | k.PROT_WRITE, k.MAP_PRIVATE | k.MAP_FIXED_NOREPLACE, file, 0)
   c.close(b, file)

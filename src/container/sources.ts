@@ -5,6 +5,7 @@
  * not on the host also keeps locked what is locked for less privileged namespaces: mount_namespaces(7).
  */
 import { Struct } from '../base/bytes.ts'
+import { cleanPath } from '../base/paths.ts'
 import type { CgroupPaths } from '../cgroup/manager.ts'
 import { folderPath } from '../cgroup/manager.ts'
 import type { Config } from '../config/types.ts'
@@ -15,7 +16,6 @@ import type { Train } from '../session/train.ts'
 import { defaultDevices, deviceTypes } from './devices.ts'
 import { asksForIdmap } from './idmapped-mounts.ts'
 import { readMountOptions } from './mount-options.ts'
-import { cleanPath } from './paths.ts'
 import { InitSlot } from './slots.ts'
 
 /** A file or folder to be opened. */

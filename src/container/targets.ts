@@ -4,13 +4,13 @@
  */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import { dirname } from '../base/paths.ts'
 import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { CallError, type Session } from '../session/session.ts'
-import { dirname } from './paths.ts'
 import { InitSlot } from './slots.ts'
 
 /** Links followed on one path; path_resolution(7). */

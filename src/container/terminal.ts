@@ -8,6 +8,7 @@
  */
 import { encodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import { basename, dirname } from '../base/paths.ts'
 import type { Process } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import {
@@ -21,7 +22,7 @@ import {
   slot,
 } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { basename, dirname, makeFolder } from './paths.ts'
+import { makeFolder } from './paths.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 
 const MASTER = slot(InitSlot.MASTER)

@@ -1,0 +1,27 @@
+/** Absolute paths, as text: nothing is looked up. */
+
+/** Lexically cleans an absolute path: no empty, `.` or `..` components. */
+export function cleanPath(path: string): string {
+  const parts: string[] = []
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop()
+    else if (part !== '' && part !== '.') parts.push(part)
+  }
+  return `/${parts.join('/')}`
+}
+
+/** `path` as seen from the folder `base`, cleaned. */
+export function absolutePath(base: string, path: string): string {
+  return cleanPath(path.startsWith('/') ? path : `${base}/${path}`)
+}
+
+/** All but the last component; `/` at the top. */
+export function dirname(path: string): string {
+  const at = path.lastIndexOf('/')
+  return at <= 0 ? '/' : path.slice(0, at)
+}
+
+/** The last component. */
+export function basename(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
