@@ -76,7 +76,7 @@ const fields: [path: string, value: unknown, line: string][] = [
   [
     'process.terminal',
     true,
-    'process.terminal: cannot allocate tty if runt will detach without setting console socket',
+    'process.terminal: cannot allocate tty if runt will detach without setting console socket: give --console-socket, or set it to false',
   ],
   [
     'root.path',

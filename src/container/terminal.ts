@@ -43,7 +43,9 @@ export interface TerminalWish {
 /** Somebody has to hold the master: the caller's console socket, or runt as long as it stays. The texts are runc's. */
 export function checkTerminal({ terminal, consoleSocket, foreground }: TerminalWish): void {
   if (terminal && !foreground && consoleSocket === null)
-    throw new RuntError('process.terminal: cannot allocate tty if runt will detach without setting console socket')
+    throw new RuntError(
+      'process.terminal: cannot allocate tty if runt will detach without setting console socket: give --console-socket, or set it to false',
+    )
   if (consoleSocket !== null && (foreground || !terminal))
     throw new RuntError('--console-socket: cannot use console socket if runt will not detach or allocate tty')
 }
