@@ -194,7 +194,7 @@ export const INSTRUCTION_SIZE = 8
  * What fits a message beside the operations that load it: some 2,000 rules. The kernel itself takes a million instructions of those with
  * CAP_BPF (Linux 5.2), which a program for devices needs in any case.
  */
-export const INSTRUCTIONS_MAX = (MESSAGE_MAX - 0x2000) / INSTRUCTION_SIZE
+const INSTRUCTIONS_MAX = (MESSAGE_MAX - 0x2000) / INSTRUCTION_SIZE
 
 /** Operation codes (Documentation/bpf/standardization/instruction-set.rst); `32` works on the lower half of a register. */
 const LDX_W = 0x61

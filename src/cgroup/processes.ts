@@ -76,6 +76,7 @@ function pidsOf(host: Session, machine: Machine, path: string): number[] {
   }
 }
 
+/** Pids of a cgroup and of all below it, in the runtime's pid namespace. */
 export function processesBelow(host: Session, machine: Machine, path: string): number[] {
   return [path, ...descendants(host, machine, path)].flatMap((folder) => pidsOf(host, machine, folder))
 }

@@ -16,7 +16,7 @@ import { type CgroupFolder, type CgroupPaths, folderPath } from './layout.ts'
 export type Count = number | bigint
 
 /** What stands for "no limit": `max` of cgroup v2. */
-export const UNLIMITED: Count = 0xffff_ffff_ffff_ffffn
+const UNLIMITED: Count = 0xffff_ffff_ffff_ffffn
 
 /** Pressure stall information: per cent of the last 10, 60 and 300 seconds, and microseconds in all. */
 export interface Stall {
@@ -448,6 +448,7 @@ function numbersOf(text: string): number[] {
     })
 }
 
+/** What is known before any file has been read. */
 export function noStats(): Stats {
   return {
     cpu: {},

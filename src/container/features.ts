@@ -10,6 +10,7 @@ import { hookKinds } from './hooks.ts'
 import { knownMountOptions } from './mount-options.ts'
 import { namespaceFlags } from './namespaces.ts'
 
+/** What runt can do on this machine. */
 export function features(machine: Machine): Features {
   const flags = Object.keys(FILTER_FLAGS).sort()
   return {

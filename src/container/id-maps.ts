@@ -39,7 +39,7 @@ const isOnly = ([first, second]: readonly IdMapping[], id: number): boolean =>
   second === undefined && first?.hostID === id && first.size === 1
 
 /** Whether a caller without rights can map these without a helper: its own ids. The namespace has no right to setgroups(2) then. */
-export const mapsSelf = ({ uid, gid }: IdMaps, caller: Caller): boolean =>
+const mapsSelf = ({ uid, gid }: IdMaps, caller: Caller): boolean =>
   caller.uid !== 0 && isOnly(uid, caller.uid) && isOnly(gid, caller.gid)
 
 /** Maps the ids of a process that was born in a new user namespace, once and for all. `pid` as the host sees it. */

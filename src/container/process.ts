@@ -237,7 +237,7 @@ function planScheduler(b: Batch, scheduler: Scheduler, pid: number): void {
  * All CPUs that the cgroup's cpuset allows, whatever the caller was restricted to. Since Linux 6.2 a process keeps what was asked for it
  * when it moves to another cpuset. Who may not (seccomp of an outer container) stays as it is.
  */
-export function planAllCpus(b: Batch): void {
+function planAllCpus(b: Batch): void {
   b.about('CPU affinity')
   const failed = b.label()
   b.call('sched_setaffinity', 0, ALL_CPUS.length, b.data(ALL_CPUS, '{all}')).on(ANY, failed)
@@ -294,7 +294,7 @@ function planStandardStreams(b: Batch, uid: number): void {
 }
 
 /** The paths at which process.args[0] is looked for, in order. */
-export function programCandidates(wanted: Process): string[] {
+function programCandidates(wanted: Process): string[] {
   const name = wanted.args[0]!
   if (name.includes('/')) return [name]
   const variable = wanted.env?.findLast((entry) => entry.startsWith('PATH='))

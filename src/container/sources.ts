@@ -53,7 +53,7 @@ const CHUNK = 100
 const OTHERS = 64
 
 /** The file of a cgroup's folder that a process writes to to move itself; see joinSelf. */
-export const joinFile = (folder: CgroupPaths['folders'][number]): string =>
+const joinFile = (folder: CgroupPaths['folders'][number]): string =>
   `${folderPath(folder)}/${folder.version === 1 ? 'tasks' : 'cgroup.procs'}`
 
 /** Key of a path that is opened without following a link at its end. */

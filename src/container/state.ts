@@ -122,6 +122,7 @@ export interface Look {
   owner: Owner
 }
 
+/** Plans to find out who asks, and whose the folder of all states is. */
 export function planTrust(b: Batch, { globals }: Runtime): Trust {
   return { uid: b.call('geteuid'), root: planOwner(b, globals.root) }
 }
@@ -200,6 +201,7 @@ export function planWatch(b: Batch, runtime: Runtime, saved: Saved): Watch {
   return { stat, parked, freezing: freezer ? planReading(b, freezer, 8) : null }
 }
 
+/** What the container is doing, by its process. Throws a RuntError when that cannot be read. */
 export function finishWatch(
   { host, platform }: Runtime,
   answer: Answer,
@@ -223,6 +225,7 @@ export function state(runtime: Runtime, id: string): StateView {
   return viewOf(loadState(runtime, id))
 }
 
+/** A state as commands print it: the pid only of a process that is there. */
 export function viewOf({ saved, status }: Loaded): StateView {
   const live = status === 'created' || status === 'running' || status === 'paused'
   return {

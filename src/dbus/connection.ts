@@ -25,7 +25,7 @@ import {
 export type Perform = (batch: Batch) => Answer
 
 /** Milliseconds for each step: to connect, to get an answer, to see a signal. */
-export const PATIENCE = 30_000
+const PATIENCE = 30_000
 /** Bytes asked for at once, and sent with one call. */
 const RECEIVE = 0x4000
 const SEND = 0x8000

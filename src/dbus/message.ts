@@ -46,6 +46,7 @@ export interface Message {
   body: Value[]
 }
 
+/** The bytes of a method call. `serial`: its number on this connection, which the reply repeats. */
 export function encodeCall(call: MethodCall, serial: number): Uint8Array {
   const body = marshal(call.signature, call.body)
   const fields: Value[] = [

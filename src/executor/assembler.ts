@@ -8,7 +8,7 @@
  * `number` and `a0`…`a5` are where the machine's system call convention wants them. A system call keeps every register
  * but `number`, `a0`, `result`, `t0` and `t1`.
  */
-export const registers = [
+const registers = [
   'number',
   'a0',
   'a1',

@@ -78,9 +78,6 @@ export function readFile(b: Batch, dir: Fd, path: string, length: number): { cou
 
 /** fcntl(2) with an integer argument. */
 export const fcntl = (b: Batch, fd: Fd, command: number, value: Arg = 0): Step => b.call('fcntl', fd, command, value)
-/** newfstatat(2) into a buffer of 144 bytes. */
-export const newfstatat = (b: Batch, dir: Fd, path: string, buffer: OutPointer, flags = 0): Step =>
-  b.call('newfstatat', dir, path, buffer, flags)
 /** statx(2) into a buffer of 256 bytes; stx_mode is the u16 at offset 28. */
 export const statx = (b: Batch, dir: Fd, path: string, flags: number, buffer: OutPointer): Step =>
   b.call('statx', dir, path, flags, k.STATX_BASIC_STATS, buffer)
@@ -236,7 +233,7 @@ export function capset(b: Batch, effective: number, permitted: number, inheritab
 }
 
 /** Header of capget(2) and capset(2): version 3, the calling process. */
-export function capabilityHeader(b: Batch): DataPointer {
+function capabilityHeader(b: Batch): DataPointer {
   return b.data(new Struct(8).u32(0, 0x2008_0522).bytes, () => '{_LINUX_CAPABILITY_VERSION_3}')
 }
 

@@ -37,7 +37,7 @@ export function unitOf(cgroupsPath: string | undefined, id: string, prefix: stri
 }
 
 /** The cgroup of a slice below that of its manager: `a-b.slice` is `/a.slice/a-b.slice`, the root slice `-.slice` nothing. */
-export function slicePath(slice: string, field: string): string {
+function slicePath(slice: string, field: string): string {
   const stem = slice.slice(0, -'.slice'.length)
   if (!slice.endsWith('.slice') || !VALID.test(stem) || slice.length > LENGTH_MAX)
     throw new RuntError(`${field}: invalid slice name: ${JSON.stringify(slice)}`)

@@ -18,7 +18,7 @@ export function changed(name: string, changes: Record<string, unknown>): string 
 }
 
 /** Sets the value at a path such as `linux.devices[0].type` (undefined deletes it); parents must exist. */
-export function patch(config: unknown, path: string, value: unknown): void {
+function patch(config: unknown, path: string, value: unknown): void {
   const keys = [...path.matchAll(/\["([^"]+)"\]|\[(\d+)\]|([^.[\]]+)/g)].map((key) => key[1] ?? key[2] ?? key[3]!)
   const last = keys.pop()!
   const parent = keys.reduce((node, key) => (node as Record<string, unknown>)[key], config) as Record<string, unknown>

@@ -17,7 +17,7 @@ export interface FakeHost {
 const V1 = 'cpu cpuacct cpuset memory devices freezer blkio pids'.split(' ')
 
 /** Files that every launch reads. */
-export const hostFiles: Record<string, string> = {
+const hostFiles: Record<string, string> = {
   '/proc/self/mountinfo': [
     '22 1 8:1 / / rw,relatime - ext4 /dev/root rw',
     '23 22 0:5 / /proc rw,relatime - proc proc rw',
