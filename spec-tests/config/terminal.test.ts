@@ -15,7 +15,7 @@ import {
   withoutNamespaces,
   words,
 } from '../harness.ts'
-import { waitFor } from '../host.ts'
+import { patience, waitFor } from '../host.ts'
 import { act, type Scene, type Step } from '../terminal.ts'
 
 const { test, only, run } = heading('config/terminal')
@@ -218,13 +218,14 @@ test('a program that closes its terminal can open it again', () => {
 
 test('the end of the program ends run, whoever has the terminal open still', () => {
   // Without a pid namespace a child outlives it.
-  const child = 'trap "" HUP; (sleep 2) & echo started; exit 0'
+  const seconds = 4 * patience
+  const child = `trap "" HUP; (sleep ${seconds}) & echo started; exit 0`
   const c = container(terminal(child, (config) => withoutNamespaces(config, 'pid')))
   const begin = Date.now()
   const { statuses, output } = foreground(c)
   assert.equal(statuses, [0])
   assert.match(output, /started/)
-  assert.ok(Date.now() - begin < 5000)
+  assert.ok(Date.now() - begin < seconds * 1000)
   assert.ok(waitFor(() => c.delete('--force').status === 0))
 })
 
