@@ -21,11 +21,11 @@ const { test, run } = heading('config-linux/cgroups')
 function value(resources: Record<string, unknown>, controller: string, v1: string, v2: string): string {
   if (unified && v2 === '-') skip(`cgroup2 has nothing like ${v1}`)
   if (lacksController(v2)) skip(`the kernel has no controller for ${v2}`)
+  if (!cgroupDirectory(controller, cgroupRoot)) skip(`the controller ${controller} is not mounted`)
   const c = started((config) => {
     config.linux.resources = { ...config.linux.resources, ...resources }
   })
-  const directory = cgroupDirectory(controller, c.bundle.config.linux.cgroupsPath)
-  if (!directory) skip(`the controller ${controller} is not mounted`)
+  const directory = cgroupDirectory(controller, c.bundle.config.linux.cgroupsPath)!
   const file = join(directory, unified ? v2 : v1)
   if (!existsSync(file)) skip(`the kernel has no ${file}`)
   return readFileSync(file, 'utf8').trim()
@@ -171,6 +171,15 @@ for (const [title, resources, controller, v1, v2, want1, want2] of [
     'cpu.max.burst',
     '10000',
     '10000',
+  ],
+  [
+    'hugepageLimits',
+    { hugepageLimits: [{ pageSize: '2MB', limit: 4_194_304 }] },
+    'hugetlb',
+    'hugetlb.2MB.limit_in_bytes',
+    'hugetlb.2MB.max',
+    '4194304',
+    '4194304',
   ],
 ] as const) {
   test(`${title} is set`, () => {

@@ -23,7 +23,11 @@ const runs: readonly Run[] = [
     job: { init: 'systemd', environment: { CGROUP_MANAGER: 'systemd' } },
   },
   { name: 'cgroup v2', headings: ['runtime/pause', 'runtime/update', 'runtime/kill'], job: {} },
-  { name: 'cgroup v2', headings: ['config-linux/cgroups', 'config-linux/devices', 'runtime/lifecycle'], job: {} },
+  {
+    name: 'cgroup v2',
+    headings: ['config-linux/cgroups', 'config-linux/block-io', 'config-linux/devices', 'runtime/lifecycle'],
+    job: {},
+  },
   { name: 'systemd', headings: ['systemd/'], job: { init: 'systemd' } },
   { name: 'rootless', headings: ['rootless/'], job: { init: 'systemd', user: 'tester' } },
   { name: 'hardening', headings: ['hardening/descriptors', 'hardening/procfs'], job: {} },
