@@ -149,7 +149,8 @@ function planDelete(b: Batch, root: string, id: string, self: readonly string[])
   b.place(parent)
   const info = b.out(128)
   c.waitid(b, k.P_PID, pid, info, k.WEXITED).on(ANY, failed)
-  b.branch(load(info, 64, 24), 'NOT_EQUAL', 0, failed)
+  // si_status; waitid(2) leaves the bytes behind it as they were.
+  b.branch(load(info, 32, 24), 'NOT_EQUAL', 0, failed)
   return failed
 }
 
