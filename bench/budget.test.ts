@@ -29,11 +29,11 @@ test('a cost above its budget is told with both numbers; some units have a toler
   assert.equal(excesses({ create: { batches: 1 } }, budget), ['create: 1 batches, and there is no budget for it'])
 })
 
-test('round trips, batches and system calls of each command', () => within(counts()))
+test('each command has the round trips, batches and system calls of its budget', () => within(counts()))
 
 if (reason === null) {
-  test('the sizes of the launcher and the brain', () => within(sizes()))
-  test('the page faults of each command', () => within(faults()))
+  test('the launcher and the brain are as large as their budget', () => within(sizes()))
+  test('each command has the page faults of its budget', () => within(faults()))
 }
 
 test.run()

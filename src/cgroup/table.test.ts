@@ -8,7 +8,7 @@ const shown = (resources: Resources, version: 1 | 2, warnings: string[] = []) =>
     files.map(({ name, content }) => `${name} ${content}`).join(' | '),
   )
 
-test('memory on v1', () => {
+test('memory on v1 goes to the files of that version', () => {
   assert.equal(shown({ memory: { limit: 2 ** 25, swap: 2 ** 26, reservation: 2 ** 24, swappiness: 0 } }, 1), [
     'memory.limit_in_bytes 33554432',
     'memory.memsw.limit_in_bytes 67108864',
@@ -27,9 +27,14 @@ test('memory on v2: swap is counted alone', () => {
   assert.equal(shown({ memory: { limit: -1 } }, 2), ['memory.max max', 'memory.swap.max max'])
 })
 
-test('on v2 swap needs a limit that is not above it', () => {
+test('swap needs a limit that is not above it', () => {
   assert.throws(() => shown({ memory: { swap: 5 } }, 2), /memory\.swap: cgroup v2 needs memory\.limit/)
-  assert.throws(() => shown({ memory: { swap: 5, limit: 6 } }, 2), /memory\.swap: 5 is less than memory\.limit, 6/)
+  for (const version of [1, 2] as const)
+    assert.throws(
+      () => shown({ memory: { swap: 5, limit: 6 } }, version),
+      /memory\.swap: 5 is less than memory\.limit, 6/,
+    )
+  assert.equal(shown({ memory: { swap: 5 } }, 1), ['memory.memsw.limit_in_bytes 5'])
 })
 
 test('zeros are not set, except where zero is a value', () => {
@@ -44,13 +49,13 @@ test('zeros are not set, except where zero is a value', () => {
   assert.equal(shown(zeros, 2), [])
 })
 
-test('pids', () => {
+test('a limit of no process is one of one process, and none is max', () => {
   assert.equal(shown({ pids: { limit: -1 } }, 1), ['pids.max max'])
   assert.equal(shown({ pids: { limit: 32771 } }, 2), ['pids.max 32771'])
   for (const version of [1, 2] as const) assert.equal(shown({ pids: { limit: 0 } }, version), ['pids.max 1'])
 })
 
-test('cpu', () => {
+test('cpu goes to shares, quota and period on v1, to weight and max on v2', () => {
   const cpu = { shares: 1024, quota: 600_000, period: 500_000, burst: 1000, cpus: '0-3', mems: '0' }
   assert.equal(shown({ cpu }, 1), [
     'cpu.shares 1024',
@@ -79,7 +84,7 @@ test('cpu.weight runs from 1 to 10000 through 100', () => {
   )
 })
 
-test('block devices', () => {
+test('block devices are named by their numbers', () => {
   const blockIO = {
     weight: 500,
     weightDevice: [{ major: 8, minor: 0, weight: 10 }],
@@ -100,7 +105,7 @@ test('block devices', () => {
   ])
 })
 
-test('huge pages, network and rdma', () => {
+test('huge pages, network and rdma have a file for each size, class and device', () => {
   const resources: Resources = {
     hugepageLimits: [{ pageSize: '2MB', limit: 9223372036854772000n }],
     rdma: { mlx5_1: { hcaHandles: 3, hcaObjects: 10000 } },

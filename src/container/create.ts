@@ -11,27 +11,28 @@ import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import { absolutePath } from '../base/paths.ts'
 import * as cgroups from '../cgroup/manager.ts'
-import { cgroupOfCaller, DEVICES_LEFT_OUT, explainJoin, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
+import { cgroupOfCaller, DEVICES_LEFT_OUT, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
 import type { Config, Mount } from '../config/types.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
-import { ANY, Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
+import { Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { type Answer, CallError, SessionLost } from '../session/session.ts'
+import { type Answer, CallError } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { keepsGroups, pidfdReceiver } from './annotations.ts'
 import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
-import { finishReading, planLongReading, planReading, planWriting, type Reading, unreadable } from './files.ts'
+import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { filterOf } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
 import { type Caller, writeIdMaps } from './id-maps.ts'
 import { prepareIdmapped } from './idmapped-mounts.ts'
 import { applyRdt, findResctrl } from './intel-rdt.ts'
+import { explainLaunch, missingConfig } from './launch-errors.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import { type MountSetting, mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
@@ -118,7 +119,7 @@ export function orUndo<T>(runtime: Runtime, id: string, progress: Progress, part
   try {
     return part()
   } catch (error) {
-    const cause = explain(runtime, error, progress)
+    const cause = explainLaunch(runtime, error, progress)
     undo(runtime, id, progress)
     throw cause
   }
@@ -692,76 +693,4 @@ function planListener(b: Batch, folder: string): Step {
 /** The text of a path that the kernel ended with a NUL. */
 function pathIn(bytes: Uint8Array): string {
   return decodeUtf8(bytes.subarray(0, bytes.indexOf(0)))
-}
-
-function missingConfig({ config }: CreateOptions, bundle: string, errno: string): RuntError {
-  const path = config === null ? `${bundle}/config.json` : `--config (${config})`
-  if (config === null && (errno === 'ENOENT' || errno === 'ENOTDIR'))
-    return new RuntError(`${path}: no such file; the bundle (--bundle) is the folder that holds config.json`, errno)
-  return unreadable(path, errno)
-}
-
-/** Whether the error is that the other side of a session is gone. */
-function isLoss(error: unknown): boolean {
-  if (error instanceof SessionLost) return true
-  return (
-    error instanceof RuntError &&
-    !(error instanceof CallError) &&
-    (error.errno === 'EPIPE' || error.errno === 'ECONNRESET')
-  )
-}
-
-/** How often to look for the end of an init, and milliseconds between the looks. */
-const LOOKS = 100
-const PAUSE = 5
-
-/** Finds the cause behind an error: an init that was killed says nothing itself. */
-function explain(runtime: Runtime, error: unknown, progress: Progress): unknown {
-  const missing = error instanceof CallError && rootfs.missingRoot(error)
-  if (missing) return missing
-  if (error instanceof CallError && (error.step.name === 'fsconfig' || error.step.name === 'fsmount'))
-    return withMountLog(runtime, error)
-  if (!isLoss(error) || progress.init === 0) return explainJoin(error, progress.cgroup)
-  let signal = 0
-  try {
-    // Its descriptors are closed a little before it can be waited for.
-    for (let look = 0; look < LOOKS && signal === 0; look++) {
-      const b = new Batch(runtime.platform.machine)
-      const info = b.out(128)
-      const gone = b.label()
-      if (look > 0) c.sleep(b, PAUSE)
-      c.waitid(b, k.P_PID, progress.init, info, k.WEXITED | k.WNOHANG | k.WNOWAIT).on(['ECHILD'], gone)
-      b.place(gone)
-      const answer = runtime.host.recover(b)
-      if (answer.word(info, 16) === 0) continue
-      if (answer.word(info, 8) === k.CLD_EXITED) return error
-      signal = answer.word(info, 24)
-    }
-  } catch {
-    return error
-  }
-  if (signal !== k.SIGKILL) return error
-  return new RuntError(
-    "the container's init was killed (SIGKILL) during its set-up: if linux.resources.memory.limit is set, it may be too small",
-  )
-}
-
-/** Adds what the kernel says of a file system that it did not make: the log of the fs context, `e tmpfs: Unknown parameter 'x'`. */
-function withMountLog(runtime: Runtime, error: CallError): RuntError {
-  const b = new Batch(runtime.platform.machine)
-  const buffer = b.out(512)
-  const end = b.label()
-  const count = c.read(b, slot(InitSlot.FS), buffer).on(ANY, end)
-  b.place(end)
-  try {
-    const answer = runtime.init.recover(b)
-    const length = answer.value(count) ?? 0
-    if (length <= 0) return error
-    const text = decodeUtf8(answer.bytes(buffer, length))
-      .trim()
-      .replace(/^[ewi] /, '')
-    return new RuntError(`${error.message}: ${text}`, error.errno)
-  } catch {
-    return error
-  }
 }
