@@ -276,9 +276,7 @@ attack('a container cannot look into a process that joins it', { weakened: ['dum
 })
 
 const TRACER = `
-import ctypes, os, time
-libc = ctypes.CDLL(None, use_errno=True)
-libc.ptrace.argtypes = [ctypes.c_long] * 4
+import os, time
 print("ready", flush=True)
 tries = 0
 end = time.monotonic() + 60
@@ -292,12 +290,14 @@ while time.monotonic() < end:
         except OSError:
             continue
         tries += 1
-        # PTRACE_SEIZE
-        if libc.ptrace(0x4206, int(name), 0, 0) == 0:
-            print("BREACH ptrace", flush=True)
+        # It takes what ptrace takes; who slows runt down here traces it already.
+        try:
+            os.close(os.open(f"/proc/{name}/mem", os.O_RDWR))
+            print("BREACH mem", flush=True)
             os._exit(0)
-        if tries % 50 == 1:
-            print("tries", tries, os.strerror(ctypes.get_errno()), flush=True)
+        except OSError as error:
+            if tries % 50 == 1:
+                print("tries", tries, error, flush=True)
 `
 
 attack(
@@ -316,7 +316,7 @@ attack(
     ok(attacker.start())
     attacker.says(/ready/)
     slowly(() => runtime(['exec', attacker.id, 'true']), ['umask'], 50_000)
-    if (attacker.output().includes('BREACH')) breach('it has attached itself to the process')
+    if (attacker.output().includes('BREACH')) breach('it has opened the memory of the process')
     if (!/tries/.test(attacker.output())) throw new Error('the attacker has not seen the process')
   },
 )
