@@ -2,7 +2,18 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { base, bundle, container, fails, heading, ok, oneLine, runBare, stateRoot } from '../harness.ts'
+import {
+  base,
+  bundle,
+  container,
+  fails,
+  heading,
+  runtime as name,
+  ok,
+  oneLine,
+  runBare,
+  stateRoot,
+} from '../harness.ts'
 
 const { test, only, run } = heading('cli/log')
 
@@ -97,6 +108,7 @@ test('--debug logs more', () => {
   const all = lines(path).map((line) => JSON.parse(line))
   assert.ok(all.length > 0)
   assert.ok(all.every(({ level }) => level !== 'error'))
+  if (name === 'runt') assert.ok(all.some(({ msg }) => /^init: \w+\(<root>, /.test(msg)))
 })
 
 test('an unknown --log-format is refused', () => {

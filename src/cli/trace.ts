@@ -4,6 +4,7 @@ import { stringifyJson } from '../base/json.ts'
 import type { Machine } from '../base/platform.ts'
 import { planWriting, readText } from '../container/files.ts'
 import type { Sessions } from '../container/sessions.ts'
+import { hostSlots, initSlots } from '../container/slots.ts'
 import { CLOCK_REALTIME } from '../linux/constants.ts'
 import { ANY, type Batch, type OutPointer, type Step } from '../session/batch.ts'
 import { renderCall, renderResult } from '../session/render.ts'
@@ -44,7 +45,8 @@ export class CallLog implements Observer {
     for (let index = 0; index < batch.count; index++) {
       const step = batch.stepAt(index)
       if (step.name === null || (answer && answer.value(step) === undefined)) continue
-      this.lines.push(`${session}: ${answer ? renderResult(step, answer) : renderCall(step)}`)
+      const slots = session === 'host' ? hostSlots : initSlots
+      this.lines.push(`${session}: ${answer ? renderResult(step, answer, slots) : renderCall(step, null, slots)}`)
     }
   }
 }
