@@ -109,6 +109,13 @@ test('the weight for a device whose scheduler knows none is refused in one line'
   oneLine(fails(c.run(), /weight/))
 })
 
+only('runt', 'an error says what weights take where there are none', () => {
+  const c = container(blockIO({ weight: 300 }))
+  const { status, stderr } = c.run()
+  if (status === 0) skip('the kernel has weights')
+  assert.match(stderr, /blockIO\.weight: .*weights of disks take the module bfq/)
+})
+
 only('runt', 'errors about disks say what the disk has to be', () => {
   needsWeights()
   const gone = container(blockIO({ throttleReadBpsDevice: [{ ...NO_DEVICE, rate: 1 }] }))

@@ -90,9 +90,12 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
   b.place(done)
 }
 
+const WEIGHTS_ABSENT = ': weights of disks take the module bfq, or on cgroup v2 a kernel with CONFIG_BLK_CGROUP_IOCOST'
+
 /** What to do about a file that is missing. */
 function whyAbsent({ controller, field }: Write, { version, mountpoint, path }: CgroupFolder): string {
-  const missing = `the ${controller} controller has no such file there`
+  const weights = /^blockIO\..*weight$/.test(field) ? WEIGHTS_ABSENT : ''
+  const missing = `the ${controller} controller has no such file there${weights}`
   if (version === 1 || field.startsWith('unified')) return missing
   const parent = mountpoint + path.slice(0, path.lastIndexOf('/'))
   const delegated = /\/user@\d+\.service\//.test(path) ? ' (Delegate= of user@.service gives it to users)' : ''

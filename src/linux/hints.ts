@@ -12,6 +12,7 @@ const hints: Readonly<Record<string, string>> = {
   'clone ENOSPC': 'the limit of namespaces is reached (/proc/sys/user/max_*_namespaces)',
   'clone EAGAIN': 'a limit of processes is reached (RLIMIT_NPROC, pids.max, kernel.pid_max)',
   'clone EPERM': 'creating namespaces takes CAP_SYS_ADMIN',
+  'unshare EINVAL': 'this kernel may lack one of these namespaces; /proc/self/ns lists what it has',
   'unshare EPERM': 'creating namespaces takes CAP_SYS_ADMIN',
   'setns EINVAL': 'the file is not a namespace of this type',
   'setns EPERM': 'joining it takes CAP_SYS_ADMIN over it',
