@@ -117,9 +117,9 @@ only('runt', 'an error says what weights take where there are none', () => {
 })
 
 only('runt', 'errors about disks say what the disk has to be', () => {
-  needsWeights()
   const gone = container(blockIO({ throttleReadBpsDevice: [{ ...NO_DEVICE, rate: 1 }] }))
   fails(gone.run(), /blockIO\.throttleReadBpsDevice\[0\]: .*no such disk, or it is a partition.*: ENODEV/)
+  needsWeights()
   const { major, minor } =
     disks.find(({ scheduler }) => scheduler !== 'bfq') ?? skip('all disks have the scheduler bfq')
   const plain = container(blockIO({ weightDevice: [{ major, minor, weight: 700 }] }))
