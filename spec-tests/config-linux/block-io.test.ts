@@ -111,7 +111,7 @@ test('the weight for a device whose scheduler knows none is refused in one line'
 
 only('runt', 'an error says what weights take where there are none', () => {
   const c = container(blockIO({ weight: 300 }))
-  const { status, stderr } = c.run()
+  const { status, stderr } = c.create()
   if (status === 0) skip('the kernel has weights')
   assert.match(stderr, /blockIO\.weight: .*weights of disks take the module bfq/)
 })
