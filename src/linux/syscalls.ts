@@ -64,7 +64,6 @@ const numbers = {
   tgkill: [234, 131],
   pidfd_open: [434, 434],
   pidfd_send_signal: [424, 424],
-  pidfd_getfd: [438, 438],
   getpid: [39, 172],
   gettid: [186, 178],
   getppid: [110, 173],
