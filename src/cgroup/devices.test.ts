@@ -45,6 +45,11 @@ test('v1 lines keep their order, and absent numbers mean all', () => {
   assert.is(deviceLines([{ allow: true }])[0]!.file, 'devices.allow')
 })
 
+test('letters that are no access mean nothing', () => {
+  const [, line] = deviceLines([{ allow: true, type: 'c', major: 10, minor: 200, access: 'awr' }])
+  assert.is(line!.line, 'c 10:200 rw')
+})
+
 test('all but the defaults is denied', () => {
   for (const rules of [[], [{ allow: false }], [{ allow: false, type: 'a', access: 'rwm' }]])
     expect(rules, [

@@ -85,12 +85,16 @@ export function deviceLines(rules: readonly DeviceRule[]): { field: string; file
   return lines
 }
 
+/** The accesses of a rule, without letters that mean nothing. */
+export const accessesOf = ({ access }: DeviceRule): string =>
+  [...'rwm'].filter((letter) => (access || 'rwm').includes(letter)).join('')
+
 function deviceLine(field: string, rule: DeviceRule): { field: string; file: string; line: string } {
   const number = (value: number | undefined): string => (isAny(value) ? '*' : String(value))
   return {
     field,
     file: rule.allow ? 'devices.allow' : 'devices.deny',
-    line: isAll(rule) ? 'a' : `${rule.type} ${number(rule.major)}:${number(rule.minor)} ${rule.access || 'rwm'}`,
+    line: isAll(rule) ? 'a' : `${rule.type} ${number(rule.major)}:${number(rule.minor)} ${accessesOf(rule)}`,
   }
 }
 

@@ -277,7 +277,8 @@ function resourcesMistake(resources: Resources): string | undefined {
   const rules = first(resources.devices, ({ type, major, minor, access }, index) => {
     const field = `${path}.devices[${index}]`
     if (type && !/^[abc]$/.test(type)) return `${field}.type: ${show(type)} is not one of "a", "b", "c"`
-    if (access && !/^[rwm]+$/.test(access)) return `${field}.access: ${show(access)} is not made of "r", "w" and "m"`
+    // Other letters mean nothing, as with runc and crun.
+    if (access && !/[rwm]/.test(access)) return `${field}.access: ${show(access)} has none of "r", "w" and "m"`
     return range(`${field}.major`, major, -1, MAJOR_MAX) ?? range(`${field}.minor`, minor, -1, MINOR_MAX)
   })
   if (rules !== undefined) return rules

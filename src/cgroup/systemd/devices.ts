@@ -6,7 +6,7 @@
  */
 import type { DeviceRule } from '../../config/types.ts'
 import { type Variant, variant } from '../../dbus/marshal.ts'
-import { DEFAULT_RULES, isAll, isAny } from '../devices.ts'
+import { accessesOf, DEFAULT_RULES, isAll, isAny } from '../devices.ts'
 import type { Property } from './properties.ts'
 
 /** The version that takes `char-MAJOR` as a name of all devices with a major number. */
@@ -76,7 +76,7 @@ function simplify(rules: readonly DeviceRule[]): { allowed: Allowed[]; everythin
     const type = rule.type!
     const major = isAny(rule.major) ? undefined : rule.major
     const minor = isAny(rule.minor) ? undefined : rule.minor
-    const access = new Set(rule.access || 'rwm')
+    const access = new Set(accessesOf(rule))
     if (everything) exceptions ||= !rule.allow
     else if (rule.allow) allowed.push({ type, major, minor, access })
     else

@@ -230,10 +230,7 @@ export const ruleMistakes: Mistake[] = [
   [{ 'linux.sysctl': { 'kernel.hostname': 'x' } }, 'linux.sysctl["kernel.hostname"]: conflicts with hostname'],
   [{ 'linux.sysctl': { 'kernel.domainname': 'x' } }, 'linux.sysctl["kernel.domainname"]: conflicts with domainname'],
   [{ 'linux.resources.devices[0].type': 'p' }, 'linux.resources.devices[0].type: "p" is not one of "a", "b", "c"'],
-  [
-    { 'linux.resources.devices[0].access': 'rx' },
-    'linux.resources.devices[0].access: "rx" is not made of "r", "w" and "m"',
-  ],
+  [{ 'linux.resources.devices[0].access': 'x' }, 'linux.resources.devices[0].access: "x" has none of "r", "w" and "m"'],
   [
     { 'linux.resources.devices[1].major': -2 },
     'linux.resources.devices[1].major: -2 is not an integer from -1 to 4095',
