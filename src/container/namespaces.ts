@@ -242,8 +242,8 @@ function planInit(
     b.jump(parent)
     b.place(born)
     b.set(InitSlot.JOINED, 1)
-    // The init gets no folder of the host's, from which paths lead up (compare CVE-2024-21626).
-    c.close(b, folder)
+    // The init gets no folder of the host's, from which paths lead up (compare CVE-2024-21626). It has no session yet to fail on.
+    c.close(b, folder).on(ANY, child)
     b.jump(child)
   }
   b.place(plain)
