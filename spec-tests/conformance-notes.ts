@@ -22,6 +22,11 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
       'runtime.md, Lifecycle, step 7: if a startContainer hook fails, the runtime MUST generate an error and stop the container. The test is right.',
     'a poststart hook that fails does not keep the container from its end and its deletion':
       'runtime.md, Lifecycle, step 9 (since 1.3): if a poststart hook fails, the runtime MUST generate an error, stop the container, and continue with its destruction. The test is right; runc is of the time of 1.0, crun has a race.',
+    ...same(
+      'runtime.md, Lifecycle: where a startContainer hook fails, or the program cannot be run, start MUST generate an error. The test is right; that it names the cause is what a caller needs.',
+      'the hundredth startContainer hook that fails is named, and the program does not run',
+      'a program that is gone after a hundred hooks is named by start',
+    ),
   },
   'config/mounts': {
     'no mounts at all is a valid configuration': 'config.md, Mounts: mounts is OPTIONAL. The test is right.',
@@ -79,6 +84,15 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
     'a time namespace is joined by path',
     'exec is in the time namespace of the container',
   ),
+  'config-linux/shared-mounts': {
+    '*': 'config-linux.md, Namespaces: without an entry the namespace is inherited. runtime.md, Delete: what create made MUST be deleted. That other mounts of the caller stay as they are the specification does not say; nobody expects less.',
+    'a read-only root is read-only':
+      'config.md, Root: with readonly "the root filesystem MUST be read-only inside the container". The test is right.',
+    'masked and read-only paths are so for the container, and only there':
+      'config-linux.md, Masked Paths and Readonly Paths, ask for no mount namespace. The test is right.',
+    'exec runs a program in the root of the container':
+      "The specification has no exec. That its program sees the files of the host instead can be nobody's wish.",
+  },
   'config-linux/user-namespaces': {
     '*': 'runtime.md, Create: a property that cannot be applied as specified MUST give an error. The peers give one; that it names the field, in one line, is asked for by this project and not by the specification.',
     'a root file system in a folder of root that is closed to others is found':
@@ -105,6 +119,8 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
       'config-linux.md, Seccomp, forbids SCMP_ACT_NOTIFY for no call. The test is right.',
     'the flags of a filter are taken, with an agent too':
       'config-linux.md, Seccomp: flags and listenerPath exclude each other nowhere. The test is right.',
+    'an agent may be asked about every call, by the default action':
+      'config-linux.md, Seccomp: defaultAction takes the actions that rules take. The test is right.',
   },
   'config-linux/propagation': {
     '*': "config-linux.md, Rootfs Mount Propagation: rootfsPropagation is that of the root, however the root is changed and whatever the host's is. The test is right.",

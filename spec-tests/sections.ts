@@ -60,6 +60,7 @@ export const sections: readonly (readonly [heading: string, section: string])[] 
   ['engines/docker', 'under docker'],
   ['engines/podman', 'under podman'],
   ['engines/buildah', 'under buildah'],
+  ['engines/nested', 'runtimes in a container'],
   ['faults/errors', 'every system call fails once'],
   ['faults/kill', 'every moment is the last'],
   ['soak/lifecycles', 'thousands of containers'],
