@@ -38,10 +38,9 @@ export class Options {
   }
 }
 
-/** `pidFile` for `pid-file`. */
-function attribute(name: string): string {
-  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
-}
+/** commander's names of options: `pidFile` for `pid-file`. Found out once: each start asks for all of them. */
+const attributes = new Map<string, string>()
+const attribute = (name: string): string => attributes.get(name) ?? name
 
 export interface Globals {
   options: Options
@@ -139,6 +138,9 @@ function addOptions(command: Command, entries: readonly OptionEntry[]): Command 
       if (entry.repeatable) option.argParser((value: string, before: unknown[] = []) => [...before, one(value)])
       else option.argParser(one)
     }
+    const own = option.attributeName()
+    option.attributeName = () => own
+    attributes.set(entry.name.replace(/^no-/, ''), own)
     command.addOption(option)
   }
   return command.exitOverride().configureOutput({ writeErr: () => {} })

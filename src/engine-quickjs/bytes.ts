@@ -8,7 +8,7 @@ export function encodeUtf8(text: string): Uint8Array {
 }
 
 export function encodeInto(text: string, target: Uint8Array, offset: number): number {
-  return host.encodeInto(text, target.buffer, target.byteOffset + offset)
+  return host.encodeInto(text, target, offset)
 }
 
 export function decodeUtf8(bytes: Uint8Array): string {

@@ -367,6 +367,15 @@ static void free_bytes(JSRuntime *rt, void *opaque, void *bytes) {
   js_free_rt(rt, bytes);
 }
 
+/* The memory of a typed array, which must outlive the use; NULL after an exception. `size` is in bytes. */
+static uint8_t *bytes_of(JSContext *ctx, JSValueConst array, size_t *size) {
+  size_t start, whole;
+  JSValue buffer = JS_GetTypedArrayBuffer(ctx, array, &start, size, NULL);
+  uint8_t *bytes = JS_IsException(buffer) ? NULL : JS_GetArrayBuffer(ctx, &whole, buffer);
+  JS_FreeValue(ctx, buffer);
+  return bytes == NULL ? NULL : bytes + start;
+}
+
 /* encode(text): ArrayBuffer */
 static JSValue host_encode(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   size_t length;
@@ -374,11 +383,11 @@ static JSValue host_encode(JSContext *ctx, JSValueConst this, int argc, JSValueC
   return bytes == NULL ? JS_EXCEPTION : JS_NewArrayBuffer(ctx, bytes, length, free_bytes, NULL, 0);
 }
 
-/* encodeInto(text, buffer, offset): number of bytes */
+/* encodeInto(text, bytes, offset): number of bytes */
 static JSValue host_encode_into(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   int64_t offset;
   size_t length, size;
-  uint8_t *target = JS_GetArrayBuffer(ctx, &size, argv[1]);
+  uint8_t *target = bytes_of(ctx, argv[1], &size);
   if (target == NULL || !integers(ctx, argv, 2, 1, &offset)) return JS_EXCEPTION;
   uint8_t *bytes = encode(ctx, argv[0], &length);
   if (bytes == NULL) return JS_EXCEPTION;
@@ -427,31 +436,54 @@ static JSValue ask(JSContext *ctx, JSValueConst batch, JSAtom method, JSValueCon
   return JS_Invoke(ctx, batch, method, 1, &argument);
 }
 
-/* operation(batch, ops, at, kind, number, args, count): writeOperation of src/session/operation.ts, which says the rest. */
-static JSValue host_operation(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
-  static JSAtom ref, index, slot, offset, load, stringAt, data, outWords, length;
-  if (ref == 0) {
-    ref = JS_NewAtom(ctx, "ref"), index = JS_NewAtom(ctx, "index"), slot = JS_NewAtom(ctx, "slot");
-    offset = JS_NewAtom(ctx, "offset"), load = JS_NewAtom(ctx, "load"), length = JS_NewAtom(ctx, "length");
-    stringAt = JS_NewAtom(ctx, "stringAt"), data = JS_NewAtom(ctx, "data"), outWords = JS_NewAtom(ctx, "outWords");
+/* The operations of a batch; NULL after an exception. `size` is in bytes. */
+static uint8_t *operations_of(JSContext *ctx, JSValueConst batch, JSAtom name, size_t *size) {
+  JSValue array = JS_GetProperty(ctx, batch, name);
+  uint8_t *bytes = bytes_of(ctx, array, size);
+  JS_FreeValue(ctx, array);
+  return bytes;
+}
+
+/* Adds a value to an array. */
+static int append(JSContext *ctx, JSValueConst object, JSAtom array, JSAtom length, JSValue value) {
+  JSValue list = JS_GetProperty(ctx, object, array);
+  int64_t end = integer_of(ctx, list, length, -1);
+  int done = end < 0 ? -1 : JS_SetPropertyUint32(ctx, list, end, value);
+  JS_FreeValue(ctx, list);
+  return done;
+}
+
+/* addOperation(batch, kind, number, args, prototype): that of src/session/operation.ts, which says the rest. */
+static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  static JSAtom ref, slot, offset, load, length, stringAt, data, outWords, count, ops, growOps, argLists, batch, index;
+  static const struct {
+    JSAtom *atom;
+    const char *name;
+  } names[] = {
+      {&ref, "ref"},           {&slot, "slot"},         {&offset, "offset"}, {&load, "load"},       {&length, "length"},
+      {&stringAt, "stringAt"}, {&data, "data"},         {&outWords, "outWords"}, {&count, "count"}, {&ops, "ops"},
+      {&growOps, "growOps"},   {&argLists, "argLists"}, {&batch, "batch"},   {&index, "index"},
+  };
+  if (ref == 0)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) *names[i].atom = JS_NewAtom(ctx, names[i].name);
+  JSValueConst b = argv[0], args = argv[3];
+  int64_t kind, number, own = integer_of(ctx, b, count, -1), given = integer_of(ctx, args, length, -1);
+  if (own < 0 || given < 0 || given > 6 || !integers(ctx, argv, 1, 1, &kind) || !integers(ctx, argv, 2, 1, &number))
+    return JS_HasException(ctx) ? JS_EXCEPTION : JS_ThrowTypeError(ctx, "addOperation: no operation");
+  if (JS_SetProperty(ctx, b, count, JS_NewInt32(ctx, own + 1)) < 0) return JS_EXCEPTION;
+  size_t size;
+  uint8_t *records = operations_of(ctx, b, ops, &size);
+  if (records != NULL && own * sizeof(struct operation) == size) {
+    JS_FreeValue(ctx, JS_Invoke(ctx, b, growOps, 0, NULL));
+    records = operations_of(ctx, b, ops, &size);
   }
-  JSValueConst batch = argv[0], args = argv[5];
-  int64_t at, kind, number, count;
-  size_t start, bytes, size;
-  if (!integers(ctx, argv, 2, 1, &at) || !integers(ctx, argv, 3, 1, &kind) || !integers(ctx, argv, 4, 1, &number) ||
-      !integers(ctx, argv, 6, 1, &count))
-    return JS_EXCEPTION;
-  JSValue buffer = JS_GetTypedArrayBuffer(ctx, argv[1], &start, &bytes, NULL);
-  uint8_t *ops = JS_IsException(buffer) ? NULL : JS_GetArrayBuffer(ctx, &size, buffer);
-  JS_FreeValue(ctx, buffer);
-  if (ops == NULL) return JS_EXCEPTION;
-  if (at < 0 || count > 6 || (uint64_t)at * 4 + sizeof(struct operation) > bytes)
-    return JS_ThrowRangeError(ctx, "operation: no room for it");
-  struct operation *op = (struct operation *)(ops + start + at * 4);
+  if (records == NULL || JS_HasException(ctx)) return JS_EXCEPTION;
+  if ((own + 1) * sizeof(struct operation) > size) return JS_ThrowRangeError(ctx, "addOperation: no room for it");
+  struct operation *op = (struct operation *)records + own;
   op->number = number;
   op->kind = kind;
 
-  for (uint32_t i = 0; i < count; i++) {
+  for (uint32_t i = 0; i < given; i++) {
     JSValue arg = JS_GetPropertyUint32(ctx, args, i);
     int64_t value = -1;
     int mode = 0;
@@ -463,7 +495,7 @@ static JSValue host_operation(JSContext *ctx, JSValueConst this, int argc, JSVal
       op->args[i] = wide < 0 ? (uint64_t)(int64_t)wide : (uint64_t)wide;
       continue;
     } else if (JS_IsString(arg)) {
-      JSValue answer = ask(ctx, batch, stringAt, arg);
+      JSValue answer = ask(ctx, b, stringAt, arg);
       if (JS_VALUE_GET_TAG(answer) == JS_TAG_INT) value = DATA + JS_VALUE_GET_INT(answer);
       JS_FreeValue(ctx, answer);
     } else if (JS_IsBigInt(ctx, arg)) {
@@ -477,7 +509,7 @@ static JSValue host_operation(JSContext *ctx, JSValueConst this, int argc, JSVal
       int64_t what = integer_of(ctx, arg, ref, 0);
       if (what == 0) {
         /* Bytes. Their pointer goes to the list, which others read. */
-        JSValue pointer = ask(ctx, batch, data, arg);
+        JSValue pointer = ask(ctx, b, data, arg);
         JS_FreeValue(ctx, arg);
         arg = pointer;
         if (JS_IsException(pointer) || JS_SetPropertyUint32(ctx, args, i, JS_DupValue(ctx, pointer)) < 0) what = -1;
@@ -491,20 +523,22 @@ static JSValue host_operation(JSContext *ctx, JSValueConst this, int argc, JSVal
         value = integer_of(ctx, arg, offset, -1);
         if (what == REF_DATA) value += DATA;
         else {
-          JSValue list = JS_GetProperty(ctx, batch, outWords);
-          int64_t end = integer_of(ctx, list, length, -1);
-          JSValue word = JS_NewInt32(ctx, at + offsetof(struct operation, args) / 4 + 2 * i);
-          if (end < 0 || JS_SetPropertyUint32(ctx, list, end, word) < 0) value = -1;
-          JS_FreeValue(ctx, list);
+          int64_t word = own * sizeof *op / 4 + offsetof(struct operation, args) / 4 + 2 * i;
+          if (append(ctx, b, outWords, length, JS_NewInt32(ctx, word)) < 0) value = -1;
         }
       }
     }
     JS_FreeValue(ctx, arg);
-    if (value < 0) return JS_HasException(ctx) ? JS_EXCEPTION : JS_ThrowTypeError(ctx, "operation: no argument");
+    if (value < 0) return JS_HasException(ctx) ? JS_EXCEPTION : JS_ThrowTypeError(ctx, "addOperation: no argument");
     op->args[i] = value;
     op->modes |= mode << (2 * i);
   }
-  return JS_UNDEFINED;
+  if (append(ctx, b, argLists, length, JS_DupValue(ctx, args)) < 0) return JS_EXCEPTION;
+  JSValue step = JS_NewObjectProto(ctx, argv[4]);
+  if (JS_DefinePropertyValue(ctx, step, batch, JS_DupValue(ctx, b), JS_PROP_C_W_E) < 0 ||
+      JS_DefinePropertyValue(ctx, step, index, JS_NewInt32(ctx, own), JS_PROP_C_W_E) < 0)
+    return JS_EXCEPTION;
+  return step;
 }
 
 /* close(fd) */
@@ -555,7 +589,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("write", 2, host_write),   JS_CFUNC_DEF("encode", 1, host_encode),
     JS_CFUNC_DEF("encodeInto", 3, host_encode_into),
     JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
-    JS_CFUNC_DEF("operation", 7, host_operation),
+    JS_CFUNC_DEF("addOperation", 5, host_add_operation),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
 import type { Machine } from '../base/platform.ts'
-import type { Arg, Batch } from '../session/batch.ts'
+import type * as operation from '../session/operation.ts'
 
 /** What host.c gives to the brain. None of it may be used while modules are evaluated: that happens at build time. */
 export interface Host {
@@ -16,11 +16,10 @@ export interface Host {
   /** Writes all of the text. Returns 0 or the negative errno. */
   write(fd: number, text: string): number
   encode(text: string): ArrayBuffer
-  /** Encodes to an offset of a buffer; gives the number of bytes. */
-  encodeInto(text: string, buffer: ArrayBufferLike, offset: number): number
+  /** encodeInto of src/base/bytes.ts. */
+  encodeInto(text: string, bytes: Uint8Array, offset: number): number
   decode(buffer: ArrayBufferLike, offset: number, length: number): string
-  /** writeOperation of src/session/operation.ts. */
-  operation(b: Batch, ops: Uint32Array, at: number, kind: number, number: number, args: Arg[], count: number): void
+  addOperation: typeof operation.addOperation
   close(fd: number): void
   exit(status: number): never
   /** Milliseconds since 1970-01-01 UTC. */

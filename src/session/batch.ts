@@ -23,7 +23,7 @@ import {
 } from '../executor/protocol.ts'
 import { Errno } from '../linux/errno.ts'
 import { type SyscallName, syscallName, syscallNumbers } from '../linux/syscalls.ts'
-import { type DataPointer, type OutPointer, Ref, type SlotValue, writeOperation } from './operation.ts'
+import { addOperation, type DataPointer, OP_WORDS, type OutPointer, Ref, type SlotValue } from './operation.ts'
 
 export type { DataPointer, OutPointer } from './operation.ts'
 
@@ -61,6 +61,7 @@ export class Step {
   declare readonly batch: Batch
   declare readonly index: number
 
+  /** Those of new operations are made by `addOperation`. */
   constructor(batch: Batch, index: number) {
     this.batch = batch
     this.index = index
@@ -123,8 +124,6 @@ export interface Template {
   readonly describe: (index: number) => Description
 }
 
-/** 32-bit words of an operation record. */
-const OP_WORDS = OP_SIZE / 4
 const MODES_WORD = Op.MODES / 4
 const TARGET_WORD = MODES_WORD + 1
 
@@ -138,14 +137,14 @@ export class Batch {
   readonly hows: { flags: number; mode: number; resolve: number; pointer: DataPointer }[] = []
   private readonly numbers: Readonly<Record<SyscallName, number>>
   /** Arguments of each operation planned here, those of templates left out. */
-  private readonly argLists: Arg[][] = []
+  readonly argLists: Arg[][] = []
   /** What operations are for, from which one on. */
   private readonly subjects: string[] = []
   private readonly subjectsFrom: number[] = []
   /** Templates, and the index of their first operation. */
   private readonly inserted: { base: number; template: Template }[] = []
   private subject = ''
-  private ops = new Uint32Array(32 * OP_WORDS)
+  ops = new Uint32Array(32 * OP_WORDS)
   private bytes = new Uint8Array(1024)
   private dataLength = 0
   private outBytes = 0
@@ -180,7 +179,7 @@ export class Batch {
 
   /** A system call. Arguments in the kernel's order. */
   call(name: SyscallName, ...args: Arg[]): Step {
-    return this.push(Kind.SYSCALL, this.numbers[name], args)
+    return addOperation(this, Kind.SYSCALL, this.numbers[name], args, Step.prototype)
   }
 
   /** clone or clone3; the child goes on at `child`. */
@@ -420,7 +419,8 @@ export class Batch {
     return { kind, name, args: this.argLists[own]!, about: this.subjects[since] ?? '' }
   }
 
-  private growOps(): void {
+  /** See operation.ts. */
+  growOps(): void {
     const larger = new Uint32Array(2 * this.ops.length)
     larger.set(this.ops)
     this.ops = larger
@@ -448,12 +448,7 @@ export class Batch {
   }
 
   private push(kind: number, number: number, args: Arg[]): Step {
-    const index = this.count++
-    const at = index * OP_WORDS
-    if (at === this.ops.length) this.growOps()
-    writeOperation(this, this.ops, at, kind, number, args)
-    append(this.argLists, args)
-    return new Step(this, index)
+    return addOperation(this, kind, number, args, Step.prototype)
   }
 
   /** The message. `flags` are those of protocol.ts. */

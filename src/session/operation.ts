@@ -1,6 +1,9 @@
 /** How an operation becomes a record: the innermost loop of planning. */
-import { DATA, Mode, Op, RESULTS, SLOTS } from '../executor/protocol.ts'
-import type { Arg, Batch } from './batch.ts'
+import { DATA, Mode, OP_SIZE, Op, RESULTS, SLOTS } from '../executor/protocol.ts'
+import type { Arg } from './batch.ts'
+
+/** 32-bit words of an operation record. */
+export const OP_WORDS = OP_SIZE / 4
 
 /** What kind of argument an object is. */
 export const Ref = { STEP: 1, SLOT: 2, DATA: 3, OUT: 4 } as const
@@ -29,18 +32,28 @@ export interface OutPointer {
   readonly load: 0 | 32 | 64
 }
 
+/** What of a batch operations go to. */
+interface Target {
+  count: number
+  ops: Uint32Array
+  growOps(): void
+  readonly argLists: Arg[][]
+  /** Words of `ops` that hold an offset into the output. */
+  readonly outWords: number[]
+  stringAt(text: string): number
+  data(bytes: Uint8Array): DataPointer
+}
+
 /**
- * Writes an operation to word `at` of `ops`, where all is zero. Bytes among its arguments go to the data of the batch, and a pointer to
- * them takes their place. On QuickJS, host.c does the same in a tenth of the time (src/engine-quickjs/operation.ts).
+ * Adds an operation to a batch, and gives the object that stands for it: `batch` and `index` on `prototype`. Bytes among its arguments
+ * go to the data of the batch, and a pointer to them takes their place. On QuickJS, host.c does the same in a fraction of the time
+ * (src/engine-quickjs/operation.ts).
  */
-export function writeOperation(
-  b: Batch,
-  ops: Uint32Array,
-  at: number,
-  kind: number,
-  number: number,
-  args: Arg[],
-): void {
+export function addOperation<S extends object>(b: Target, kind: number, number: number, args: Arg[], prototype: S): S {
+  const index = b.count++
+  const at = index * OP_WORDS
+  if (at === b.ops.length) b.growOps()
+  const { ops } = b
   ops[at] = number
   ops[at + 1] = kind
   let modes = 0
@@ -72,4 +85,6 @@ export function writeOperation(
     }
   }
   if (modes !== 0) ops[at + Op.MODES / 4] = modes
+  b.argLists.push(args)
+  return Object.assign(Object.create(prototype), { batch: b, index })
 }

@@ -19,6 +19,8 @@ function plan(b: Batch): Batch {
 export function planEverything(machine: Machine): string {
   const b = plan(new Batch(machine))
   b.insert(plan(new Batch(machine)).template())
+  // More than there is room for at first.
+  for (let fd = 0; fd < 100; fd++) b.call('close', fd)
   const out = b.out(100)
   const other = b.out(3)
   const end = b.label()
