@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openPlatform } from '../engine-node/platform.ts'
@@ -99,6 +100,8 @@ test('where the init fails before it has a filter, the host does not wait', () =
     planThread(b)
     b.about('a hook').fail('ECANCELED')
     assert.throws(() => init.run(b), /a hook/)
+    // The thread reads its operations where the next message comes.
+    while (readdirSync(`/proc/${platform.executorPid}/task`).length > 1);
     const look = new Batch(machine)
     const count = look.call('recvfrom', slot(InitSlot.ROOT), look.data(new Uint8Array(8)), 8, 0, 0, 0)
     assert.is(init.recover(look).value(count), 0)

@@ -56,7 +56,8 @@ const THREAD = k.CLONE_VM | k.CLONE_FS | k.CLONE_FILES | k.CLONE_SIGHAND | k.CLO
 
 /**
  * Plans, in the init, the thread that sends the listener, before whatever may fail (hooks, the filter): it ends then, and closes slot
- * CHANNEL, so that the host does not wait. It answers nothing, and what it stores nobody else does; see Kind.FORK.
+ * CHANNEL, so that the host does not wait. It answers nothing, and what it stores nobody else does; see Kind.FORK. The batch has to be the
+ * init's last: the thread's operations lie where the next would come.
  */
 export function planThread(b: Batch): void {
   const [thread, refused, end] = [b.label(), b.label(), b.label()]
