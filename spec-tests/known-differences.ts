@@ -588,6 +588,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'what it says does not name the program',
       'run in the foreground needs no terminal of its own': 'gives no output without a terminal of its own',
       'input through a pipe reaches the program': 'gives no output without a terminal of its own',
+      'the end of the program ends run, whoever has the terminal open still': 'waits for who has it open',
     },
     'runtime/notify': {
       'run in the foreground passes READY=1 on, and its own pid': 'sends no MAINPID',
