@@ -6,6 +6,7 @@ import {
   type Container,
   container,
   ended,
+  execute,
   fails,
   heading,
   leavesNothing,
@@ -16,10 +17,11 @@ import {
   start,
   started,
   stateRoot,
+  words,
 } from '../harness.ts'
 import { cgroupDirectories, isAlive, waitFor } from '../host.ts'
 
-const { test, run } = heading('runtime/lifecycle')
+const { only, test, run } = heading('runtime/lifecycle')
 
 const script = (text: string) => (config: Container['bundle']['config']) => {
   config.process.args = ['sh', '-c', text]
@@ -267,14 +269,39 @@ test('a container that ignores SIGTERM is running after kill', () => {
   assert.is(c.status(), 'running')
 })
 
-test('the program starts once, however often start is called at the same time', async () => {
+/** What several `start` of a container at the same time say, one line each; "started" where one succeeds. */
+function startTogether(c: Container, times: number): string[] {
+  const script = 'n=$1; shift; for i in $(seq $n); do { "$@" 2>&1 && echo started; } & done; wait'
+  return execute(['sh', '-c', script, 'sh', String(times), ...words(['start', c.id])])
+    .stdout.trim()
+    .split('\n')
+    .sort()
+}
+
+test('the program starts once, however often start is called at the same time', () => {
   const c = container(script('echo x >> /count; sleep 60'))
   ok(c.create())
-  const statuses = await Promise.all([1, 2, 3].map(() => ended(start(['start', c.id]))))
-  assert.is(statuses.filter((status) => status === 0).length, 1, `statuses ${statuses}`)
+  const said = startTogether(c, 3)
+  assert.is(said.filter((line) => line === 'started').length, 1, said.join('\n'))
   assert.ok(waitFor(() => existsSync(join(c.bundle.rootfs, 'count'))))
   assert.is(readFileSync(join(c.bundle.rootfs, 'count'), 'utf8'), 'x\n')
 })
+
+// With many hooks the init is told step by step what to do, by who has started it; with none it needs nobody any more.
+for (const hooks of [0, 30])
+  only('runt', `who starts a container while another does is told that it runs; ${hooks} startContainer hooks`, () => {
+    const loses = 'runt: start: cannot start an already running container'
+    for (let round = 0; round < 6; round++) {
+      const c = container((config) => {
+        config.process.args = ['sleep', '60']
+        config.hooks = { startContainer: Array.from({ length: hooks }, () => ({ path: '/bin/true' })) }
+      })
+      ok(c.create())
+      assert.equal(startTogether(c, 8), [...Array(7).fill(loses), 'started'])
+      assert.is(c.status(), 'running')
+      ok(c.delete('--force'))
+    }
+  })
 
 test('a container stays after the runtime has gone, with pid 1 and its children', () => {
   const c = started(script(STAYS))

@@ -5,7 +5,7 @@ import { Flag, MESSAGE_MAX } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { Session } from '../session/session.ts'
+import { CallError, Session } from '../session/session.ts'
 import { readText } from './files.ts'
 import { filterOf } from './filter.ts'
 import { callPoststart, callStartHooks, explainHook } from './hooks.ts'
@@ -17,7 +17,7 @@ import { explainExecution } from './program.ts'
 import type { Runtime } from './runtime.ts'
 import { connectAgent, handOver } from './seccomp-agent.ts'
 import { HostSlot, initSlots } from './slots.ts'
-import { folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
+import { CLAIMED_SOCKET, folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
 
 /** Milliseconds that a killed init has to end. */
 const PATIENCE = 10_000
@@ -41,14 +41,22 @@ export function start(runtime: Runtime, id: string, notifySocket: string | null)
   const connection = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.CONNECTION)
   c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
   c.chdir(b, folder)
-  const address = c.unixAddress(b, START_SOCKET)
-  b.call('connect', connection, address.pointer, address.length)
+  // Of several at a time one finds it: the init takes one connection, and has to get the one of who goes on.
   // From here on the container counts as running, whatever becomes of us.
-  c.unlinkat(b, k.AT_FDCWD, START_SOCKET)
+  const claim = c.renameat(b, k.AT_FDCWD, START_SOCKET, k.AT_FDCWD, CLAIMED_SOCKET)
+  const address = c.unixAddress(b, CLAIMED_SOCKET)
+  b.call('connect', connection, address.pointer, address.length)
+  c.unlinkat(b, k.AT_FDCWD, CLAIMED_SOCKET)
   c.fchdir(b, slot(HostSlot.CWD))
   // Nobody else can have its pid: it has just taken the connection.
   if (notifies) c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
-  host.run(b)
+  try {
+    host.run(b)
+  } catch (error) {
+    if (!(error instanceof CallError && error.isOf(claim) && error.errno === 'ENOENT')) throw error
+    host.recover(new Batch(platform.machine))
+    throw new RuntError(cannotStart(loadState(runtime, id).status))
+  }
 
   const parked = parkedInit(runtime)
   const served = saved.served && serve(runtime, saved, parked, saved.served.home)

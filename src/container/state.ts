@@ -60,6 +60,8 @@ export const folderOf = (runtime: Runtime, id: string): string => `${runtime.glo
 
 /** Socket that a parked init listens on; gone once the container was started. */
 export const START_SOCKET = 'start.sock'
+/** Its name for the moment in which the one who starts the container connects to it. */
+export const CLAIMED_SOCKET = 'starting.sock'
 
 /** The socket of sd_notify(3), in a folder of its own that the container has too; see notify.ts. */
 export const NOTIFY_FOLDER = 'notify'
@@ -259,6 +261,8 @@ export function planRemoveFolder(b: Batch, folder: string, left: Label | null = 
   b.branch(removed, 'EQUAL', -Errno.ENOENT!, gone)
   const notify = `${folder}/${NOTIFY_FOLDER}`
   for (const [path, flags] of [
+    // A `start` that was killed between two system calls has left it.
+    [`${folder}/${CLAIMED_SOCKET}`, 0],
     [`${notify}/${NOTIFY_SOCKET}`, 0],
     [notify, k.AT_REMOVEDIR],
   ] as const) {
