@@ -21,6 +21,7 @@ import {
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findStale } from '../scripts/stale.ts'
 import type { Seccomp } from '../src/config/types.ts'
 import { compile as compileFilter } from '../src/seccomp/compile.ts'
 import { type BundleOptions, config, type Kind, makeRootfs, writeBundle } from './bundle.ts'
@@ -322,6 +323,8 @@ export function openWorkshop(only: readonly string[] | undefined): Workshop {
         ...(verb === 'list' ? [] : [`runt-bench-${name}-${target.instance ?? 0}`]),
         ...(verb === 'exec' ? ['/bin/true'] : []),
       ]
+      const stale = findStale(program)
+      if (stale) console.error(`bench: ${stale.sentence}`)
       runtimes.push({ name, version: firstLine(program), files, command })
     }
     const find = (name: string, wanted: string) => {

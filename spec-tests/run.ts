@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { findStale } from '../scripts/stale.ts'
 import type { Claim, Outcome } from './harness.ts'
 import { patience, sweep } from './host.ts'
 import { SECOND_ATTEMPT } from './known-differences.ts'
@@ -86,6 +87,15 @@ function testFiles(directory: string): string[] {
     })
 }
 
+const command = (process.env.RUNTIME || 'dist/runt').trim().split(/\s+/)
+// A guest has the programs that were built outside, and all its files are of the same time.
+const stale = compiled ? null : findStale(command)
+const sayStale = (): void => {
+  if (stale) console.log(`${stale.missing ? '' : 'These tests are not of your sources: '}${stale.sentence}`)
+}
+sayStale()
+if (stale?.missing) process.exit(1)
+
 interface Row extends HeadingSummary {
   seconds: number
 }
@@ -146,6 +156,7 @@ const files = testFiles(here).filter((path) => {
     ? positionals.some((part) => GUESTS.some((folder) => part.startsWith(folder)) && title.includes(part))
     : positionals.length === 0 || positionals.some((part) => title.includes(part))
 })
+if (files.length === 0) console.log(`no heading contains ${positionals.join(' or ')}; they are the paths of test files`)
 const results = mkdtempSync(join(tmpdir(), 'runt-spec-results-'))
 const rows: Row[] = []
 let next = 0
@@ -159,7 +170,7 @@ await Promise.all(Array.from({ length: Math.max(1, Number(flags.jobs)) }, worker
 rmSync(results, { recursive: true })
 
 function runtimeVersion(): string {
-  const [program = 'dist/runt', ...words] = (process.env.RUNTIME || 'dist/runt').trim().split(/\s+/)
+  const [program = '', ...words] = command
   return spawnSync(program, [...words, '--version'], { cwd: resolve(here, '..'), encoding: 'utf8' }).stdout.trim()
 }
 
@@ -197,6 +208,8 @@ const summary: Summary = {
   headings: rows.map(({ heading, outcomes, problem }) => ({ heading, outcomes, problem })),
 }
 const { passed, failed, skipped } = summary
+// Once more, where it is read.
+sayStale()
 console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped (${known} of the passed are known differences)`)
 if (flags.json !== undefined && !interrupted) writeFileSync(flags.json, JSON.stringify(summary))
 process.exitCode = interrupted || failed > 0 || all.length === 0 ? 1 : 0

@@ -1,5 +1,6 @@
 /** Runs a command in a throw-away virtual machine; its output and exit status are the command's. See `usage`. */
 import { parseArgs } from 'node:util'
+import { findStale } from '../../scripts/stale.ts'
 import { BuildError } from '../../scripts/tools.ts'
 import { GuestError, type Job, type Layout, layouts, runInGuest } from './guest.ts'
 import { type Kernel, kernels } from './recipe.ts'
@@ -47,6 +48,8 @@ if (values.help) {
   const environment = Object.fromEntries(
     values.env.map((word) => [word.split('=')[0]!, word.slice(word.indexOf('=') + 1)]),
   )
+  const stale = findStale([environment.RUNTIME ?? 'dist/runt'])
+  if (stale) console.error(`vm: the guest gets the work tree as it is: ${stale.sentence}`)
   try {
     const job: Job = {
       command: positionals,
