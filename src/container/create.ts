@@ -1,7 +1,8 @@
 /**
  * The story of a container's set-up, from top to bottom. `launch` tells it; `create` parks the init at the end, `run` lets it go on.
  *
- * Three executors work at the same time. What one has to wait for is said where it waits:
+ * Three executors work at the same time, and the brain plans meanwhile: what is planned is sent piece by piece. What one has to wait for
+ * is said where it waits:
  *
  *   host    reads config.json ── claims the id, starts the stage ── makes the cgroup ───────────── saves the state
  *   stage                          joins and creates namespaces, forks the init (on cgroup2 once the cgroup is there)
@@ -30,7 +31,7 @@ import { finishReading, planLongReading, planReading, planWriting, type Reading 
 import { filterOf } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
 import { type Caller, writeIdMaps } from './id-maps.ts'
-import { prepareIdmapped } from './idmapped-mounts.ts'
+import { asksForIdmap, prepareIdmapped } from './idmapped-mounts.ts'
 import { applyRdt, findResctrl } from './intel-rdt.ts'
 import { explainLaunch, missingConfig } from './launch-errors.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
@@ -79,6 +80,8 @@ export interface Launched {
   /** What the init needs if it is parked. */
   kept: KeptOpen
   filter: Filter | null
+  /** The host's last batch, to be waited for before the init gets its own. */
+  told: Batch
   progress: Progress
 }
 
@@ -99,9 +102,10 @@ export interface Progress {
 
 /**
  * Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. `foreground`: the
- * caller stays, and finds the master of the container's terminal, if it has one, in the host's slot TERMINAL.
+ * caller stays, and finds the master of the container's terminal, if it has one, in the host's slot TERMINAL. `goesOn`: the program is
+ * executed at once.
  */
-export function launch(runtime: Runtime, options: CreateOptions, foreground: boolean): Launched {
+export function launch(runtime: Runtime, options: CreateOptions, foreground: boolean, goesOn: boolean): Launched {
   const progress: Progress = {
     claimed: false,
     stage: 0,
@@ -111,7 +115,7 @@ export function launch(runtime: Runtime, options: CreateOptions, foreground: boo
     saved: null,
     pidFile: null,
   }
-  return orUndo(runtime, options.id, progress, () => tell(runtime, options, foreground, progress))
+  return orUndo(runtime, options.id, progress, () => tell(runtime, options, foreground, goesOn, progress))
 }
 
 /** Does a part of the story; if it fails, nothing of the container is left. */
@@ -125,7 +129,13 @@ export function orUndo<T>(runtime: Runtime, id: string, progress: Progress, part
   }
 }
 
-function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, progress: Progress): Launched {
+function tell(
+  runtime: Runtime,
+  options: CreateOptions,
+  foreground: boolean,
+  goesOn: boolean,
+  progress: Progress,
+): Launched {
   const { host, stage, init } = runtime
   const { machine } = runtime.platform
   const folder = folderOf(runtime, options.id)
@@ -192,6 +202,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   const pushed = joinsNamespace(config, 'mount') || joinsNamespace(config, 'cgroup')
   const joins = pushed || !cgroup ? null : cgroups.leftToJoin(cgroup)
   const { oomScoreAdj } = config.process
+  const mounts = config.mounts ?? []
   const resources = privileged || cgroup?.systemd ? config.linux?.resources : withoutDevices(config.linux?.resources)
   if (resources !== config.linux?.resources && config.linux?.resources?.devices?.length) runtime.debug(DEVICES_LEFT_OUT)
   // A caller without rights reaches no more than the init.
@@ -266,17 +277,37 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   if (config.process.terminal) terminals.planMeeting(state.next('process.terminal'), folder, START_SOCKET)
   const making = cgroup && cgroups.begin(state, cgroup, resources, systemd)
   const control = state.depart()
-  const ready = (): void => finishCgroup(runtime, control, making, cgroupOwner(config), progress)
-  if (first) {
-    ready()
+  let made: Outcome<void> | null = null
+  const finishMaking = (): Outcome<void> => {
+    made ??= attempt(() => finishCgroup(runtime, control, making, cgroupOwner(config), progress))
+    return made
+  }
+  // Usually the init waits for nothing but the cgroup.
+  const { intelRdt, netDevices } = config.linux ?? {}
+  const plain =
+    privileged && !user && !stack && !pushed && !systemd && !intelRdt && !netDevices && !mounts.some(asksForIdmap)
+  if (first && !plain) {
+    succeed(finishMaking())
     startStage()
   }
 
   // 5. Mounts that do not depend on the cgroup. In a user namespace all has to wait until ids are mapped and sources have come.
   const train = new Train(init, machine)
-  const mounts = config.mounts ?? []
   const firstLate = mounts.findIndex(dependsOnCgroup)
   const early = firstLate < 0 ? mounts.length : firstLate
+  // What waits for the cgroup: on cgroup2 the birth of the init, elsewhere all that comes after it has joined.
+  let gone = false
+  const goOn = (): void => {
+    if (first) startStage()
+    train.release()
+    gone = true
+  }
+  const onceMade = (): boolean => {
+    if (!host.hasAnswer()) return false
+    // What went wrong is said in its turn.
+    if (!('error' in finishMaking()) && cgroup?.folders.length !== 0) goOn()
+    return true
+  }
   const planBeginning = (): Inside => {
     if (user) train.hold()
     if (sends) sources = sourcesOf(config, root, bundle, joins)
@@ -286,6 +317,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations))
     processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
     rootfs.planRoot(train.next('mounts'), config, root, reach)
+    if (plain && first) train.piece()
     const slave = stack !== null && !/shared/.test(config.linux?.rootfsPropagation ?? '')
     const setting: MountSetting = { bundle, cgroup: shownCgroup(config, cgroup, layout), label, reach, idmapped, slave }
     for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
@@ -293,20 +325,25 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     const revealing = options.noPivot && !stack ? rootfs.revealingMounts(cgroupFacts.mountinfo, root) : null
     return { config, options, mounts, setting, early, joins, filter, listener: listenerFd, revealing }
   }
+  if (plain && first) train.hold(onceMade)
   let inside = planBeginning()
 
   // 6. The rest of the file system and the change of root.
   // 7. The process becomes what the config says, and looks for its program as the user who will run it.
-  // Planned now, sent when the init has a cgroup to join.
-  train.hold()
+  // Planned now, sent once the init has a cgroup to join.
+  if (!plain || !first) train.hold(plain ? onceMade : null)
   let looking = planInside(train, inside, early)
 
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
+  if (plain && first && !gone) {
+    succeed(finishMaking())
+    goOn()
+  }
   const birth = attempt(() => stage.wait(born))
   if ('value' in birth) progress.init = birth.value.value(pid)!
-  const cgroupReady = first || (systemd && 'error' in birth) ? { value: null } : attempt(ready)
+  if (!systemd || 'value' in birth) finishMaking()
   if ('error' in birth) throw birth.error
-  if ('error' in cgroupReady) throw cgroupReady.error
+  succeed(finishMaking())
   saved.pid = progress.init
   progress.saved = saved
   if (!first && cgroup?.folders.length === 0) {
@@ -341,7 +378,7 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
     }
     train.release()
   }
-  train.release()
+  if (!gone) train.release()
   runtime.debug(`container ${options.id}: process ${progress.init}, cgroup ${config.linux?.cgroupsPath ?? '(default)'}`)
   const joining = new Batch(machine)
   const stat = planReading(joining, `/proc/${progress.init}/stat`, 1024)
@@ -360,33 +397,22 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
   if ('errno' in statText)
     throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
   saved.startTime = readStat(statText.text).startTime
-  const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking)
-  const program = checkProgram(init, machine, config, lookup, answer)
-  const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
-  saved.program = program
-  if (stack) lookAtRoot(runtime, stack)
-  if (partsOf(config).length > 0) saved.served = { home }
-  runtime.debug(`container ${options.id}: program ${program}`)
-
-  // 9. All is well: what the caller asks for later stands in the state.
+  // 9. What the caller asks for later stands in the state. `create` says it once all is well: then the container can be started. `run` lets
+  // the host write while the init works.
   const finish = new Train(host, machine)
-  if (terminal) {
-    const b = finish.next('process.terminal')
-    terminals.planTaking(b)
-    if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
-  }
-  // Limits may be higher than what the root of a user namespace can set.
-  if (inside.setting.reach.unprivileged) processes.planLimits(finish.next('process'), config.process, saved.pid)
-  planSaving(finish, runtime, saved)
-  const receiver = options.pidfdSocket === null ? pidfdReceiver(config.annotations) : undefined
-  if (receiver !== undefined) {
-    const b = finish.next('annotations (run.oci.pidfd_receiver)')
-    planPidfdSocket(b, receiver)
-    planSendPidfd(b, receiver, saved.pid, 'standard')
-  }
-  if (options.pidfdSocket !== null)
-    planSendPidfd(finish.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
-  if (options.pidFile !== null) {
+  const planTelling = (): void => {
+    // Limits may be higher than what the root of a user namespace can set.
+    if (inside.setting.reach.unprivileged) processes.planLimits(finish.next('process'), config.process, saved.pid)
+    planSaving(finish, runtime, saved)
+    const receiver = options.pidfdSocket === null ? pidfdReceiver(config.annotations) : undefined
+    if (receiver !== undefined) {
+      const b = finish.next('annotations (run.oci.pidfd_receiver)')
+      planPidfdSocket(b, receiver)
+      planSendPidfd(b, receiver, saved.pid, 'standard')
+    }
+    if (options.pidfdSocket !== null)
+      planSendPidfd(finish.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
+    if (options.pidFile === null) return
     const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
     progress.pidFile = path
     // Not by a temporary file: killed meanwhile we would leave that where nobody looks for it.
@@ -399,14 +425,32 @@ function tell(runtime: Runtime, options: CreateOptions, foreground: boolean, pro
       0o644,
     )
   }
-  host.wait(finish.depart())
+  const parts = partsOf(config).length > 0
+  const soon = goesOn && plain && !pausesFor(config) && !parts
+  if (soon) planTelling()
+  const telling = soon ? finish.depart() : null
+
+  const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking)
+  const program = checkProgram(init, machine, config, lookup, answer)
+  const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
+  saved.program = program
+  if (stack) lookAtRoot(runtime, stack)
+  if (parts) saved.served = { home }
+  runtime.debug(`container ${options.id}: program ${program}`)
+  if (terminal) {
+    const b = finish.next('process.terminal')
+    terminals.planTaking(b)
+    if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
+  }
+  if (!soon) planTelling()
+  const told = telling && !terminal ? telling : finish.depart()
   const kept = { listener: listenerFd, session: initSession, preserved: options.preserveFds + options.listenFds }
-  return { config, saved, home, filter, kept, progress }
+  return { config, saved, home, filter, kept, told, progress }
 }
 
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
-  const launched = launch(runtime, options, false)
+  const launched = launch(runtime, options, false, false)
   if (launched.saved.owner !== 0 && createsNamespace(launched.config, 'pid')) {
     // `exec` of a user may enter the namespaces of processes only that the user may look into. Nobody else is in there.
     const open = new Batch(runtime.platform.machine).about('parked')
@@ -415,7 +459,10 @@ export function create(runtime: Runtime, options: CreateOptions): void {
   }
   const park = new Batch(runtime.platform.machine)
   planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.kept)
-  orUndo(runtime, options.id, launched.progress, () => runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE))
+  orUndo(runtime, options.id, launched.progress, () => {
+    runtime.host.wait(launched.told)
+    runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE)
+  })
 }
 
 /** What the init's part of the story needs. */
@@ -464,9 +511,11 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
     terminals.planPty(b, slot(InitSlot.ROOT), config.process)
     terminals.planConsole(b)
   }
+  train.piece()
   planReadonlyMounts(train, mounts)
   planMasks(train, config.linux?.maskedPaths ?? [], setting.label, setting.slave)
   planReadonlyPaths(train, config.linux?.readonlyPaths ?? [])
+  train.piece()
   if (createsNamespace(config, 'network')) processes.planLoopback(train.next('network'))
   processes.planNames(train.next('hostname'), config)
   planSysctls(train, config)
@@ -644,13 +693,19 @@ function callerOf({ host, platform }: Runtime, uid: number): Caller {
   return { uid, gid: host.run(b).value(gid)! }
 }
 
+type Outcome<T> = { value: T } | { error: unknown }
+
 /** Keeps an error for later: what runs meanwhile has to be looked after first. */
-function attempt<T>(work: () => T): { value: T } | { error: unknown } {
+function attempt<T>(work: () => T): Outcome<T> {
   try {
     return { value: work() }
   } catch (error) {
     return { error }
   }
+}
+
+function succeed(outcome: Outcome<unknown>): void {
+  if ('error' in outcome) throw outcome.error
 }
 
 /** Makes the container's folder. That it was not there before makes the id ours. */

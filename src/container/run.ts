@@ -3,7 +3,7 @@
 import * as cgroups from '../cgroup/manager.ts'
 import { Flag, Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, Batch, type Label, load, slot } from '../session/batch.ts'
+import { ANY, Batch, type Label, load, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
@@ -28,7 +28,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     planSignals(b)
     host.send(b, Flag.SILENT)
   }
-  const launched = launch(runtime, options, !options.detach)
+  const launched = launch(runtime, options, !options.detach, true)
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(platform.machine)
   const { seccompAgent, pid } = launched.saved
@@ -36,8 +36,15 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   if (seccompAgent) planAnswering(program, launched.kept.listener)
   const hooks = planStartHooks(program, launched.config, launched.home, launched.filter)
   planProgram(program, launched.config.process, launched.saved.program, launched.home, launched.filter)
+  const { notifySocket } = options
+  const unlinkSocket = (b: Batch): Step => {
+    b.about(`container ${options.id}: ${startSocket}`)
+    return c.unlinkat(b, k.AT_FDCWD, startSocket)
+  }
+  const attends = !options.detach && notifySocket === null
   let settings: Settings = null
-  orUndo(runtime, options.id, launched.progress, () => {
+  const attendance = orUndo(runtime, options.id, launched.progress, () => {
+    host.wait(launched.told)
     if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
     if (options.notifySocket !== null) openNotify(runtime, options.id)
     if (seccompAgent) connectAgent(runtime, seccompAgent, startSocket)
@@ -45,18 +52,23 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     try {
       init.send(program, Flag.SILENT)
       if (seccompAgent) handOver(runtime, seccompAgent, pid, launched.saved, 'creating')
+      // Planned while the kernel executes the program.
+      const b = new Batch(platform.machine)
+      const gone = b.label()
+      unlinkSocket(b).on(ANY, gone)
+      b.place(gone)
+      const planned = attends ? planAttending(b, runtime, options, launched, settings, false) : null
       init.waitForEnd()
+      return planned
     } catch (error) {
       throw explainExecution(explainHook(error, hooks), launched.config.process.args[0]!, launched.saved.program)
     }
   })
-  const { notifySocket } = options
-  const socket = new Batch(platform.machine)
-  socket.about(`container ${options.id}: ${startSocket}`)
-  const unlinked = c.unlinkat(socket, k.AT_FDCWD, startSocket)
   try {
     callPoststart(runtime, launched.saved)
     if (options.detach) {
+      const socket = new Batch(platform.machine)
+      unlinkSocket(socket)
       if (notifySocket !== null) c.pidfdOpen(socket, launched.saved.pid).keep(HostSlot.PIDFD)
       host.run(socket)
     }
@@ -74,62 +86,76 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     if (notifySocket !== null) waitForReady(runtime, notifySocket, launched.saved.pid)
     return 0
   }
-  // Where it stays, the container counts as created while it runs; that is no reason to give it up.
-  const end = socket.label()
-  unlinked.on(ANY, end)
-  socket.place(end)
+  if (attendance) return attend(runtime, options, attendance)
+  const socket = new Batch(platform.machine)
+  const gone = socket.label()
+  unlinkSocket(socket).on(ANY, gone)
+  socket.place(gone)
   host.send(socket, Flag.SILENT)
-  if (notifySocket === null) return attend(runtime, options, launched, settings, false)
-  const ended = attendUntilReady(runtime, notifySocket, (b, interruption) =>
+  const stay = (ended: boolean): number | Promise<number> =>
+    attend(runtime, options, planAttending(new Batch(platform.machine), runtime, options, launched, settings, ended))
+  const ended = attendUntilReady(runtime, notifySocket!, (b, interruption) =>
     planAttendance(b, launched, settings, interruption),
   )
-  return typeof ended === 'boolean'
-    ? attend(runtime, options, launched, settings, ended)
-    : ended.then((already) => attend(runtime, options, launched, settings, already))
+  return typeof ended === 'boolean' ? stay(ended) : ended.then(stay)
 }
 
-/** Stays until the init has ended (`ended`: it has, and its status is in slot STATUS), and removes the container. */
-function attend(
+/** What is left to do once the program runs in the foreground. */
+interface Attendance {
+  batch: Batch
+  /** The exit status, where the brain stays to hear it. */
+  status: Step | null
+}
+
+/** Plans to stay until the init has ended (`ended`: it has, and its status is in slot STATUS), and to remove the container. */
+function planAttending(
+  b: Batch,
   runtime: Runtime,
   options: RunOptions,
   launched: Launched,
   settings: Settings,
   ended: boolean,
-): number | Promise<number> {
-  const { host, platform } = runtime
+): Attendance {
+  const { saved } = launched
   const ownPids = createsNamespace(launched.config, 'pid')
   // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
   // A scope whose cgroup vanishes too fast for systemd to see it empty stays for ever: somebody has to say that it is over.
-  const afterwards = launched.saved.hooks?.poststop.length || launched.saved.cgroup?.systemd || launched.saved.stack
-  const alone = ownPids && (options.keep || !afterwards)
-  const b = new Batch(platform.machine)
-  if (alone) {
+  const afterwards = saved.hooks?.poststop.length || saved.cgroup?.systemd || saved.stack
+  if (ownPids && (options.keep || !afterwards)) {
     planReapBrain(b)
     if (!ended) planAttendance(b, launched, settings)
     const failures = { waiting: b.label(), removing: b.label() }
     b.otherwise(failures.waiting)
     if (!options.keep) {
-      if (launched.saved.cgroup) cgroups.planRemove(b, launched.saved.cgroup, failures.removing)
-      if (launched.saved.rdt) planRemoveRdt(b, launched.saved.rdt)
+      if (saved.cgroup) cgroups.planRemove(b, saved.cgroup, failures.removing)
+      if (saved.rdt) planRemoveRdt(b, saved.rdt)
       planRemoveFolder(b, folderOf(runtime, options.id), failures.removing)
     }
     b.otherwise(failures.removing)
-    planEnd(b, 'run', options.id, launched.saved.pid, failures, () =>
-      planDelete(b, runtime.globals.root, options.id, platform.self),
+    planEnd(b, 'run', options.id, saved.pid, failures, () =>
+      planDelete(b, runtime.globals.root, options.id, runtime.platform.self),
     )
-    runtime.lastWords()
-    host.send(b, Flag.SILENT)
-    return platform.handOver()
+    return { batch: b, status: null }
   }
   b.patience = Infinity
   if (!ended) planAttendance(b, launched, settings)
-  const status = b.add(slot(HostSlot.STATUS), 0)
+  return { batch: b, status: b.add(slot(HostSlot.STATUS), 0) }
+}
+
+/** Does it. */
+function attend(runtime: Runtime, options: RunOptions, { batch, status }: Attendance): number | Promise<number> {
+  const { host, platform } = runtime
+  if (status === null) {
+    runtime.lastWords()
+    host.send(batch, Flag.SILENT)
+    return platform.handOver()
+  }
   const finish = (): number => {
-    const answer = host.wait(b)
+    const answer = host.wait(batch)
     if (!options.keep) remove(runtime, options.id, true)
     return answer.value(status)!
   }
-  host.send(b)
+  host.send(batch)
   return platform.hostAnswers ? platform.hostAnswers().then(finish) : finish()
 }
 

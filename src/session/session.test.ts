@@ -141,6 +141,26 @@ test('an answer stays as it is when the next one comes', () => {
   assert.is(answer.value(one), 100)
 })
 
+test('an answer that was looked for is still there for who waits', () => {
+  const { session } = open()
+  assert.not(session.hasAnswer())
+  const b = new Batch('x86_64')
+  const fd = c.openat(b, -100, '/x', 0)
+  session.send(b)
+  assert.ok(session.hasAnswer())
+  assert.ok(session.hasAnswer())
+  assert.is(session.wait(b).value(fd), 100)
+  assert.not(session.hasAnswer())
+})
+
+test('an executor that has ended is found by looking, and reported by the wait', () => {
+  const session = new Session('stage', { send() {}, receive: () => null, close() {} })
+  const b = new Batch('x86_64')
+  session.send(b)
+  assert.ok(session.hasAnswer())
+  assert.throws(() => session.wait(b), /the stage executor ended unexpectedly/)
+})
+
 test('an executor that ends is reported by name', () => {
   const { session, fake } = open()
   fake.gone = true

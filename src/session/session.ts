@@ -104,6 +104,8 @@ export class Session {
   readonly #waiting: { sequence: number; batch: Batch; silent: boolean }[] = []
   #sequence: number
   #failure: CallError | null = null
+  /** A message that was looked at before somebody waited for it; null: the end of the session. */
+  #early: Uint8Array | null | undefined
   readonly #slots: SlotNames
   observer: Observer | null = null
 
@@ -145,10 +147,20 @@ export class Session {
     return this.#wait(batch, false)
   }
 
+  /** Whether there is an answer to be had without waiting, or the session is at its end. */
+  hasAnswer(): boolean {
+    if (this.#early !== undefined) return true
+    const reply = this.#channel.receive(0)
+    if (reply === 'timeout') return false
+    // The channel's buffer is used again for the next message.
+    this.#early = reply?.slice() ?? null
+    return true
+  }
+
   /** `past`: failures of earlier batches, which nobody has waited for, are passed over. */
   #wait(batch: Batch, past: boolean): Answer {
     for (;;) {
-      const reply = this.#channel.receive(PATIENCE + batch.patience)
+      const reply = this.#receive(PATIENCE + batch.patience)
       if (reply === null) throw new SessionLost(`the ${this.name} executor ended unexpectedly`)
       if (reply === 'timeout')
         throw new RuntError(`the ${this.name} executor did not answer within ${(PATIENCE + batch.patience) / 1000} s`)
@@ -178,12 +190,19 @@ export class Session {
    */
   waitForEnd(): void {
     for (;;) {
-      const reply = this.#channel.receive(Infinity)
+      const reply = this.#receive(Infinity)
       if (reply === null) return
       if (reply === 'timeout') continue
       const { failure } = this.#take(reply)
       if (failure) throw failure
     }
+  }
+
+  #receive(timeoutMs: number): Uint8Array | null | 'timeout' {
+    const early = this.#early
+    if (early === undefined) return this.#channel.receive(timeoutMs)
+    this.#early = undefined
+    return early
   }
 
   #take(reply: Uint8Array): Taken {
