@@ -808,6 +808,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a state directory without free inodes makes create fail and leaves nothing':
         'the message is not about the space',
       'a read-only state directory makes create fail': 'the message is not about the read-only file system',
+      'control groups that are read-only, as in a container, make create fail, and it leaves nothing':
+        'says "No such file or directory"',
       'a create that is killed leaves nothing that delete --force cannot remove':
         'without a status file delete --force does not know the control groups',
     },

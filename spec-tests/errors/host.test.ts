@@ -16,6 +16,7 @@ import {
   run as runtime,
   started,
   stateRoot,
+  withRuntime,
   words,
 } from '../harness.ts'
 import { cgroupDirectories, isAlive, removeTree, waitFor } from '../host.ts'
@@ -92,6 +93,20 @@ test('a state directory that is a file makes create fail', () => {
   const c = container()
   fails(runBare(['--root', file, 'create', '--bundle', c.bundle.directory, c.id]), /a-file|not a directory|ENOTDIR/i)
   leavesNothing()
+})
+
+test('control groups that are read-only, as in a container, make create fail, and it leaves nothing', () => {
+  const c = container()
+  const script =
+    'for d in /sys/fs/cgroup /sys/fs/cgroup/*; do if mountpoint -q $d; then mount -o remount,bind,ro $d; fi; done; exec "$@"'
+  const result = withRuntime(
+    (runtimeWords) => ['unshare', '-m', 'sh', '-c', script, 'sh', ...runtimeWords],
+    () => c.create(),
+  )
+  fails(result, /read-only/i)
+  assert.not(existsSync(join(stateRoot, c.id)))
+  leavesNothing()
+  ok(c.create())
 })
 
 test('a full root file system with missing mount points makes create fail and leaves nothing', () => {

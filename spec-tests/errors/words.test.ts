@@ -19,6 +19,7 @@ import {
   run as runtime,
   set,
   started,
+  withRuntime,
 } from '../harness.ts'
 
 const { only, run } = heading('errors/words')
@@ -168,7 +169,7 @@ for (const words of [['start'], ['state'], ['kill'], ['delete'], ['ps'], ['pause
 only('runt', 'commands that come at the wrong time say what the container is doing', () => {
   const c = started()
   says(c.start(), 'start: cannot start an already running container')
-  says(c.delete(), `delete: cannot delete container ${c.id} that is not stopped: running`)
+  says(c.delete(), `delete: cannot delete container ${c.id} that is not stopped: running; --force kills it first`)
   says(c.create(), `create: container with given ID already exists: ${c.id}`)
   says(runtime(['resume', c.id]), `resume: container not paused: ${c.id}: it is running`)
   says(c.kill('FOO'), 'kill: unknown signal "FOO"')
@@ -186,6 +187,28 @@ only('runt', 'words that no command takes are told with where to look', () => {
   says(
     runtime(['run', 'a b']),
     'run: invalid container ID format: "a b" has the character " "; letters, digits, "_", "+", "-" and "." are allowed',
+  )
+})
+
+only('runt', 'who cannot make control groups is told what it takes', () => {
+  const c = container()
+  const readOnly =
+    'for d in /sys/fs/cgroup /sys/fs/cgroup/*; do if mountpoint -q $d; then mount -o remount,bind,ro $d; fi; done; exec "$@"'
+  const bare = withRuntime(
+    (words) => ['unshare', '-m', 'sh', '-c', readOnly, 'sh', ...words],
+    () => c.create(),
+  )
+  assert.match(
+    bare.stderr,
+    /^runt: create: linux\.cgroupsPath: \/sys\/fs\/cgroup\/\S+ cannot be made: EROFS \(Read-only file system\): cgroups are read-only here, as in most containers: mount them writable, or leave the container in the cgroup of its caller \(--cgroup-manager disabled\)\n$/,
+  )
+  const powerless = withRuntime(
+    (words) => ['setpriv', '--bounding-set=-sys_admin', '--inh-caps=-sys_admin', ...words],
+    () => c.create(),
+  )
+  assert.match(
+    powerless.stderr,
+    /^runt: create: linux\.resources\.devices.*EPERM \(Operation not permitted\): rules for devices take CAP_SYS_ADMIN on the host\n$/,
   )
 })
 

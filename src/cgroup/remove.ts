@@ -5,7 +5,7 @@ import type { Machine } from '../base/platform.ts'
 import { AT_FDCWD, AT_REMOVEDIR } from '../linux/constants.ts'
 import { describeErrno, Errno } from '../linux/errno.ts'
 import { ANY, at, Batch, type Label, load } from '../session/batch.ts'
-import { sleep, unlinkat } from '../session/calls.ts'
+import { faccessat, sleep, unlinkat } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import { type CgroupPaths, folderPath } from './layout.ts'
 import { processesBelow } from './processes.ts'
@@ -84,15 +84,26 @@ function removeFolders(host: Session, machine: Machine, folders: readonly string
     const steps = folders.slice(start, start + CHUNK).map((path) => {
       const next = b.label()
       b.about(`removing the cgroup ${path}`)
-      const step = unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(['ENOENT', 'EBUSY', 'ENOTEMPTY'], next)
+      const step = unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(['ENOENT', 'EBUSY', 'ENOTEMPTY', 'EROFS'], next)
       b.place(next)
       return { path, step }
     })
     const answer = host.recover(b)
     for (const { path, step } of steps) {
       const value = answer.value(step)!
-      if (value < 0 && value !== -Errno.ENOENT!) busy.push(path)
+      if (value === -Errno.EROFS!) demandMissing(host, machine, path)
+      else if (value < 0 && value !== -Errno.ENOENT!) busy.push(path)
     }
   }
   return busy
+}
+
+/** Where cgroups are mounted read-only, rmdir(2) says so of a folder that is not there, too: because of that it was never made. */
+function demandMissing(host: Session, machine: Machine, path: string): void {
+  const b = new Batch(machine)
+  const missing = b.label()
+  const there = faccessat(b, AT_FDCWD, path, 0).on(['ENOENT'], missing)
+  b.place(missing)
+  if (host.run(b).ok(there))
+    throw new RuntError(`removing the cgroup ${path}: ${describeErrno('EROFS')}: mount it writable first`, 'EROFS')
 }

@@ -1,6 +1,7 @@
 /** What else is different in the cgroups of a caller without rights; what it may not make at all is the driver's matter. */
 import { RuntError } from '../base/errors.ts'
 import type { Resources } from '../config/types.ts'
+import { describeErrno } from '../linux/errno.ts'
 import { CallError } from '../session/session.ts'
 import { type CgroupPaths, folderPath, type Layout } from './layout.ts'
 
@@ -23,10 +24,23 @@ export const isDeniedDevices = (error: unknown): error is CallError =>
   error.step.about.startsWith('linux.resources.devices') &&
   (error.step.name === 'write' || error.step.about.endsWith('bpf(BPF_PROG_LOAD)'))
 
-/** Says where a process may not be moved to, and what helps: cgroups(7), "cgroups v2 delegation: containment rules". */
-export function explainJoin(error: unknown, cgroup: CgroupPaths | null): unknown {
-  if (!(error instanceof CallError) || error.errno !== 'EACCES' || !error.step.about.startsWith('joining the cgroup'))
-    return error
+/** Says what helps where the kernel refuses a cgroup to a caller that has all rights but one, or is in a container itself. */
+export function explainRefusal(error: unknown, cgroup: CgroupPaths | null): unknown {
+  if (!(error instanceof CallError)) return error
+  const { name, about, args } = error.step
+  if (error.errno === 'EACCES' && about.startsWith('joining the cgroup')) return explainJoin(error, cgroup)
+  if (error.errno === 'EROFS' && name === 'mkdirat' && about.startsWith('linux.cgroupsPath'))
+    return new RuntError(
+      `${about}: ${args[1]} cannot be made: ${describeErrno('EROFS')}: cgroups are read-only here, as in most containers: mount them writable, or leave the container in the cgroup of its caller (--cgroup-manager disabled)`,
+      error.errno,
+    )
+  if (isDeniedDevices(error))
+    return new RuntError(`${error.message}: rules for devices take CAP_SYS_ADMIN on the host`, error.errno)
+  return error
+}
+
+/** Where a process may not be moved to: cgroups(7), "cgroups v2 delegation: containment rules". */
+function explainJoin(error: CallError, cgroup: CgroupPaths | null): CallError | RuntError {
   const folder = cgroup?.folders.find(({ version }) => version === 2)
   if (!folder) return error
   return new RuntError(

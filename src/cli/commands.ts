@@ -60,13 +60,13 @@ export const globalOptions: readonly OptionEntry[] = [
     default: 'text',
     summary: 'how lines of the log look',
   },
-  { name: 'debug', summary: 'log what is done' },
+  { name: 'debug', summary: 'log every system call, and what was decided; as --log-level debug' },
   {
     name: 'log-level',
     value: 'level',
     choices: ['debug', 'warning', 'error'],
     default: 'warning',
-    summary: 'what is logged',
+    summary: 'the least important messages that are logged',
   },
   {
     name: 'trace',
@@ -280,7 +280,14 @@ const table = [
     ],
     literalAfter: 1,
     options: [
-      { name: 'format', short: 'f', value: 'format', choices: ['table', 'json'], default: 'table', summary: 'how' },
+      {
+        name: 'format',
+        short: 'f',
+        value: 'format',
+        choices: ['table', 'json'],
+        default: 'table',
+        summary: 'form of the output',
+      },
     ],
   },
   {
@@ -302,7 +309,14 @@ const table = [
     summary: 'list containers',
     arguments: [],
     options: [
-      { name: 'format', short: 'f', value: 'format', choices: ['table', 'json'], default: 'table', summary: 'how' },
+      {
+        name: 'format',
+        short: 'f',
+        value: 'format',
+        choices: ['table', 'json'],
+        default: 'table',
+        summary: 'form of the output',
+      },
       { name: 'quiet', short: 'q', summary: 'ids only' },
     ],
   },

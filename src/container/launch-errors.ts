@@ -1,7 +1,7 @@
 /** What an error of `launch` (create.ts) means, where its own text does not say it. */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
-import { explainJoin } from '../cgroup/rootless.ts'
+import { explainRefusal } from '../cgroup/rootless.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
@@ -40,7 +40,7 @@ export function explainLaunch(runtime: Runtime, error: unknown, progress: Progre
   if (missing) return missing
   if (error instanceof CallError && (error.step.name === 'fsconfig' || error.step.name === 'fsmount'))
     return withMountLog(runtime, error)
-  if (!isLoss(error) || progress.init === 0) return explainJoin(error, progress.cgroup)
+  if (!isLoss(error) || progress.init === 0) return explainRefusal(error, progress.cgroup)
   let signal = 0
   try {
     // Its descriptors are closed a little before it can be waited for.

@@ -10,7 +10,10 @@ test('sentences hold the parts that engines look for', () => {
   assert.match(phrases.cannotStart('stopped'), 'cannot start a container that has stopped')
   assert.match(phrases.cannotStart('running'), 'cannot start an already running container')
   assert.is(phrases.cannotStart('paused'), 'cannot start a container in the paused state')
-  assert.is(phrases.cannotDelete('x', 'running'), 'cannot delete container x that is not stopped: running')
+  assert.is(
+    phrases.cannotDelete('x', 'running'),
+    'cannot delete container x that is not stopped: running; --force kills it first',
+  )
 })
 
 test('a missing program is named, and by its kind', () => {

@@ -44,7 +44,7 @@ export const cannotWatch = (id: string): string => `container with id ${id} is n
 
 /** For `delete` without --force. Test suites of engines look for `is not stopped`. */
 export const cannotDelete = (id: string, status: Status): string =>
-  `cannot delete container ${id} that is not stopped: ${status}`
+  `cannot delete container ${id} that is not stopped: ${status}; --force kills it first`
 
 /**
  * The program of `process.args[0]` is missing. docker looks for the name as the user gave it and for `executable file
