@@ -14,12 +14,13 @@ import {
   ok,
   runBare,
   run as runtime,
+  skip,
   started,
   stateRoot,
   withRuntime,
   words,
 } from '../harness.ts'
-import { cgroupDirectories, isAlive, removeTree, waitFor } from '../host.ts'
+import { cgroupDirectories, isAlive, mounts, removeTree, unified, waitFor } from '../host.ts'
 
 const { test, run } = heading('errors/host')
 
@@ -55,6 +56,31 @@ test('a container runs where no memfd may be executed', () => {
   assert.is(status, 0, stderr)
   assert.is(stdout, 'made it\n')
 })
+
+/** Without the almost empty cgroup2 that hybrid hosts have beside cgroup v1: a container's cgroup is made while its init mounts then. */
+const onlyVersion1 = (own: readonly string[]): readonly string[] => {
+  const second = mounts().find(({ type }) => type === 'cgroup2')?.target
+  return second ? ['unshare', '--mount', 'sh', '-c', `umount ${second} && exec "$@"`, 'sh', ...own] : own
+}
+
+for (const [place, wrap] of [
+  ['as this host has it', (own: readonly string[]) => own],
+  ['with cgroup v1 alone', onlyVersion1],
+] as const) {
+  test(`a mount that is refused leaves no cgroup, where the one above is there already: ${place}`, () => {
+    if (wrap === onlyVersion1 && unified) skip('this host has no cgroup v1')
+    const beside = started((config) => {
+      config.process.args = ['sleep', '60']
+    })
+    const c = container((config) => {
+      config.mounts!.push({ destination: '/proc/missing', type: 'tmpfs', source: 'tmpfs' })
+    })
+    withRuntime(wrap, () => fails(c.run(), /\/proc/))
+    assert.equal(cgroupDirectories(c.bundle.config.linux.cgroupsPath), [])
+    ok(beside.delete('--force'))
+    leavesNothing()
+  })
+}
 
 test('a full state directory makes create fail and leaves nothing', () => {
   withTmpfs('size=64k', (directory) => {

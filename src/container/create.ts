@@ -326,13 +326,21 @@ function tell(
     return { config, options, mounts, setting, early, joins, filter, listener: listenerFd, revealing }
   }
   if (plain && first) train.hold(onceMade)
-  let inside = planBeginning()
+  const planned = attempt(() => {
+    const inside = planBeginning()
 
-  // 6. The rest of the file system and the change of root.
-  // 7. The process becomes what the config says, and looks for its program as the user who will run it.
-  // Planned now, sent once the init has a cgroup to join.
-  if (!plain || !first) train.hold(plain ? onceMade : null)
-  let looking = planInside(train, inside, early)
+    // 6. The rest of the file system and the change of root.
+    // 7. The process becomes what the config says, and looks for its program as the user who will run it.
+    // Planned now, sent once the init has a cgroup to join.
+    if (!plain || !first) train.hold(plain ? onceMade : null)
+    return { inside, looking: planInside(train, inside, early) }
+  })
+  if ('error' in planned) {
+    // To be taken back, what has been made meanwhile has to be known.
+    if (!systemd) finishMaking()
+    throw planned.error
+  }
+  let { inside, looking } = planned.value
 
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
   if (plain && first && !gone) {
