@@ -44,6 +44,20 @@ test('times of files, folders and links are kept', () => {
   assert.is(inside('cd /data; stat -c %Y folder/file folder link .', made), `${seconds}\n`.repeat(4))
 })
 
+test('where the image lacks the folder all may write, as in any tmpfs', () => {
+  const text = inside('stat -c "%a %u" /new/folder; touch /new/folder/file && echo wrote', (config) => {
+    config.process.user = { uid: 1000, gid: 1000 }
+    config.process.capabilities = {}
+    config.mounts.push({
+      destination: '/new/folder',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['tmpcopyup', 'nosuid', 'nodev'],
+    })
+  })
+  assert.is(text, '1777 0\nwrote\n')
+})
+
 test('files with several names are one file in the copy', () => {
   const made = copied((data) => {
     mkdirSync(join(data, 'deep/er'), { recursive: true })

@@ -59,7 +59,7 @@ interface Copy {
 /**
  * Copies the tree below TARGET into the file system MOUNT, which is not attached yet: folders, files, links, nodes; with owners, modes,
  * times, extended attributes (those that a tmpfs takes) and hard links. The root takes owner and mode of TARGET where the options
- * say nothing of them. Names are looked up one by one and never through a link.
+ * say nothing of them. A TARGET that the image lacked (slot MADE) gives nothing. Names are looked up one by one and never through a link.
  */
 export function copyUp(init: Session, machine: Machine, about: string, options: MountOptions): void {
   const copy: Copy = { init, machine, about: about + ABOUT, linked: new Map() }
@@ -67,8 +67,12 @@ export function copyUp(init: Session, machine: Machine, about: string, options: 
   const set = (name: string) => options.data.some(([key]) => key === name)
 
   const opening = new Batch(machine).about(copy.about)
+  const empty = opening.label()
+  opening.branch(slot(InitSlot.MADE), 'NOT_EQUAL', 0, empty)
   const [source, target] = [root.source, root.copy].map((fd) => c.openat(opening, fd, '.', k.O_RDONLY | k.O_DIRECTORY))
+  opening.place(empty)
   const opened = init.run(opening)
+  if (!opened.ok(source!)) return
   const [from, to] = [opened.value(source!)!, opened.value(target!)!]
   const entry = look(copy, from, ['.'])[0]!
   const top = new Batch(machine).about(copy.about)

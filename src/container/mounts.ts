@@ -69,7 +69,8 @@ export function planMount(train: Train, mount: Mount, index: number, setting: Mo
     planCgroupMount(train, reading, setting)
     return
   } else if (reading.options.tmpcopyup) {
-    makeFolder(b, reading.destination, InitSlot.TARGET)
+    b.set(InitSlot.MADE, 0)
+    makeFolder(b, reading.destination, InitSlot.TARGET, 0, InitSlot.MADE)
     planStop(b, about, 'the copy for tmpcopyup')
     return
   } else if (folder) planMountOrBind(b, reading, mount.type!, mount.source ?? '', folder)
@@ -104,7 +105,7 @@ export function mountByLooking(
   else mountWithCopy(init, machine, reading, mount, setting)
 }
 
-/** `tmpcopyup`: TARGET is open. */
+/** `tmpcopyup`: TARGET is open, and MADE says whether the image lacked it. */
 function mountWithCopy(
   init: Session,
   machine: Machine,
