@@ -8,6 +8,8 @@ const same = (note: string, ...tests: string[]): Record<string, string> =>
  */
 export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'cli/exec': {
+    'exec --process: the OOM score is that of the container where the file has none':
+      'The specification has no exec. A file that names a score asks for it; one that does not leaves the process as the container is.',
     'exec has the limits, the umask and the OOM score of the configuration':
       'The specification has no exec. process.user.umask is "the umask of the user" (config.md, POSIX-platform User), whichever program that user runs: the test asks for that.',
   },

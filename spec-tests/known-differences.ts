@@ -207,6 +207,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'succeeds, though the container does not go on',
     },
     'cli/exec': {
+      'exec --process: the OOM score is that of the container where the file has none': 'always that of the container',
       'exec has the limits, the umask and the OOM score of the configuration': 'passes over the umask',
     },
     'config/hooks': {
@@ -615,6 +616,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         "dockerd looks for runc's words to tell a missing program from other errors: 125, not 127",
     },
     'cli/exec': {
+      'exec --process: the OOM score is that of the container where the file has none': 'passes over both',
       '--cap gives what the container has inheritable as an ambient capability too': 'gives none',
       'exec has the environment, directory and capabilities of the configuration':
         'exec starts in / where --cwd is not given',

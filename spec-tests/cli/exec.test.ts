@@ -101,6 +101,37 @@ test('exec --process takes the process from a file', () => {
   assert.is(ok(runtime(['exec', '--process', path, c.id])).stdout, '5\ny\n')
 })
 
+/** Runs a program by a file that says no more than has to be said, and what is given. */
+function byFile(c: Container, script: string, given: object = {}): string {
+  const path = join(base, 'process.json')
+  const process = { user: { uid: 0, gid: 0 }, args: ['sh', '-c', script], env: ['PATH=/bin'], cwd: '/', ...given }
+  writeFileSync(path, JSON.stringify(process))
+  return ok(runtime(['exec', '--process', path, c.id])).stdout
+}
+
+const SETS = "grep '^Cap' /proc/self/status"
+
+test('exec --process: the capabilities are those of the container where the file has none', () => {
+  const c = started((config) => {
+    const some = ['CAP_KILL', 'CAP_CHOWN']
+    config.process.capabilities = { bounding: some, effective: some, permitted: some }
+  })
+  const sets = (mask: string) =>
+    ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb']
+      .map((set) => `Cap${set}:\t${/Inh|Amb/.test(set) ? '0'.repeat(16) : mask}\n`)
+      .join('')
+  assert.is(byFile(c, SETS), sets('0000000000000021'))
+  assert.is(byFile(c, SETS, { capabilities: {} }), sets('0'.repeat(16)))
+})
+
+test('exec --process: the OOM score is that of the container where the file has none', () => {
+  const c = started((config) => {
+    config.process.oomScoreAdj = 99
+  })
+  assert.is(byFile(c, 'cat /proc/self/oom_score_adj'), '99\n')
+  assert.is(byFile(c, 'cat /proc/self/oom_score_adj', { oomScoreAdj: 101 }), '101\n')
+})
+
 test('exec --detach returns at once and writes --pid-file', () => {
   const c = started()
   const pidFile = join(base, 'exec.pid')

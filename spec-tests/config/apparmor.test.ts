@@ -1,6 +1,7 @@
 /** runtime-spec, config.md: `process.apparmorProfile`. For hosts with AppArmor; see "Guests" in docs/testing.md. */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
   bundle,
@@ -96,6 +97,19 @@ test('exec has the profile of the configuration, or its own', () => {
   assert.match(ok(execute(['exec', other.id, 'sh', '-c', SHOW])).stdout, /^unconfined/)
   const words = ['exec', '--apparmor', NAME, other.id, 'sh', '-c', SHOW]
   assert.match(ok(execute(words)).stdout, new RegExp(`^${NAME} \\(enforce\\)`))
+})
+
+test('exec --process: the profile is that of the container where the file names none', () => {
+  const c = started((config) => {
+    confined(config)
+    config.process.args = ['sh', '-c', STAYS]
+  })
+  const path = join(c.bundle.directory, 'extra')
+  writeFileSync(
+    path,
+    JSON.stringify({ user: { uid: 0, gid: 0 }, args: ['sh', '-c', SHOW], env: ['PATH=/bin'], cwd: '/' }),
+  )
+  assert.match(ok(execute(['exec', '--process', path, c.id])).stdout, new RegExp(`^${NAME} \\(enforce\\)`))
 })
 
 test('a startContainer hook is confined as the program', () => {

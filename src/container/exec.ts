@@ -347,7 +347,7 @@ function interpret(
   const base = processText === null ? null : readProcess(processText, `--process (${options.process})`)
   // The container's terminal has a size of its own.
   const { terminal: _, consoleSize: __, ...own } = config.process
-  const combined = combine(base?.process ?? { ...own, args: [] }, options)
+  const combined = combine(base ? inherit(base.process, own) : { ...own, args: [] }, options)
   if (combined.args.length === 0) throw new RuntError('no program: name one after the id, or a file with --process')
   const { process: wanted, warnings } = readProcess(stringifyJson(combined), 'command line')
   for (const warning of base || options.capabilities.length > 0 ? warnings : []) runtime.warn(warning)
@@ -355,6 +355,25 @@ function interpret(
   terminals.checkTerminal({ terminal: wanted.terminal, consoleSocket, foreground: !detach })
   const filter = filterOf(config, runtime.platform.machine)
   return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups), filter }
+}
+
+/** What a file of `--process` leaves out of these is the container's, as with runc and crun: nobody means to take confinement away so. */
+const INHERITED = [
+  'capabilities',
+  'apparmorProfile',
+  'selinuxLabel',
+  'oomScoreAdj',
+  'scheduler',
+  'ioPriority',
+  'execCPUAffinity',
+] as const
+
+function inherit(given: Process, own: Partial<Process>): Process {
+  const whole = { ...given }
+  for (const name of INHERITED) {
+    if (given[name] === undefined || given[name] === '') Object.assign(whole, { [name]: own[name] })
+  }
+  return whole
 }
 
 /** The process with the changes of the command line. */
