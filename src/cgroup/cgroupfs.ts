@@ -1,9 +1,11 @@
 /** The driver that makes the folders of a cgroup itself, in cgroupfs. */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
 import type { DeviceRule, Resources } from '../config/types.ts'
 import { AT_FDCWD, AT_REMOVEDIR, O_RDONLY, O_RDWR, O_WRONLY } from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
+import { mapsAllIds } from '../linux/id-map.ts'
 import { ANY, Batch, type Label, load, type Step } from '../session/batch.ts'
 import { close, mkdirat, openat, read, unlinkat, write } from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
@@ -54,7 +56,7 @@ const isForbidden = (error: unknown): error is CallError =>
   (error.errno === 'EACCES' || error.errno === 'EPERM' || error.errno === 'EROFS')
 
 /** Whether the caller is another user than the host's root, in a user namespace or not. */
-function isUnprivileged(host: Session, machine: Batch['machine']): boolean {
+function isUnprivileged(host: Session, machine: Machine): boolean {
   const b = new Batch(machine)
   const end = b.label()
   const uid = b.call('geteuid')
@@ -65,9 +67,8 @@ function isUnprivileged(host: Session, machine: Batch['machine']): boolean {
   b.place(end)
   const answer = host.recover(b)
   if (answer.value(uid) !== 0) return true
-  // user_namespaces(7): the initial one maps all ids in one line.
   const map = answer.ok(count) ? decodeUtf8(answer.bytes(buffer, answer.value(count))) : ''
-  return map !== '' && !/^\s*0\s+0\s+4294967295\s*$/.test(map)
+  return map !== '' && !mapsAllIds(map)
 }
 
 /** An unprivileged user to whom no cgroup was delegated: a container without limits can do without one. */
@@ -106,7 +107,7 @@ function makeThoroughly(host: Session, { cgroup, resources, attempts }: Making, 
 }
 
 /** Takes folders back that are in the hierarchies where the cgroup was not there yet. */
-function removeAgain(host: Session, machine: Batch['machine'], folders: readonly string[]): void {
+function removeAgain(host: Session, machine: Machine, folders: readonly string[]): void {
   const b = new Batch(machine)
   for (const path of folders) {
     const next = b.label()

@@ -6,6 +6,7 @@
  */
 import { decodeUtf8 } from '../base/bytes.ts'
 import type { Machine } from '../base/platform.ts'
+import { numbersIn } from '../config/number-list.ts'
 import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY } from '../linux/constants.ts'
 import { ANY, Batch, type OutPointer, type Step } from '../session/batch.ts'
 import { close, openat, read } from '../session/calls.ts'
@@ -233,7 +234,7 @@ const cpuset = (suffix: string): Reader[] =>
     file: `cpuset.${field}${suffix}`,
     size: 1024,
     take(stats, text) {
-      stats.cpuset[field] = numbersOf(text)
+      stats.cpuset[field] = numbersIn(text)
     },
   }))
 
@@ -434,18 +435,6 @@ function keyValues(text: string): Record<string, Count> {
     if (value !== undefined) values[key] = value
   }
   return values
-}
-
-/** `0-2,5`: 0, 1, 2, 5. */
-function numbersOf(text: string): number[] {
-  return text
-    .trim()
-    .split(',')
-    .filter((range) => range !== '')
-    .flatMap((range) => {
-      const [first = 0, last = first] = range.split('-').map(Number)
-      return Array.from({ length: last - first + 1 }, (_, index) => first + index)
-    })
 }
 
 /** What is known before any file has been read. */

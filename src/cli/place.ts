@@ -3,6 +3,7 @@ import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_RDONLY, S_IFDIR, S_IFMT } from '../linux/constants.ts'
+import { mapsAllIds } from '../linux/id-map.ts'
 import { ANY, Batch, type OutPointer, type Step } from '../session/batch.ts'
 import { close, mkdirat, openat, read, statx } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
@@ -25,7 +26,7 @@ export function findPlace(host: Session, machine: Machine): Place {
   const length = batch.call('getcwd', path, path.length)
   const uid = batch.call('geteuid')
   const gid = batch.call('getegid')
-  // user_namespaces(7): the initial namespace maps all ids in one line. No /proc, or a kernel without them: not mapped.
+  // No /proc, or a kernel without user namespaces: not mapped.
   const end = batch.label()
   const noMap = batch.label()
   const map = batch.out(80)
@@ -40,11 +41,11 @@ export function findPlace(host: Session, machine: Machine): Place {
     cwd: decodeUtf8(answer.bytes(path, Math.max(0, answer.value(length)! - 1))),
     uid: answer.value(uid)!,
     gid: answer.value(gid)!,
-    mapped: uidMap !== '' && !/^\s*0\s+0\s+4294967295\n$/.test(uidMap),
+    mapped: uidMap !== '' && !mapsAllIds(uidMap),
   }
 }
 
-/** A path that does not depend on the working folder. */
+/** A path that does not depend on the working folder. Not cleaned: where `..` behind a link leads is for the kernel to say. */
 export function absolute(path: string, cwd: string): string {
   if (path.startsWith('/')) return path
   return cwd === '/' ? `/${path}` : `${cwd}/${path}`

@@ -14,7 +14,7 @@ export function rangesIn(list: string): [first: number, last: number][] | undefi
   return ranges
 }
 
-/** The numbers of a valid list. */
+/** The numbers of a list; none where it is empty, or no list. */
 export function numbersIn(list: string): number[] {
   return (rangesIn(list) ?? []).flatMap(([first, last]) =>
     Array.from({ length: last - first + 1 }, (_, index) => first + index),

@@ -1,6 +1,7 @@
 /** Where a container's cgroup is to be, by whoever manages it. */
 import * as cgroups from '../cgroup/manager.ts'
 import type { Config } from '../config/types.ts'
+import { mapsAllIds } from '../linux/id-map.ts'
 import type { Batch } from '../session/batch.ts'
 import { planReading, type Reading } from './files.ts'
 import type { Runtime } from './runtime.ts'
@@ -31,8 +32,7 @@ export function placeCgroup(runtime: Runtime, config: Config, id: string, facts:
   const path = config.linux?.cgroupsPath
   const manager = runtime.globals.cgroupManager
   if (layout.mode === 'none' || manager === 'disabled') return { cgroup: null, layout }
-  // user_namespaces(7): the initial namespace maps all ids in one line.
-  const mapped = facts.uidMap !== '' && !/^\s*0\s+0\s+4294967295\n$/.test(facts.uidMap)
+  const mapped = facts.uidMap !== '' && !mapsAllIds(facts.uidMap)
   const cgroup =
     manager === 'systemd'
       ? cgroups.locateUnit(layout, path, id, config.annotations, { uid: facts.uid, mapped, env: runtime.platform.env })

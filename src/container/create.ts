@@ -8,7 +8,6 @@
  *   stage                          joins and creates namespaces, forks the init (on cgroup2 once the cgroup is there)
  *   init                                        mounts ── joins the cgroup ── mounts, root, rights ── parks
  */
-import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import { absolutePath } from '../base/paths.ts'
 import * as cgroups from '../cgroup/manager.ts'
@@ -27,7 +26,7 @@ import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
-import { finishReading, planLongReading, planReading, planWriting, type Reading } from './files.ts'
+import { finishReading, pathIn, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { filterOf } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
 import { type Caller, writeIdMaps } from './id-maps.ts'
@@ -751,9 +750,4 @@ function planListener(b: Batch, folder: string): Step {
   c.fchdir(b, slot(HostSlot.CWD))
   b.call('listen', listener, 1)
   return listener
-}
-
-/** The text of a path that the kernel ended with a NUL. */
-function pathIn(bytes: Uint8Array): string {
-  return decodeUtf8(bytes.subarray(0, bytes.indexOf(0)))
 }

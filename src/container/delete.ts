@@ -5,14 +5,11 @@ import * as k from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
-import { signalInit, waitForInit } from './kill.ts'
+import { INIT_PATIENCE, signalInit, waitForInit } from './kill.ts'
 import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
 import { unmountStack } from './shared-mounts.ts'
 import { folderOf, planRemoveFolder, type Saved, tryLoadState } from './state.ts'
-
-/** Milliseconds that a killed init has to end. */
-const PATIENCE = 10_000
 
 /**
  * Removes a container: its processes if there are any left, its cgroup, its state; then calls its poststop hooks. Without `force` it has to be stopped or not yet
@@ -48,8 +45,8 @@ function endInit(runtime: Runtime, saved: Saved, paused: boolean): void {
   if (!signalInit(runtime, saved, k.SIGKILL)) return
   // A frozen process of cgroup v1 dies only when it is thawed.
   if (paused) cgroups.thawAnyhow(runtime.host, runtime.platform.machine, saved.cgroup!)
-  if (!waitForInit(runtime, PATIENCE))
+  if (!waitForInit(runtime))
     throw new RuntError(
-      `container ${saved.id}: process ${saved.pid} did not end within ${PATIENCE / 1000} s of SIGKILL`,
+      `container ${saved.id}: process ${saved.pid} did not end within ${INIT_PATIENCE / 1000} s of SIGKILL`,
     )
 }

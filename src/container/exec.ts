@@ -8,7 +8,6 @@
  * Nothing of the host's reaches the container before the user's program runs: stage and process are not dumpable, are executed from
  * a sealed file, and hold no descriptor of a folder of the host's once they are in the container's mount namespace.
  */
-import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import { stringifyJson } from '../base/json.ts'
 import { absolutePath } from '../base/paths.ts'
@@ -27,7 +26,7 @@ import { keepsGroups } from './annotations.ts'
 import type { Progress } from './create.ts'
 import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
-import { finishReading, planLongReading, planReading, readInput, unreadable } from './files.ts'
+import { finishReading, pathIn, planLongReading, planReading, readInput, unreadable } from './files.ts'
 import { filterOf } from './filter.ts'
 import { planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { joinRdt } from './intel-rdt.ts'
@@ -259,8 +258,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     host.run(b)
   }
   if (options.pidFile !== null) {
-    const cwdText = decodeUtf8(known.bytes(cwd))
-    const file = absolutePath(cwdText.slice(0, cwdText.indexOf('\0')), options.pidFile)
+    const file = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
     const writing = new Batch(machine)
     writing.about(`--pid-file (${file})`)
     progress.pidFile = file

@@ -1,10 +1,11 @@
 /** The `features` command (features.md): taken from the tables that do what they say. */
+
+import type { Machine } from '../base/platform.ts'
 import { SPEC_VERSION } from '../base/version.ts'
 import type { Features } from '../config/types.ts'
 import { CAPABILITIES, MEMORY_POLICIES, MEMORY_POLICY_FLAGS } from '../linux/constants.ts'
 import { ABIS } from '../seccomp/abis.ts'
 import { FILTER_FLAGS, RET } from '../seccomp/kernel.ts'
-import type { Machine } from '../session/batch.ts'
 import { unsafeAnnotations } from './annotations.ts'
 import { hookKinds } from './hooks.ts'
 import { knownMountOptions } from './mount-options.ts'

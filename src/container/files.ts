@@ -210,3 +210,8 @@ export function planWriting(train: Train, about: string, path: string, text: str
   c.close(b, file)
   c.renameat(b, k.AT_FDCWD, temporary, k.AT_FDCWD, path)
 }
+
+/** The text of a path that the kernel ended with a NUL, as getcwd(2) does. */
+export function pathIn(bytes: Uint8Array): string {
+  return decodeUtf8(bytes.subarray(0, bytes.indexOf(0)))
+}

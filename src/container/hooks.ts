@@ -17,13 +17,14 @@
  */
 import { decodeUtf8, encodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
 import type { Config, Hook, HookKind, Process, State, Status } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { describeErrno } from '../linux/errno.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { FLAGS_OF_AGENTS } from '../seccomp/kernel.ts'
 import { type Loading, prepareSeccomp } from '../seccomp/load.ts'
-import { ANY, at, Batch, load, type Machine, type OutPointer, type Step, slot } from '../session/batch.ts'
+import { ANY, at, Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
@@ -337,8 +338,8 @@ function planHook(
   if (kept === undefined) c.fcntl(b, stderr, k.F_SETFL, k.O_APPEND)
   const verdictFile = c.memfdCreate(b, 'runt:verdict', k.MFD_CLOEXEC).keep(HookSlot.VERDICT)
   b.call('lseek', state, 0, k.SEEK_SET)
-  // struct pollfd. The kernel stores the pidfd in it (CLONE_PIDFD, Linux 5.2); POLLIN is 1.
-  const poll = b.data(new Struct(8).u16(4, 1).bytes)
+  // struct pollfd. The kernel stores the pidfd in it (CLONE_PIDFD, Linux 5.2).
+  const poll = b.data(new Struct(8).u16(4, k.POLLIN).bytes)
   b.fork('clone', [k.CLONE_PIDFD | k.SIGCHLD, 0, poll, 0, 0], child)
   b.jump(parent)
 

@@ -1,4 +1,5 @@
 /** The `kill` command. */
+import { Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
@@ -51,20 +52,18 @@ export function signalInit(runtime: Runtime, saved: Saved, signal: number): bool
   return host.run(send).ok(sent)
 }
 
-/** Waits until the process behind the pidfd of `signalInit` has ended; false after `milliseconds`. */
-export function waitForInit(runtime: Runtime, milliseconds: number): boolean {
+/** Milliseconds that a killed init has to end. */
+export const INIT_PATIENCE = 10_000
+
+/** Waits until the process behind the pidfd of `signalInit` has ended; false if it does not in time. */
+export function waitForInit(runtime: Runtime): boolean {
   const b = new Batch(runtime.platform.machine)
   const end = b.label()
-  b.patience = milliseconds
-  // struct pollfd: the descriptor is stored when it is known, POLLIN is 1.
-  const poll = b.data(new Uint8Array([0, 0, 0, 0, 1, 0, 0, 0]))
-  const timeout = b.data(
-    new Uint8Array(
-      new BigUint64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt(milliseconds % 1000) * 1_000_000n]).buffer,
-    ),
-  )
+  b.patience = INIT_PATIENCE
+  // struct pollfd; events (u16) lies at 4.
+  const poll = b.data(new Struct(8).u16(4, k.POLLIN).bytes)
   b.store(32, poll, slot(HostSlot.PIDFD))
-  const ready = b.call('ppoll', poll, 1, timeout, 0, 8).on(ANY, end)
+  const ready = b.call('ppoll', poll, 1, c.timespec(b, INIT_PATIENCE), 0, 8).on(ANY, end)
   b.place(end)
   return (runtime.host.run(b).value(ready) ?? 0) > 0
 }

@@ -150,10 +150,9 @@ function planBarrier(b: Batch, manager: c.Fd): void {
   planSendDescriptor(b, manager, load(pipe, 32, 4), 'BARRIER=1')
   c.close(b, load(pipe, 32, 4))
   const poll: DataPointer = b.data(new Uint8Array(8))
-  const limit = b.data(new Struct(16).u64(0, BARRIER).bytes, `{${BARRIER} s}`)
   b.store(32, poll, load(pipe, 32, 0))
   // POLLHUP comes unasked for.
-  b.call('ppoll', poll, 1, limit, 0, 8).on(ANY, over)
+  b.call('ppoll', poll, 1, c.timespec(b, BARRIER * 1000), 0, 8).on(ANY, over)
   b.place(over)
   c.close(b, load(pipe, 32, 0))
 }

@@ -7,6 +7,7 @@
  */
 import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
+import { mapsAllIds } from '../linux/id-map.ts'
 import { Batch } from '../session/batch.ts'
 import { CallError } from '../session/session.ts'
 import { finishReading, planReading } from './files.ts'
@@ -25,7 +26,7 @@ export function isMapped({ host, platform }: Runtime): boolean {
   const b = new Batch(platform.machine)
   const reading = planReading(b, '/proc/self/uid_map', 256)
   const map = finishReading(host, platform.machine, host.recover(b), reading)
-  return 'text' in map && !/^\s*0\s+0\s+4294967295\n$/.test(map.text)
+  return 'text' in map && !mapsAllIds(map.text)
 }
 
 /**

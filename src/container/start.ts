@@ -19,9 +19,6 @@ import { connectAgent, handOver } from './seccomp-agent.ts'
 import { HostSlot, initSlots } from './slots.ts'
 import { CLAIMED_SOCKET, folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
 
-/** Milliseconds that a killed init has to end. */
-const PATIENCE = 10_000
-
 /**
  * Returns when the program is being executed, and poststart hooks have been called. An init that cannot execute it, or whose
  * startContainer hooks fail, answers on the connection, and that is thrown here. Where a poststart hook fails the container is stopped
@@ -73,7 +70,7 @@ function orKill(runtime: Runtime, saved: Saved, part: () => void): void {
   try {
     part()
   } catch (error) {
-    if (signalInit(runtime, saved, k.SIGKILL)) waitForInit(runtime, PATIENCE)
+    if (signalInit(runtime, saved, k.SIGKILL)) waitForInit(runtime)
     throw error
   }
 }

@@ -1,7 +1,8 @@
 /** What most containers ask for: the mounts and paths that engines put into every config.json. Templates are made of it. */
+
+import type { Machine } from '../base/platform.ts'
 import { joinKey, planJoining } from '../cgroup/manager.ts'
 import type { Mount } from '../config/types.ts'
-import type { Machine } from '../session/batch.ts'
 import { prepare } from '../session/templates.ts'
 import { DEFAULT_DEVICES, planDefaultDevices } from './devices.ts'
 import { planMask, planReadonlyPath } from './masked-paths.ts'

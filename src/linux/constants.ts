@@ -1,4 +1,5 @@
 /** Flags and constants of the kernel's user interface (include/uapi), under the kernel's names. */
+import type { Machine } from '../base/platform.ts'
 
 // fcntl.h. Values of O_DIRECTORY, O_NOFOLLOW and O_DIRECT differ on arm64; see openFlags.
 export const AT_FDCWD = -100
@@ -23,7 +24,7 @@ export const O_DIRECTORY = 0x1000_0000
 export const O_NOFOLLOW = 0x2000_0000
 
 /** The machine's own bits for portable open(2) flags. */
-export function openFlags(flags: number, machine: 'x86_64' | 'aarch64'): number {
+export function openFlags(flags: number, machine: Machine): number {
   const directory = machine === 'x86_64' ? 0o200000 : 0o40000
   const nofollow = machine === 'x86_64' ? 0o400000 : 0o100000
   return (flags & 0x0fff_ffff) | (flags & O_DIRECTORY ? directory : 0) | (flags & O_NOFOLLOW ? nofollow : 0)
@@ -297,8 +298,6 @@ export const CLOSE_RANGE_CLOEXEC = 4
 export const STATX_BASIC_STATS = 0x7ff
 /** Linux 5.8. */
 export const STATX_MNT_ID = 0x1000
-
-// fs.h
 
 /** Numbers of the resource limits; the same on x86-64 and arm64 (resource.h). */
 export const RLIMITS: Readonly<Record<string, number>> = {

@@ -2,6 +2,8 @@
  * Numbers of the system calls that runt uses: [x86-64, arm64].
  * Source: the kernel's arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
  */
+import type { Machine } from '../base/platform.ts'
+
 const numbers = {
   read: [0, 63],
   write: [1, 64],
@@ -154,7 +156,7 @@ const column = (index: 0 | 1): Readonly<Record<SyscallName, number>> =>
 export const syscallNumbers = { x86_64: column(0), aarch64: column(1) } as const
 
 /** Name of a system call by its number on a machine; undefined for one that runt does not use. */
-export function syscallName(number: number, machine: 'x86_64' | 'aarch64'): SyscallName | undefined {
+export function syscallName(number: number, machine: Machine): SyscallName | undefined {
   const own = syscallNumbers[machine]
   return (Object.keys(own) as SyscallName[]).find((name) => own[name] === number)
 }

@@ -8,6 +8,7 @@
  */
 import { encodeInto } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import type { Machine } from '../base/platform.ts'
 import {
   DATA,
   HEADER_SIZE,
@@ -26,8 +27,6 @@ import { type SyscallName, syscallName, syscallNumbers } from '../linux/syscalls
 import { addOperation, type DataPointer, OP_WORDS, type OutPointer, Ref, type SlotValue } from './operation.ts'
 
 export type { DataPointer, OutPointer } from './operation.ts'
-
-export type Machine = 'x86_64' | 'aarch64'
 
 /** What an operation takes as an argument. A string is a pointer to its NUL-terminated bytes. */
 export type Arg = number | bigint | string | Uint8Array | SlotValue | DataPointer | OutPointer | Step

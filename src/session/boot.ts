@@ -1,26 +1,26 @@
 /** What the launcher (dist/runt) does first: it starts the brain and gives it three sessions. */
-
+import type { Machine } from '../base/platform.ts'
 import { EXIT_BRAIN_LOST, Flag, Slot } from '../executor/protocol.ts'
 import {
   AF_UNIX,
   AT_FDCWD,
+  CLONE_VFORK,
   CLONE_VM,
   F_DUPFD_CLOEXEC,
   PR_SET_PDEATHSIG,
   SIG_BLOCK,
+  SIGCHLD,
+  SIGKILL,
   SOCK_CLOEXEC,
   SOCK_SEQPACKET,
 } from '../linux/constants.ts'
-import { ANY, at, Batch, type Label, load, type Machine, type OutPointer, type Step, slot } from './batch.ts'
+import { Errno } from '../linux/errno.ts'
+import { ANY, at, Batch, type Label, load, type OutPointer, type Step, slot } from './batch.ts'
 import * as calls from './calls.ts'
 
-const CLONE_VFORK = 0x4000
 const STDERR = 2
-const SIGCHLD = 17
-const SIGKILL = 9
 /** SIGHUP, SIGINT, SIGQUIT, SIGTSTP: bit n-1 is signal n. */
 const TERMINAL_SIGNALS = 0b111n | (1n << 19n)
-const ENOENT = -2
 
 /** The brain finds its sessions here; src/engine-quickjs/platform.ts. */
 const BRAIN_DESCRIPTORS = [3, 4, 5] as const
@@ -103,7 +103,7 @@ export function bootMessage(machine: Machine): Uint8Array {
   b.place(failed)
   const missing = b.label()
   const named = b.label()
-  b.branch(execution, 'EQUAL', ENOENT, missing)
+  b.branch(execution, 'EQUAL', -Errno.ENOENT!, missing)
   complain('runt: cannot execute its brain: ')
   b.jump(named)
   b.place(missing)

@@ -188,15 +188,16 @@ export const pidfdSendSignal = (b: Batch, pidfd: Fd, signal: Arg): Step =>
 export const waitid = (b: Batch, idType: number, id: Arg, info: OutPointer | 0, options: number): Step =>
   b.call('waitid', idType, id, info, options, 0)
 
+/** struct timespec. */
+export function timespec(b: Batch, milliseconds: number): DataPointer {
+  const time = new Struct(16).u64(0, Math.floor(milliseconds / 1000)).u64(8, (milliseconds % 1000) * 1_000_000)
+  return b.data(time.bytes, () => `{${milliseconds} ms}`)
+}
+
 /** nanosleep(2). */
 export function sleep(b: Batch, milliseconds: number): Step {
-  const time = new Struct(16).u64(0, Math.floor(milliseconds / 1000)).u64(8, (milliseconds % 1000) * 1_000_000)
   b.patience += milliseconds
-  return b.call(
-    'nanosleep',
-    b.data(time.bytes, () => `{${milliseconds} ms}`),
-    0,
-  )
+  return b.call('nanosleep', timespec(b, milliseconds), 0)
 }
 
 /** prlimit(2): sets a limit of the calling process (`pid` 0) or another one. Values up to 2^64-1 (RLIM_INFINITY). */

@@ -2,7 +2,8 @@
  * Pieces of plan that most containers share (default mounts, masked paths, devices), prepared once. On QuickJS they are made when the
  * program is built and lie in its image: planning a usual container is then mostly copying.
  */
-import { Batch, type Machine, type Template } from './batch.ts'
+import type { Machine } from '../base/platform.ts'
+import { Batch, type Template } from './batch.ts'
 
 const prepared = new Map<string, Template>()
 

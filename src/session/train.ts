@@ -1,6 +1,7 @@
 /** A long plan for one executor, cut into batches where one grows too large for a message. */
+import type { Machine } from '../base/platform.ts'
 import { Flag } from '../executor/protocol.ts'
-import { Batch, type Machine } from './batch.ts'
+import { Batch } from './batch.ts'
 import type { Session } from './session.ts'
 
 /** Bytes after which a batch is sent and a new one begun. One planned item takes far less than what is left to MESSAGE_MAX. */

@@ -1,5 +1,6 @@
 /** A batch with every kind of argument, planned by both engines for native.test.ts. */
-import { at, Batch, load, type Machine, slot } from '../../session/batch.ts'
+import type { Machine } from '../../base/platform.ts'
+import { at, Batch, load, slot } from '../../session/batch.ts'
 
 const numbers = [0, 1, -1, -100, 2 ** 31, -(2 ** 31), 2 ** 32 - 1, 2 ** 32 + 5, -(2 ** 40) - 3, 2 ** 53 - 1, 2 ** 63]
 const large = [0n, -1n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n, -(2n ** 63n)]
