@@ -32,9 +32,9 @@ export const weakenings = {
   ],
   'mounts by descriptor': [
     {
-      file: 'container/mounts.ts',
+      file: 'container/mount-attach.ts',
       from: 'c.attachMount(b, MOUNT, TARGET)',
-      to: "(c.fchdir(b, ROOT), b.call('move_mount', MOUNT, '', k.AT_FDCWD, '.' + destination, k.MOVE_MOUNT_F_EMPTY_PATH | 0x10))",
+      to: "(c.fchdir(b, slot(InitSlot.ROOT)), b.call('move_mount', MOUNT, '', k.AT_FDCWD, '.' + destination, k.MOVE_MOUNT_F_EMPTY_PATH | 0x10))",
     },
     {
       file: 'container/paths.ts',
@@ -108,15 +108,19 @@ export const weakenings = {
     from: 'c.prctl(b, k.PR_SET_DUMPABLE, 0)',
     to: 'c.prctl(b, k.PR_SET_DUMPABLE, 1)',
   })),
-  'procfs on real folders': [{ file: 'container/mounts.ts', from: 'k.RESOLVE_NO_SYMLINKS', to: '0' }],
+  'procfs on real folders': [{ file: 'container/proc-guard.ts', from: 'k.RESOLVE_NO_SYMLINKS', to: '0' }],
   'procfs uncovered': [
     {
-      file: 'container/mounts.ts',
+      file: 'container/mount-entry.ts',
       from: "refuseProc(about, destination, mount.type === 'proc' || bind || options.remount)",
       to: NONE,
     },
-    { file: 'container/mounts.ts', from: 'planDemandProc(b, about, source)', to: NONE },
-    { file: 'container/mounts.ts', from: 'planRefuseProc(b, about, destination)', to: NONE, times: 4 },
+    { file: 'container/mount-bind.ts', from: 'planDemandProc(b, about, source)', to: NONE },
+    ...['mounts', 'mount-attach', 'mount-bind', 'mount-file-system'].map((name) => ({
+      file: `container/${name}.ts`,
+      from: 'planRefuseProc(b, about, destination)',
+      to: NONE,
+    })),
   ],
   'real procfs': [
     {
@@ -151,7 +155,7 @@ export const weakenings = {
   ],
   'mount attributes': [
     {
-      file: 'container/mounts.ts',
+      file: 'container/mount-bind.ts',
       from: 'c.mountSetattr(b, MOUNT, 0, { set: options.set, clear: options.clear })',
       to: NONE,
     },

@@ -22,6 +22,7 @@ export { freeze, freezerFile, saysFrozen, thaw, thawAnyhow } from './freezer.ts'
 export { join, joinKey, joinSelf, planJoining } from './join.ts'
 export {
   type CgroupFolder,
+  type CgroupMount,
   type CgroupMountPlan,
   type CgroupPaths,
   detectLayout,

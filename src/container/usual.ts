@@ -6,8 +6,9 @@ import type { Mount } from '../config/types.ts'
 import { prepare } from '../session/templates.ts'
 import { DEFAULT_DEVICES, planDefaultDevices } from './devices.ts'
 import { planMask, planReadonlyPath } from './masked-paths.ts'
+import { keyOfCgroupFolder, planCgroupFolder } from './mount-cgroup.ts'
 import { readMountOptions } from './mount-options.ts'
-import { keyOfCgroupFolder, keyOfMount, planCgroupFolder, planPlainMount } from './mounts.ts'
+import { keyOfMount, planPlainMount } from './mounts.ts'
 import { InitSlot } from './slots.ts'
 
 const proc: Mount = { destination: '/proc', type: 'proc', source: 'proc' }

@@ -1,0 +1,76 @@
+/** What an entry of `mounts` says (config.md, "Mounts"), and what all of them have in common. */
+import { RuntError } from '../base/errors.ts'
+import { cleanPath } from '../base/paths.ts'
+import type { CgroupMountPlan } from '../cgroup/manager.ts'
+import type { Mount } from '../config/types.ts'
+import * as k from '../linux/constants.ts'
+import { type MountOptions, readMountOptions } from './mount-options.ts'
+import { refuseProc } from './proc-guard.ts'
+import type { Reach } from './sources.ts'
+
+/** What the mounts of a container have in common. */
+export interface MountSetting {
+  /** The folder that relative sources start from. */
+  bundle: string
+  cgroup: CgroupMountPlan
+  /** `linux.mountLabel`, where SELinux is there to read it. */
+  label: string | null
+  reach: Reach
+  /** By index: descriptors of mounts with mapped ids, or for them (idmapped-mounts.ts). */
+  idmapped: ReadonlyMap<number, number>
+  /** What is bound would be a peer of the host's mount, and is not to be: the namespace as a whole has not been told (shared-mounts.ts). */
+  slave: boolean
+}
+
+/** One entry, read and found possible. */
+export interface MountEntry {
+  about: string
+  destination: string
+  options: MountOptions
+  bind: boolean
+}
+
+/** How errors name a mount. */
+export const aboutMount = (mount: Mount, index: number): string => `mounts[${index}] (${mount.destination})`
+
+/** Reads an entry. Throws a RuntError for what cannot be done, before anything is. */
+export function readMount(mount: Mount, index: number): MountEntry {
+  const about = aboutMount(mount, index)
+  const destination = cleanPath(mount.destination)
+  const given = readMountOptions(mount.options ?? [])
+  const bind = mount.type === 'bind' || given.bind !== null
+  const options = isReadonlyLater(mount, given) ? writable(given) : given
+  if (options.tmpcopyup && (mount.type !== 'tmpfs' || bind))
+    throw new RuntError(`${about}: the option "tmpcopyup" is for mounts of type tmpfs`)
+  if (options.copySymlink && (!bind || options.sourceNofollow || options.targetNofollow))
+    throw new RuntError(
+      `${about}: the option "copy-symlink" is for bind mounts, and excludes "src-nofollow" and "dest-nofollow"`,
+    )
+  // Parameters with a value (mode=755) mean nothing here, as with mount(2); a word alone may be a protection that is misspelled.
+  const unknown = bind ? options.data.find(([, value]) => value === undefined) : undefined
+  if (unknown)
+    throw new RuntError(
+      `${about}: the option ${JSON.stringify(unknown[0])} is unknown, and a bind mount has no file system of its own to pass it to`,
+    )
+  if (options.remount) {
+    if (options.mountFlags)
+      throw new RuntError(`${about}: a remount cannot change what "iversion" and "silent" stand for`)
+  } else if (destination === '/')
+    throw new RuntError(`${about}: the root itself cannot be a destination; use root.path`)
+  if (!bind && !options.remount && !mount.type) throw new RuntError(`${about}: no type; only bind mounts do without`)
+  refuseProc(about, destination, mount.type === 'proc' || bind || options.remount)
+  return { about, destination, options, bind }
+}
+
+/** Whether it is mounted writable at first: the set-up puts folders and nodes there, and later mounts may lie in it. */
+export const isReadonlyLater = ({ type, destination }: Mount, { set, bind, remount }: MountOptions): boolean =>
+  (set & k.MOUNT_ATTR_RDONLY) !== 0 &&
+  !remount &&
+  bind === null &&
+  (type === 'tmpfs' || (type !== 'bind' && cleanPath(destination) === '/dev'))
+
+/** The options of such a mount for the time being. */
+export const writable = (options: MountOptions): MountOptions => ({
+  ...options,
+  set: options.set & ~k.MOUNT_ATTR_RDONLY,
+})
