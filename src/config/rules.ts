@@ -1,11 +1,15 @@
 /**
  * What the schema cannot say: conditions that need more than one field, or that the kernel sets. A table, one row
- * a rule; `check` returns the first mistake as `FIELD: what is wrong`, or undefined.
+ * a rule; `check` returns the first mistake as `FIELD: what is wrong`, or undefined. Longer checks stand below the table, or in a file
+ * of their own.
  */
 import { DEPTH_MAX } from '../base/json.ts'
-import { CAPABILITIES, CPUS_MAX, NODES_MAX, RLIMITS } from '../linux/constants.ts'
-import { rangesIn } from './number-list.ts'
-import type { Config, Hook, HookKind, IdMapping, Namespace, NamespaceType, Resources, SeccompAction } from './types.ts'
+import { CAPABILITIES, CPUS_MAX, MAJOR_MAX, MINOR_MAX, NODES_MAX, RLIMITS } from '../linux/constants.ts'
+import { absolute, duplicate, first, join, list, namespace, needsNamespace, numberList, range, show } from './checks.ts'
+import { ID_NONE, idMappings, mappingsAndNamespace, userIsMapped } from './id-rules.ts'
+import { resourcesMistake } from './resource-rules.ts'
+import { sysctls } from './sysctl-rules.ts'
+import type { Config, Hook, HookKind, SeccompAction } from './types.ts'
 
 export interface Rule {
   name: string
@@ -15,427 +19,6 @@ export interface Rule {
   check(config: Config, warnings: string[]): string | undefined
   /** The rule is skipped when the text of the file does not hold this. */
   needs?: string
-}
-
-const rlimitTypes = Object.keys(RLIMITS)
-
-const hookKinds: readonly HookKind[] = [
-  'prestart',
-  'createRuntime',
-  'createContainer',
-  'startContainer',
-  'poststart',
-  'poststop',
-]
-
-/** uid_t -1 means "leave as it is" to the kernel. */
-const ID_NONE = 0xffff_ffff
-/** Lines of uid_map, since Linux 4.15; user_namespaces(7). */
-const ID_MAPPINGS_MAX = 340
-/** And their text less than a page. Pages may be larger on arm64; a config is to mean the same everywhere. */
-const ID_MAPPINGS_TEXT = 4096
-/** MKDEV in the kernel: 12 bits of major, 20 of minor number. */
-const MAJOR_MAX = 0xfff
-const MINOR_MAX = 0xf_ffff
-/** __NEW_UTS_LEN, uts(7). */
-const UTS_NAME_MAX = 64
-/** IFNAMSIZ with its NUL. */
-const INTERFACE_NAME_MAX = 15
-/** MAX_ERRNO, seccomp(2): larger values are cut to it. */
-const ERRNO_MAX = 4095
-/** SECCOMP_RET_DATA. */
-const TRACE_DATA_MAX = 0xffff
-
-/** A value for an error: as JSON, shortened. */
-export function show(value: unknown): string {
-  const text = typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'undefined')
-  return text.length > 80 ? `${text.slice(0, 76)} ...` : text
-}
-
-/** `a.b` for a name, `a["x.y"]` for any other key, `a[0]` for an index. */
-export function join(path: string, key: string | number): string {
-  if (typeof key === 'number') return `${path}[${key}]`
-  if (!/^[A-Za-z_$][\w$-]*$/.test(key)) return `${path}[${JSON.stringify(key)}]`
-  return path === '' ? key : `${path}.${key}`
-}
-
-function list(words: readonly string[]): string {
-  return words.map((word) => JSON.stringify(word)).join(', ')
-}
-
-function isAbsolute(path: string): boolean {
-  return path.charCodeAt(0) === 0x2f
-}
-
-/** The first mistake among the items of an array that may be absent. */
-function first<T>(items: readonly T[] | undefined, check: (item: T, index: number) => string | undefined) {
-  if (items === undefined) return undefined
-  for (let index = 0; index < items.length; index++) {
-    const mistake = check(items[index]!, index)
-    if (mistake !== undefined) return mistake
-  }
-  return undefined
-}
-
-function duplicate(items: readonly { type: string }[] | undefined, path: string): string | undefined {
-  if (items === undefined || items.length < 2) return undefined
-  const seen = new Map<string, number>()
-  return first(items, ({ type }, index) => {
-    const earlier = seen.get(type)
-    if (earlier !== undefined) return `${path}[${index}].type: ${show(type)} is there already, in ${path}[${earlier}]`
-    seen.set(type, index)
-    return undefined
-  })
-}
-
-function namespace(config: Config, type: NamespaceType): Namespace | undefined {
-  return config.linux?.namespaces?.find((entry) => entry.type === type)
-}
-
-function withArticle(type: NamespaceType): string {
-  return type === 'ipc' ? 'an ipc' : `a ${type}`
-}
-
-function needsNamespace(config: Config, type: NamespaceType, path: string, value: unknown): string | undefined {
-  if (namespace(config, type) !== undefined) return undefined
-  return `${path}: ${show(value)} needs ${withArticle(type)} namespace in linux.namespaces`
-}
-
-function range(path: string, value: number | undefined, low: number, high: number): string | undefined {
-  if (value === undefined || (value >= low && value <= high)) return undefined
-  return `${path}: ${show(value)} is not an integer from ${low} to ${high}`
-}
-
-function absolute(path: string, value: string): string | undefined {
-  return isAbsolute(value) ? undefined : `${path}: ${show(value)} is not an absolute path`
-}
-
-/** `limit`: more than the largest number that the kernel can have. */
-function numberList(path: string, value: string | undefined, limit = Number.POSITIVE_INFINITY): string | undefined {
-  if (value === undefined || value === '') return undefined
-  const ranges = rangesIn(value)
-  if (ranges === undefined) return `${path}: ${show(value)} is not a list of numbers and ranges such as "0-3,7"`
-  const [, last] = ranges.find(([, end]) => end >= limit) ?? []
-  return last === undefined ? undefined : `${path}: ${show(value)}: ${last} is not a number from 0 to ${limit - 1}`
-}
-
-function semVer(config: Config, warnings: string[]): string | undefined {
-  const version = config.ociVersion
-  // semver.org, the parts that matter here.
-  const found = /^(\d+)\.(\d+)\.(\d+)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$/.exec(version)
-  if (found === null) return `ociVersion: ${show(version)} is not a version such as "1.3.0"`
-  if (found[1] !== '1') return `ociVersion: ${show(version)} is not a version that runt knows: 1.0.0 to 1.3.x`
-  if (Number(found[2]) > 3) {
-    warnings.push(
-      `ociVersion: ${show(version)} is later than 1.3, what runt knows: fields that are new in it have no effect`,
-    )
-  }
-  return undefined
-}
-
-function hookMistakes(path: string, hook: Hook): string | undefined {
-  if (hook.timeout !== undefined && hook.timeout < 1) {
-    return `${path}.timeout: ${show(hook.timeout)} is not a number of seconds above 0`
-  }
-  return absolute(`${path}.path`, hook.path)
-}
-
-const isBind = (word: string): boolean => /^r?bind$|remount/.test(word)
-
-function idMappings(path: string, mappings: readonly IdMapping[] | undefined): string | undefined {
-  if (mappings === undefined) return undefined
-  if (mappings.length > ID_MAPPINGS_MAX) {
-    return `${path}: ${mappings.length} entries, the kernel takes ${ID_MAPPINGS_MAX}`
-  }
-  const text = mappings.reduce((sum, one) => sum + `${one.containerID} ${one.hostID} ${one.size}\n`.length, 0)
-  if (text >= ID_MAPPINGS_TEXT) {
-    return `${path}: ${mappings.length} entries, ${text} bytes as the kernel wants them; it takes less than ${ID_MAPPINGS_TEXT}: join neighbouring ids to one entry`
-  }
-  const mistake = first(mappings, (mapping, index) => {
-    if (mapping.size === 0) return `${path}[${index}].size: 0 maps no ids`
-    for (const key of ['containerID', 'hostID'] as const) {
-      if (mapping[key] + mapping.size > ID_NONE) {
-        return `${path}[${index}]: ${key} ${mapping[key]} and size ${mapping.size} go beyond the last id, ${ID_NONE - 1}`
-      }
-    }
-    return undefined
-  })
-  if (mistake !== undefined || mappings.length < 2) return mistake
-  for (const key of ['containerID', 'hostID'] as const) {
-    const order = mappings.map((_, index) => index).sort((a, b) => mappings[a]![key] - mappings[b]![key])
-    for (let at = 1; at < order.length; at++) {
-      const before = mappings[order[at - 1]!]!
-      if (before[key] + before.size > mappings[order[at]!]![key]) {
-        return `${path}[${order[at]}].${key}: ${mappings[order[at]!]![key]} is mapped by ${path}[${order[at - 1]}] already`
-      }
-    }
-  }
-  return undefined
-}
-
-function isMapped(mappings: readonly IdMapping[], id: number): boolean {
-  return mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
-}
-
-/**
- * A sysctl's key as a path below /proc/sys, or undefined if it is none. As sysctl(8): the first separator decides;
- * after a slash, dots belong to the name (`net/ipv4/conf/eth0.100/forwarding`), after a dot it is the other way round.
- */
-export function sysctlPath(key: string): string | undefined {
-  const separator = /[./]/.exec(key)?.[0]
-  if (separator === undefined) return undefined
-  const path = separator === '/' ? key : key.replace(/[./]/g, (char) => (char === '.' ? '/' : '.'))
-  return path.split('/').some((part) => part === '' || part === '.' || part === '..') ? undefined : path
-}
-
-/** Which namespace a sysctl belongs to; undefined: to none, so that it would change the host. */
-function sysctlNamespace(path: string): NamespaceType | undefined {
-  if (path.startsWith('net/')) return 'network'
-  if (path === 'kernel/hostname' || path === 'kernel/domainname') return 'uts'
-  if (path.startsWith('fs/mqueue/') || /^kernel\/(?:sem$|shm|msg)/.test(path)) return 'ipc'
-  return undefined
-}
-
-function sysctls(config: Config): string | undefined {
-  for (const key of Object.keys(config.linux?.sysctl ?? {})) {
-    const field = join('linux.sysctl', key)
-    const path = sysctlPath(key)
-    if (path === undefined) return `${field}: not the name of a sysctl`
-    const type = sysctlNamespace(path)
-    if (type === undefined) return `${field}: belongs to no namespace, it would change the host`
-    if (namespace(config, type) === undefined)
-      return `${field}: needs ${withArticle(type)} namespace in linux.namespaces`
-    if (path === 'kernel/hostname' && config.hostname) return `${field}: conflicts with hostname`
-    if (path === 'kernel/domainname' && config.domainname) return `${field}: conflicts with domainname`
-  }
-  return undefined
-}
-
-function utsName(config: Config, key: 'hostname' | 'domainname'): string | undefined {
-  const value = config[key]
-  if (value === undefined || value === '') return undefined
-  // Code units are a lower bound of the bytes; the kernel has the last word on names that are not ASCII.
-  if (value.length > UTS_NAME_MAX) return `${key}: ${show(value)} is longer than ${UTS_NAME_MAX} bytes`
-  return needsNamespace(config, 'uts', key, value)
-}
-
-function scheduler(config: Config): string | undefined {
-  const settings = config.process.scheduler
-  if (settings === undefined) return undefined
-  const path = 'process.scheduler'
-  const { policy, nice, priority } = settings
-  if (policy === 'SCHED_FIFO' || policy === 'SCHED_RR') {
-    const mistake = range(`${path}.priority`, priority ?? 0, 1, 99)
-    if (mistake !== undefined) return `${mistake}, which ${policy} needs`
-  } else if (priority !== undefined && priority !== 0) {
-    return `${path}.priority: ${show(priority)} is for SCHED_FIFO and SCHED_RR only, not for ${policy}`
-  }
-  if (policy !== 'SCHED_DEADLINE') {
-    for (const key of ['runtime', 'deadline', 'period'] as const) {
-      const value = settings[key]
-      if (value !== undefined && Number(value) !== 0) {
-        return `${path}.${key}: ${show(value)} is for SCHED_DEADLINE only, not for ${policy}`
-      }
-    }
-  }
-  return range(`${path}.nice`, nice, -20, 19)
-}
-
-function interfaceName(path: string, name: string): string | undefined {
-  // dev_valid_name() of the kernel.
-  if (name !== '' && name !== '.' && name !== '..' && name.length <= INTERFACE_NAME_MAX && !/[/:\s]/.test(name))
-    return undefined
-  return `${path}: ${show(name)} is not the name of a network device: 1 to ${INTERFACE_NAME_MAX} bytes without "/", ":" and spaces`
-}
-
-function netDevices(config: Config): string | undefined {
-  const names = new Map<string, string>()
-  for (const [host, device] of Object.entries(config.linux?.netDevices ?? {})) {
-    const field = join('linux.netDevices', host)
-    const name = device.name || host
-    const mistake =
-      needsNamespace(config, 'network', 'linux.netDevices', host) ??
-      interfaceName(field, host) ??
-      interfaceName(`${field}.name`, name)
-    if (mistake !== undefined) return mistake
-    if (name.includes('%')) {
-      // The kernel numbers such devices; dev_alloc_name() takes one %d.
-      if (!/^[^%]*%d[^%]*$/.test(name)) return `${field}.name: ${show(name)} may hold one "%d" and no other "%"`
-      continue
-    }
-    const other = names.get(name)
-    if (other !== undefined)
-      return `${field}.name: ${show(name)} is the name of ${join('linux.netDevices', other)} already`
-    names.set(name, host)
-  }
-  return undefined
-}
-
-function resourcesMistake(resources: Resources): string | undefined {
-  const path = 'linux.resources'
-  const { memory, cpu, blockIO } = resources
-  const rules = first(resources.devices, ({ type, major, minor, access }, index) => {
-    const field = `${path}.devices[${index}]`
-    if (type && !/^[abc]$/.test(type)) return `${field}.type: ${show(type)} is not one of "a", "b", "c"`
-    // Other letters mean nothing, as with runc and crun.
-    if (access && !/[rwm]/.test(access)) return `${field}.access: ${show(access)} has none of "r", "w" and "m"`
-    return range(`${field}.major`, major, -1, MAJOR_MAX) ?? range(`${field}.minor`, minor, -1, MINOR_MAX)
-  })
-  if (rules !== undefined) return rules
-  if (memory?.swappiness !== undefined && memory.swappiness > 100) {
-    return `${path}.memory.swappiness: ${show(memory.swappiness)} is not an integer from 0 to 100`
-  }
-  const bursts = cpu?.burst !== undefined && cpu.quota !== undefined && cpu.quota > 0 && cpu.burst > cpu.quota
-  if (bursts)
-    return `${path}.cpu.burst: ${show(cpu.burst)} is larger than linux.resources.cpu.quota, ${show(cpu.quota)}`
-  const lists = numberList(`${path}.cpu.cpus`, cpu?.cpus) ?? numberList(`${path}.cpu.mems`, cpu?.mems)
-  if (lists !== undefined) return lists
-  const weights = first(blockIO?.weightDevice, ({ weight, leafWeight }, index) => {
-    if (weight !== undefined || leafWeight !== undefined) return undefined
-    return `${path}.blockIO.weightDevice[${index}]: needs weight or leafWeight`
-  })
-  if (weights !== undefined) return weights
-  const pages = first(resources.hugepageLimits, ({ pageSize }, index) => {
-    if (/^[1-9]\d*[KMG]B$/.test(pageSize)) return undefined
-    return `${path}.hugepageLimits[${index}].pageSize: ${show(pageSize)} is not a size such as "2MB"`
-  })
-  if (pages !== undefined) return pages
-  for (const [device, { hcaHandles, hcaObjects }] of Object.entries(resources.rdma ?? {})) {
-    if (hcaHandles === undefined && hcaObjects === undefined) {
-      return `${join(`${path}.rdma`, device)}: needs hcaHandles or hcaObjects`
-    }
-  }
-  for (const key of Object.keys(resources.unified ?? {})) {
-    // A path would leave the container's cgroup.
-    if (key === '' || key === '.' || key === '..' || key.includes('/')) {
-      return `${join(`${path}.unified`, key)}: not the name of a file in a cgroup`
-    }
-  }
-  return undefined
-}
-
-function seccompErrno(path: string, key: string, action: SeccompAction, errno: number | undefined): string | undefined {
-  if (errno === undefined) return undefined
-  if (action === 'SCMP_ACT_ERRNO') return range(`${path}.${key}`, errno, 0, ERRNO_MAX)
-  if (action === 'SCMP_ACT_TRACE') return range(`${path}.${key}`, errno, 0, TRACE_DATA_MAX)
-  return `${path}.${key}: ${show(errno)} is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only, not for ${action}`
-}
-
-function seccomp(config: Config): string | undefined {
-  const filter = config.linux?.seccomp
-  if (filter === undefined) return undefined
-  const path = 'linux.seccomp'
-  if (filter.defaultAction === 'SCMP_ACT_NOTIFY' && !filter.listenerPath) {
-    return `${path}.defaultAction: "SCMP_ACT_NOTIFY" needs ${path}.listenerPath`
-  }
-  if (filter.listenerMetadata && !filter.listenerPath) {
-    return `${path}.listenerMetadata: ${show(filter.listenerMetadata)} needs ${path}.listenerPath`
-  }
-  return (
-    seccompErrno(path, 'defaultErrnoRet', filter.defaultAction, filter.defaultErrnoRet) ??
-    first(filter.syscalls, (syscall, index) => {
-      const field = `${path}.syscalls[${index}]`
-      if (syscall.action === 'SCMP_ACT_NOTIFY' && !filter.listenerPath) {
-        return `${field}.action: "SCMP_ACT_NOTIFY" needs ${path}.listenerPath`
-      }
-      return (
-        seccompErrno(field, 'errnoRet', syscall.action, syscall.errnoRet) ??
-        first(syscall.args, (arg, at) => range(`${field}.args[${at}].index`, arg.index, 0, 5))
-      )
-    })
-  )
-}
-
-function intelRdt(config: Config): string | undefined {
-  const rdt = config.linux?.intelRdt
-  if (rdt === undefined) return undefined
-  const path = 'linux.intelRdt'
-  const { closID, l3CacheSchema, memBwSchema } = rdt
-  if (closID && closID !== '/' && (closID === '.' || closID === '..' || /[/\n]/.test(closID))) {
-    return `${path}.closID: ${show(closID)} is not the name of a directory, or "/"`
-  }
-  if (l3CacheSchema?.includes('\n')) return `${path}.l3CacheSchema: ${show(l3CacheSchema)} has more than one line`
-  if (memBwSchema && (!memBwSchema.startsWith('MB:') || memBwSchema.includes('\n'))) {
-    return `${path}.memBwSchema: ${show(memBwSchema)} is not one line that starts with "MB:"`
-  }
-  return first(rdt.schemata, (line, index) =>
-    line.includes('\n') ? `${path}.schemata[${index}]: ${show(line)} has more than one line` : undefined,
-  )
-}
-
-function memoryPolicy(config: Config): string | undefined {
-  const policy = config.linux?.memoryPolicy
-  if (policy === undefined) return undefined
-  const path = 'linux.memoryPolicy'
-  const { mode, nodes, flags } = policy
-  if (mode === 'MPOL_DEFAULT' || mode === 'MPOL_LOCAL') {
-    if (nodes) return `${path}.nodes: ${show(nodes)} is not for ${mode}, which has no nodes`
-  } else if (mode !== 'MPOL_PREFERRED' && !nodes) return `${path}.nodes: missing, ${mode} needs nodes`
-  if (flags?.includes('MPOL_F_STATIC_NODES') && flags.includes('MPOL_F_RELATIVE_NODES')) {
-    return `${path}.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other`
-  }
-  if (flags?.includes('MPOL_F_NUMA_BALANCING') && mode !== 'MPOL_BIND' && mode !== 'MPOL_PREFERRED_MANY') {
-    return `${path}.flags: "MPOL_F_NUMA_BALANCING" is for MPOL_BIND and MPOL_PREFERRED_MANY only, not for ${mode}`
-  }
-  return numberList(`${path}.nodes`, nodes, NODES_MAX)
-}
-
-function namespaceFor(config: Config): string | undefined {
-  const { linux } = config
-  if (linux === undefined) return undefined
-  const user = namespace(config, 'user')
-  for (const key of ['uidMappings', 'gidMappings'] as const) {
-    const mappings = linux[key]
-    if (user === undefined && mappings?.length) {
-      return `linux.${key}: ${show(mappings)} needs a user namespace in linux.namespaces`
-    }
-    if (user !== undefined && user.path === undefined && !mappings?.length) {
-      return `linux.${key}: missing, a new user namespace needs it`
-    }
-  }
-  return undefined
-}
-
-function mapped(config: Config): string | undefined {
-  const { user } = config.process
-  for (const [key, mappings] of [
-    ['uid', config.linux?.uidMappings],
-    ['gid', config.linux?.gidMappings],
-  ] as const) {
-    if (mappings?.length && !isMapped(mappings, user[key])) {
-      return `process.user.${key}: ${user[key]} is not mapped by linux.${key}Mappings`
-    }
-  }
-  return undefined
-}
-
-function timeOffsets(config: Config): string | undefined {
-  const offsets = Object.entries(config.linux?.timeOffsets ?? {})
-  if (offsets.length === 0) return undefined
-  const time = namespace(config, 'time')
-  if (time === undefined) return 'linux.timeOffsets: needs a time namespace in linux.namespaces'
-  if (time.path !== undefined) return 'linux.timeOffsets: not for an existing time namespace, its clocks run already'
-  for (const [clock, { nanosecs }] of offsets) {
-    const field = join('linux.timeOffsets', clock)
-    if (clock !== 'boottime' && clock !== 'monotonic') return `${field}: not one of "boottime", "monotonic"`
-    const mistake = range(`${field}.nanosecs`, nanosecs, 0, 999_999_999)
-    if (mistake !== undefined) return mistake
-  }
-  return undefined
-}
-
-/** The first string with a NUL that reaches the kernel: it would end there. */
-function nul(value: unknown, path: string, depth = 0): string | undefined {
-  if (typeof value === 'string') return value.includes('\0') ? `${path}: ${show(value)} holds a NUL` : undefined
-  if (typeof value !== 'object' || value === null) return undefined
-  if (depth >= DEPTH_MAX) return `${path.slice(0, 80)}: nested more than ${DEPTH_MAX} levels deep`
-  if (Array.isArray(value)) return first(value, (item, index) => nul(item, join(path, index), depth + 1))
-  for (const [key, item] of Object.entries(value)) {
-    const field = join(path, key)
-    const mistake = key.includes('\0') ? `${field}: the name holds a NUL` : nul(item, field, depth + 1)
-    if (mistake !== undefined) return mistake
-  }
-  return undefined
 }
 
 export const rules: readonly Rule[] = [
@@ -554,14 +137,14 @@ export const rules: readonly Rule[] = [
         path === undefined ? undefined : absolute(`linux.namespaces[${index}].path`, path),
       ),
   },
-  { name: 'user namespace', spec: 'config-linux.md, User namespace mappings', check: namespaceFor },
+  { name: 'user namespace', spec: 'config-linux.md, User namespace mappings', check: mappingsAndNamespace },
   {
     name: 'id mappings',
     spec: 'config-linux.md, User namespace mappings; user_namespaces(7)',
     check: ({ linux }) =>
       idMappings('linux.uidMappings', linux?.uidMappings) ?? idMappings('linux.gidMappings', linux?.gidMappings),
   },
-  { name: 'user is mapped', spec: 'user_namespaces(7)', check: mapped },
+  { name: 'user is mapped', spec: 'user_namespaces(7)', check: userIsMapped },
   { name: 'time offsets', spec: 'config-linux.md, Offset for Time Namespace; time_namespaces(7)', check: timeOffsets },
   {
     name: 'mounts',
@@ -646,3 +229,201 @@ export const rules: readonly Rule[] = [
       first(linux?.personality?.flags, (flag, index) => `linux.personality.flags[${index}]: ${show(flag)} is unknown`),
   },
 ]
+
+/** __NEW_UTS_LEN, uts(7). */
+const UTS_NAME_MAX = 64
+/** IFNAMSIZ with its NUL. */
+const INTERFACE_NAME_MAX = 15
+/** MAX_ERRNO, seccomp(2): larger values are cut to it. */
+const ERRNO_MAX = 4095
+/** SECCOMP_RET_DATA. */
+const TRACE_DATA_MAX = 0xffff
+
+const rlimitTypes = Object.keys(RLIMITS)
+
+const hookKinds: readonly HookKind[] = [
+  'prestart',
+  'createRuntime',
+  'createContainer',
+  'startContainer',
+  'poststart',
+  'poststop',
+]
+
+function semVer(config: Config, warnings: string[]): string | undefined {
+  const version = config.ociVersion
+  // semver.org, the parts that matter here.
+  const found = /^(\d+)\.(\d+)\.(\d+)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$/.exec(version)
+  if (found === null) return `ociVersion: ${show(version)} is not a version such as "1.3.0"`
+  if (found[1] !== '1') return `ociVersion: ${show(version)} is not a version that runt knows: 1.0.0 to 1.3.x`
+  if (Number(found[2]) > 3) {
+    warnings.push(
+      `ociVersion: ${show(version)} is later than 1.3, what runt knows: fields that are new in it have no effect`,
+    )
+  }
+  return undefined
+}
+
+function hookMistakes(path: string, hook: Hook): string | undefined {
+  if (hook.timeout !== undefined && hook.timeout < 1) {
+    return `${path}.timeout: ${show(hook.timeout)} is not a number of seconds above 0`
+  }
+  return absolute(`${path}.path`, hook.path)
+}
+
+const isBind = (word: string): boolean => /^r?bind$|remount/.test(word)
+
+function utsName(config: Config, key: 'hostname' | 'domainname'): string | undefined {
+  const value = config[key]
+  if (value === undefined || value === '') return undefined
+  // Code units are a lower bound of the bytes; the kernel has the last word on names that are not ASCII.
+  if (value.length > UTS_NAME_MAX) return `${key}: ${show(value)} is longer than ${UTS_NAME_MAX} bytes`
+  return needsNamespace(config, 'uts', key, value)
+}
+
+function scheduler(config: Config): string | undefined {
+  const settings = config.process.scheduler
+  if (settings === undefined) return undefined
+  const path = 'process.scheduler'
+  const { policy, nice, priority } = settings
+  if (policy === 'SCHED_FIFO' || policy === 'SCHED_RR') {
+    const mistake = range(`${path}.priority`, priority ?? 0, 1, 99)
+    if (mistake !== undefined) return `${mistake}, which ${policy} needs`
+  } else if (priority !== undefined && priority !== 0) {
+    return `${path}.priority: ${show(priority)} is for SCHED_FIFO and SCHED_RR only, not for ${policy}`
+  }
+  if (policy !== 'SCHED_DEADLINE') {
+    for (const key of ['runtime', 'deadline', 'period'] as const) {
+      const value = settings[key]
+      if (value !== undefined && Number(value) !== 0) {
+        return `${path}.${key}: ${show(value)} is for SCHED_DEADLINE only, not for ${policy}`
+      }
+    }
+  }
+  return range(`${path}.nice`, nice, -20, 19)
+}
+
+function interfaceName(path: string, name: string): string | undefined {
+  // dev_valid_name() of the kernel.
+  if (name !== '' && name !== '.' && name !== '..' && name.length <= INTERFACE_NAME_MAX && !/[/:\s]/.test(name))
+    return undefined
+  return `${path}: ${show(name)} is not the name of a network device: 1 to ${INTERFACE_NAME_MAX} bytes without "/", ":" and spaces`
+}
+
+function netDevices(config: Config): string | undefined {
+  const names = new Map<string, string>()
+  for (const [host, device] of Object.entries(config.linux?.netDevices ?? {})) {
+    const field = join('linux.netDevices', host)
+    const name = device.name || host
+    const mistake =
+      needsNamespace(config, 'network', 'linux.netDevices', host) ??
+      interfaceName(field, host) ??
+      interfaceName(`${field}.name`, name)
+    if (mistake !== undefined) return mistake
+    if (name.includes('%')) {
+      // The kernel numbers such devices; dev_alloc_name() takes one %d.
+      if (!/^[^%]*%d[^%]*$/.test(name)) return `${field}.name: ${show(name)} may hold one "%d" and no other "%"`
+      continue
+    }
+    const other = names.get(name)
+    if (other !== undefined)
+      return `${field}.name: ${show(name)} is the name of ${join('linux.netDevices', other)} already`
+    names.set(name, host)
+  }
+  return undefined
+}
+
+function seccompErrno(path: string, key: string, action: SeccompAction, errno: number | undefined): string | undefined {
+  if (errno === undefined) return undefined
+  if (action === 'SCMP_ACT_ERRNO') return range(`${path}.${key}`, errno, 0, ERRNO_MAX)
+  if (action === 'SCMP_ACT_TRACE') return range(`${path}.${key}`, errno, 0, TRACE_DATA_MAX)
+  return `${path}.${key}: ${show(errno)} is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only, not for ${action}`
+}
+
+function seccomp(config: Config): string | undefined {
+  const filter = config.linux?.seccomp
+  if (filter === undefined) return undefined
+  const path = 'linux.seccomp'
+  if (filter.defaultAction === 'SCMP_ACT_NOTIFY' && !filter.listenerPath) {
+    return `${path}.defaultAction: "SCMP_ACT_NOTIFY" needs ${path}.listenerPath`
+  }
+  if (filter.listenerMetadata && !filter.listenerPath) {
+    return `${path}.listenerMetadata: ${show(filter.listenerMetadata)} needs ${path}.listenerPath`
+  }
+  return (
+    seccompErrno(path, 'defaultErrnoRet', filter.defaultAction, filter.defaultErrnoRet) ??
+    first(filter.syscalls, (syscall, index) => {
+      const field = `${path}.syscalls[${index}]`
+      if (syscall.action === 'SCMP_ACT_NOTIFY' && !filter.listenerPath) {
+        return `${field}.action: "SCMP_ACT_NOTIFY" needs ${path}.listenerPath`
+      }
+      return (
+        seccompErrno(field, 'errnoRet', syscall.action, syscall.errnoRet) ??
+        first(syscall.args, (arg, at) => range(`${field}.args[${at}].index`, arg.index, 0, 5))
+      )
+    })
+  )
+}
+
+function intelRdt(config: Config): string | undefined {
+  const rdt = config.linux?.intelRdt
+  if (rdt === undefined) return undefined
+  const path = 'linux.intelRdt'
+  const { closID, l3CacheSchema, memBwSchema } = rdt
+  if (closID && closID !== '/' && (closID === '.' || closID === '..' || /[/\n]/.test(closID))) {
+    return `${path}.closID: ${show(closID)} is not the name of a directory, or "/"`
+  }
+  if (l3CacheSchema?.includes('\n')) return `${path}.l3CacheSchema: ${show(l3CacheSchema)} has more than one line`
+  if (memBwSchema && (!memBwSchema.startsWith('MB:') || memBwSchema.includes('\n'))) {
+    return `${path}.memBwSchema: ${show(memBwSchema)} is not one line that starts with "MB:"`
+  }
+  return first(rdt.schemata, (line, index) =>
+    line.includes('\n') ? `${path}.schemata[${index}]: ${show(line)} has more than one line` : undefined,
+  )
+}
+
+function memoryPolicy(config: Config): string | undefined {
+  const policy = config.linux?.memoryPolicy
+  if (policy === undefined) return undefined
+  const path = 'linux.memoryPolicy'
+  const { mode, nodes, flags } = policy
+  if (mode === 'MPOL_DEFAULT' || mode === 'MPOL_LOCAL') {
+    if (nodes) return `${path}.nodes: ${show(nodes)} is not for ${mode}, which has no nodes`
+  } else if (mode !== 'MPOL_PREFERRED' && !nodes) return `${path}.nodes: missing, ${mode} needs nodes`
+  if (flags?.includes('MPOL_F_STATIC_NODES') && flags.includes('MPOL_F_RELATIVE_NODES')) {
+    return `${path}.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other`
+  }
+  if (flags?.includes('MPOL_F_NUMA_BALANCING') && mode !== 'MPOL_BIND' && mode !== 'MPOL_PREFERRED_MANY') {
+    return `${path}.flags: "MPOL_F_NUMA_BALANCING" is for MPOL_BIND and MPOL_PREFERRED_MANY only, not for ${mode}`
+  }
+  return numberList(`${path}.nodes`, nodes, NODES_MAX)
+}
+
+function timeOffsets(config: Config): string | undefined {
+  const offsets = Object.entries(config.linux?.timeOffsets ?? {})
+  if (offsets.length === 0) return undefined
+  const time = namespace(config, 'time')
+  if (time === undefined) return 'linux.timeOffsets: needs a time namespace in linux.namespaces'
+  if (time.path !== undefined) return 'linux.timeOffsets: not for an existing time namespace, its clocks run already'
+  for (const [clock, { nanosecs }] of offsets) {
+    const field = join('linux.timeOffsets', clock)
+    if (clock !== 'boottime' && clock !== 'monotonic') return `${field}: not one of "boottime", "monotonic"`
+    const mistake = range(`${field}.nanosecs`, nanosecs, 0, 999_999_999)
+    if (mistake !== undefined) return mistake
+  }
+  return undefined
+}
+
+/** The first string with a NUL that reaches the kernel: it would end there. */
+function nul(value: unknown, path: string, depth = 0): string | undefined {
+  if (typeof value === 'string') return value.includes('\0') ? `${path}: ${show(value)} holds a NUL` : undefined
+  if (typeof value !== 'object' || value === null) return undefined
+  if (depth >= DEPTH_MAX) return `${path.slice(0, 80)}: nested more than ${DEPTH_MAX} levels deep`
+  if (Array.isArray(value)) return first(value, (item, index) => nul(item, join(path, index), depth + 1))
+  for (const [key, item] of Object.entries(value)) {
+    const field = join(path, key)
+    const mistake = key.includes('\0') ? `${field}: the name holds a NUL` : nul(item, field, depth + 1)
+    if (mistake !== undefined) return mistake
+  }
+  return undefined
+}

@@ -1,9 +1,10 @@
 import { RuntError } from '../base/errors.ts'
 import { DEPTH_MAX, parseJsonExactly, parseJsonRoughly } from '../base/json.ts'
+import { join, show } from './checks.ts'
 import * as configSchema from './generated/config.js'
 import * as featuresSchema from './generated/features.js'
 import * as stateSchema from './generated/state.js'
-import { join, rules, show } from './rules.ts'
+import { rules } from './rules.ts'
 import type { Config, Features, Process, Resources, State } from './types.ts'
 
 export interface ReadConfig {

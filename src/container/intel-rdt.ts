@@ -4,7 +4,7 @@
  */
 import { RuntError } from '../base/errors.ts'
 import { unescapeOctal } from '../cgroup/layout.ts'
-import { show } from '../config/rules.ts'
+import { show } from '../config/checks.ts'
 import type { IntelRdt } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'

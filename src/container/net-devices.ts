@@ -6,7 +6,7 @@
  */
 import { decodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
-import { join } from '../config/rules.ts'
+import { join } from '../config/checks.ts'
 import type { Config, NetDevice } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { describeErrno } from '../linux/errno.ts'

@@ -1,6 +1,6 @@
-/** `linux.sysctl` (config-linux.md, "Sysctl"). Which keys belong to a namespace is checked in config/rules.ts. */
+/** `linux.sysctl` (config-linux.md, "Sysctl"). Which keys belong to a namespace is checked in config/sysctl-rules.ts. */
 import { RuntError } from '../base/errors.ts'
-import { sysctlPath } from '../config/rules.ts'
+import { sysctlPath } from '../config/sysctl-rules.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { Batch, type OutPointer, slot } from '../session/batch.ts'

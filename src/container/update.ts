@@ -2,7 +2,7 @@
 import { RuntError } from '../base/errors.ts'
 import { stringifyJson } from '../base/json.ts'
 import * as cgroups from '../cgroup/manager.ts'
-import { show } from '../config/rules.ts'
+import { show } from '../config/checks.ts'
 import type { Int64, IntelRdt, Resources } from '../config/types.ts'
 import { readConfig, readResources } from '../config/validate.ts'
 import { Batch } from '../session/batch.ts'

@@ -271,6 +271,10 @@ export const SCHED_FLAGS: Readonly<Record<string, number>> = {
   SCHED_FLAG_UTIL_CLAMP_MAX: 0x40,
 }
 
+/** MKDEV in the kernel: 12 bits of major, 20 of minor number. */
+export const MAJOR_MAX = 0xfff
+export const MINOR_MAX = 0xf_ffff
+
 /** The kernel's largest CONFIG_NR_CPUS, and its largest number of NUMA nodes (NODES_SHIFT is 10 at most). */
 export const CPUS_MAX = 8192
 export const NODES_MAX = 1024
