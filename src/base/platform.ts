@@ -7,6 +7,8 @@
 export interface Channel {
   /** Sends one message. Throws a RuntError when the other side is gone. */
   send(message: Uint8Array): void
+  /** Memory that a message for `send` may be made in. `receive` writes to it too. */
+  readonly outgoing?: ArrayBuffer
   /**
    * Waits for one message. The bytes are valid until the next `receive` on any channel.
    * Returns null when the other side is gone, 'timeout' after `timeoutMs` (at most; Infinity waits for ever).
@@ -29,6 +31,8 @@ export interface Platform {
   readonly env: Readonly<Record<string, string>>
   /** Milliseconds since 1970-01-01 UTC, with a fraction. */
   now(): number
+  /** Makes memory ready for a command that plans much, `bytes` of it, in time that would be spent waiting. */
+  prepare?(bytes: number): void
   /** Sessions with the three executors. `host` runs in the caller's namespaces and is there from the start. */
   readonly host: Channel
   readonly stage: Channel

@@ -71,6 +71,9 @@ import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
+/** Bytes of memory that planning a container takes. */
+const MEMORY = 448 << 10
+
 /** A container whose init waits for its last batch. */
 export interface Launched {
   config: Config
@@ -156,6 +159,7 @@ function tell(
   const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x800)
   const uidMap = planUidMap(facts, runtime)
   host.send(facts)
+  runtime.platform.prepare?.(MEMORY)
 
   // 2. The id is claimed and the stage started while the config is parsed.
   const spawn = new Batch(machine)

@@ -78,6 +78,9 @@ export interface ExecOptions {
   ignorePaused: boolean
 }
 
+/** Bytes of memory that planning an exec takes. */
+const MEMORY = 256 << 10
+
 /** The exit status: 0 when detached, else the program's (128 + n when signal n ended it). On failure no process is left. */
 export function exec(runtime: Runtime, options: ExecOptions): number | Promise<number> {
   const { host, platform } = runtime
@@ -140,7 +143,9 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const stat = planReading(facts, `/proc/${saved.pid}/stat`, 1024)
   const config = planReading(facts, `${folderOf(runtime, options.id)}/config.json`, 0x4000)
   const given = options.process !== null && options.process !== '-' ? planReading(facts, options.process, 0x4000) : null
-  const known = host.run(facts)
+  host.send(facts)
+  platform.prepare?.(MEMORY)
+  const known = host.wait(facts)
   const statText = finishReading(host, machine, known, stat)
   if ('errno' in statText || readStat(statText.text).startTime !== saved.startTime)
     throw new RuntError(cannotExec('stopped'))

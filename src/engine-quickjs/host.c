@@ -34,6 +34,10 @@
 
 #include <quickjs.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 /* Exit status for bugs of runt's own. */
 #define EXIT_BUG 255
 /* Collecting garbage never pays within the life of a command; it starts when a heap this large has been used. */
@@ -67,27 +71,33 @@ struct block {
  * Of the heap's pages each command needs some: reading one costs a fault, writing to one a copy. QuickJS writes to most of
  * what it touches (it counts references), and what a command touches is a fifth of all, strewn over the heap. So the build
  * finds out what the usual commands touch (rehearsal.h), and puts together what they write, what they only read, and
- * the rest. Blocks are known by the order in which they are allocated, which is the same in all builds of a script.
+ * the rest; first what most of them need. Blocks are known by the order in which they are allocated, which is the same in
+ * all builds of a script.
  */
 enum heat { COLD, READ, WRITTEN };
+
+#define ELSEWHERE UINT32_MAX
+
+/* What a rehearsal has found: bytes from the start of the hot part on. */
+struct plan {
+  uint64_t usual; /* what nearly all commands write */
+  uint64_t setup; /* what those write that set up a container or a process in it, too */
+  uint64_t size; /* all that is written or read */
+};
 
 #ifdef REHEARSAL
 #include "rehearsal.h"
 #else
-static uint8_t *heat; /* by order of allocation; NULL if there was no rehearsal */
-static size_t heat_count;
-static struct {
-  uint8_t *next, *end;
-} areas[WRITTEN + 1]; /* COLD is the current chunk of `image` */
+static uint32_t *places; /* by order of allocation: where in the hot part, or ELSEWHERE; NULL if there was no rehearsal */
+static size_t place_count;
+static uint8_t *hot;
 
 static struct block *place(size_t size) {
   static size_t count;
-  enum heat own = count < heat_count ? heat[count] : COLD;
+  uint32_t own = count < place_count ? places[count] : ELSEWHERE;
+  (void)size;
   count++;
-  if (own == COLD || (size_t)(areas[own].end - areas[own].next) < size) return NULL;
-  struct block *block = (struct block *)areas[own].next;
-  areas[own].next += size;
-  return block;
+  return own == ELSEWHERE ? NULL : (struct block *)(hot + own);
 }
 #endif
 
@@ -98,6 +108,8 @@ struct image {
   JSRuntime *runtime;
   JSContext *context;
   JSValue main;
+  uint8_t *hot; /* start of the hot part */
+  struct plan plan;
   uint8_t *next, *end; /* the rest of the current chunk */
   struct block *free[CLASSES];
 };
@@ -556,6 +568,20 @@ static JSValue host_exit(JSContext *ctx, JSValueConst this, int argc, JSValueCon
   _exit(status);
 }
 
+/* prepare(bytes): gets memory for so much of new blocks, and for what is written of the image by who sets something up. */
+static JSValue host_prepare(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t bytes;
+  if (!integers(ctx, argv, 0, 1, &bytes)) return JS_EXCEPTION;
+  if (image.next == NULL && (image.next = new_chunk(CHUNK)) != NULL) {
+    image.end = image.next + CHUNK;
+    image.next += 8;
+  }
+  uint8_t *page = (uint8_t *)(((uintptr_t)image.next + 4095) & ~(uintptr_t)4095);
+  if (bytes > 0 && bytes <= image.end - page) madvise(page, bytes, MADV_POPULATE_WRITE);
+  if (image.hot != NULL) madvise(image.hot, image.plan.setup, MADV_POPULATE_WRITE);
+  return JS_UNDEFINED;
+}
+
 /* now(): milliseconds since 1970, with a fraction */
 static JSValue host_now(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   struct timespec now;
@@ -590,7 +616,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("encodeInto", 3, host_encode_into),
     JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
     JS_CFUNC_DEF("addOperation", 5, host_add_operation),
-    JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now),
+    JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now), JS_CFUNC_DEF("prepare", 1, host_prepare),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
 #if defined(__x86_64__)
     JS_PROP_STRING_DEF("machine", "x86_64", JS_PROP_ENUMERABLE),
@@ -734,31 +760,25 @@ int main(int argc, char **argv) {
   evaluate(argv[1]);
   image.next = image.end = NULL;
   for (int i = 3; i < argc; i++) play(argv[i]);
-  report(argv[2]);
+  report(argv[2], argc - 3);
   return 0;
 }
 
 #else
 
-/* What a rehearsal has found, if there was one: divides the image into areas. */
+/* What a rehearsal has found, if there was one: makes room for the hot part. */
 static void read_heat(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
-  uint64_t sizes[2];
-  heat = size < 0 ? NULL : malloc(size);
-  if (heat == NULL || pread(fd, heat, size, 0) != size || size < (off_t)sizeof sizes) fail(path);
-  memcpy(sizes, heat, sizeof sizes);
-  heat += sizeof sizes;
-  heat_count = size - sizeof sizes;
-  uint8_t *next = image.next;
-  for (enum heat area = WRITTEN; area > COLD; area--) {
-    areas[area].next = next;
-    next += sizes[WRITTEN - area];
-    areas[area].end = next;
-    /* Areas share no page. Blocks begin 8 bytes behind a multiple of 16. */
-    next = (uint8_t *)(((uintptr_t)next + 4095) & ~(uintptr_t)4095) + 8;
-  }
-  image.next = next;
+  uint8_t *bytes = size < (off_t)sizeof image.plan ? NULL : malloc(size);
+  if (bytes == NULL || pread(fd, bytes, size, 0) != size) fail(path);
+  memcpy(&image.plan, bytes, sizeof image.plan);
+  places = (uint32_t *)(bytes + sizeof image.plan);
+  place_count = (size - sizeof image.plan) / sizeof *places;
+  /* Blocks begin 8 bytes behind a multiple of 16. */
+  hot = (uint8_t *)(((uintptr_t)image.next + 4095) & ~(uintptr_t)4095) + 8;
+  image.hot = hot - 8;
+  image.next = (uint8_t *)(((uintptr_t)hot + image.plan.size + 4095) & ~(uintptr_t)4095) + 8;
 }
 
 /* First link: builds the heap and writes it to a file. */
@@ -777,7 +797,11 @@ static int build(const char *script, const char *output, const char *heat_path) 
 }
 
 int main(int argc, char **argv) {
-  if (image.magic == MAGIC) _exit(perform(argv));
+  if (image.magic == MAGIC) {
+    /* One call costs less than as many page faults. Before Linux 5.14 it does nothing. */
+    if (image.hot != NULL) madvise(image.hot, image.plan.usual, MADV_POPULATE_WRITE);
+    _exit(perform(argv));
+  }
   if (argc == 3 || argc == 4) return build(argv[1], argv[2], argv[3]);
   dprintf(2, "usage: runt-brain SCRIPT OUTPUT [HEAT]\n");
   return EXIT_BUG;

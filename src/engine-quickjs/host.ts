@@ -22,6 +22,8 @@ export interface Host {
   addOperation: typeof operation.addOperation
   close(fd: number): void
   exit(status: number): never
+  /** Gets memory for what a command that plans much will write: `bytes` of it new. */
+  prepare(bytes: number): void
   /** Milliseconds since 1970-01-01 UTC. */
   now(): number
   /** The arguments without the program's name. */

@@ -104,6 +104,10 @@ test('large data is parsed and written', () => {
   assert.is(run(['large']).status, 0)
 })
 
+test('memory can be made ready, however much is asked for', () => {
+  assert.is(run(['prepare']).status, 0)
+})
+
 test('waiting for a message ends after the time', () => {
   assert.is(run(['timeout']).status, 0)
 })

@@ -8,6 +8,8 @@ const Descriptor = { HOST: 3, STAGE: 4, INIT: 5 } as const
 
 function channel(fd: number, name: string): Channel {
   return {
+    // What was received has been copied when something is sent, and the other way round.
+    outgoing: host.message,
     send(message) {
       const error = host.send(fd, message.buffer, message.byteOffset, message.length)
       if (error < 0)
@@ -50,6 +52,7 @@ export function openPlatform(): Platform {
       return env
     },
     now: () => host.now(),
+    prepare: (bytes) => host.prepare(bytes),
     host: channel(Descriptor.HOST, 'host'),
     stage: channel(Descriptor.STAGE, 'stage'),
     init: channel(Descriptor.INIT, 'init'),

@@ -5,8 +5,7 @@
  *
  * evaluates SCRIPT as the build does, but gives each block of the heap pages of its own. Then it plays each TAPE
  * (scripts/rehearsal.ts) in a process of its own, to which these pages are closed: the first access to one is seen, and the
- * first write. HEAT gets two numbers of 64 bits, the sizes of all that is written and of all that is only read, and a byte
- * for each block in the order of allocation.
+ * first write. HEAT gets a `struct plan` and, for each block in the order of allocation, where it shall lie.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -23,7 +22,8 @@ static struct {
   uint32_t *block; /* page -> number of its block */
   uint32_t *size; /* block -> bytes */
   uint8_t *access; /* page -> enum heat */
-  uint8_t *heat; /* block -> enum heat; shared with the processes that play */
+  uint8_t *heat; /* block -> enum heat, in this process */
+  uint8_t *tapes[WRITTEN + 1]; /* block -> how many tapes read or write it, how many write; shared with those who play */
 } spread;
 
 static void quit(const char *what) {
@@ -47,7 +47,8 @@ static struct block *place(size_t size) {
     spread.block = pages(SPREAD_PAGES * sizeof *spread.block, MAP_PRIVATE);
     spread.size = pages(SPREAD_PAGES * sizeof *spread.size, MAP_PRIVATE);
     spread.access = pages(SPREAD_PAGES, MAP_PRIVATE);
-    spread.heat = pages(SPREAD_PAGES, MAP_SHARED);
+    spread.heat = pages(SPREAD_PAGES, MAP_PRIVATE);
+    for (enum heat heat = READ; heat <= WRITTEN; heat++) spread.tapes[heat] = pages(SPREAD_PAGES, MAP_SHARED);
   }
   size_t first = (spread.next - spread.start) / PAGE, end = first + (size + 8 + PAGE - 1) / PAGE;
   if (end > SPREAD_PAGES) return NULL;
@@ -67,8 +68,9 @@ static void touched(int signal, siginfo_t *info, void *context) {
     return;
   }
   size_t page = (at - spread.start) / PAGE;
-  uint8_t access = ++spread.access[page], *heat = &spread.heat[spread.block[page]];
-  if (*heat < access) *heat = access;
+  uint32_t block = spread.block[page];
+  uint8_t access = ++spread.access[page];
+  while (spread.heat[block] < access) spread.tapes[++spread.heat[block]][block]++;
   if (mprotect(spread.start + page * PAGE, PAGE, access == READ ? PROT_READ : PROT_READ | PROT_WRITE) < 0)
     quit("mprotect");
 }
@@ -179,14 +181,41 @@ static void play(const char *path) {
   _exit(1);
 }
 
-/* Writes what was found. */
-static void report(const char *path) {
-  uint64_t sizes[3] = {0};
-  for (uint32_t i = 0; i < spread.count; i++) sizes[spread.heat[i]] += spread.size[i];
+/* What most tapes touch comes first. Of a large block only a part is needed: it comes last. */
+static unsigned rank(uint32_t block) {
+  return spread.size[block] > PAGE ? 0 : spread.tapes[READ][block];
+}
+
+static int compare(const void *left, const void *right) {
+  uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+  unsigned of_a = rank(a), of_b = rank(b);
+  return of_a != of_b ? (of_a < of_b) - (of_a > of_b) : (a > b) - (a < b);
+}
+
+/* Writes what was found. `tapes`: how many were played. */
+static void report(const char *path, unsigned tapes) {
+  struct plan plan = {0};
+  uint32_t *places = pages(spread.count * sizeof *places, MAP_PRIVATE);
+  uint32_t *order = pages(spread.count * sizeof *order, MAP_PRIVATE);
+  memset(places, 0xff, spread.count * sizeof *places);
+  for (enum heat heat = WRITTEN; heat > COLD; heat--) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < spread.count; i++)
+      if (spread.tapes[heat][i] > 0 && places[i] == ELSEWHERE) order[count++] = i;
+    qsort(order, count, sizeof *order, compare);
+    /* What is written and what is only read share no page. */
+    plan.size = (plan.size + PAGE - 1) & ~(PAGE - 1);
+    for (uint32_t i = 0; i < count; i++) {
+      places[order[i]] = plan.size;
+      plan.size += spread.size[order[i]];
+      unsigned played = rank(order[i]);
+      if (heat == WRITTEN && played * 4 >= tapes * 3) plan.usual = plan.size;
+      if (heat == WRITTEN && played * 4 >= tapes) plan.setup = plan.size;
+    }
+  }
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  uint64_t header[2] = {sizes[WRITTEN], sizes[READ]};
-  if (fd < 0 || write(fd, header, sizeof header) != sizeof header ||
-      write(fd, spread.heat, spread.count) != (ssize_t)spread.count || close(fd) < 0)
+  ssize_t size = spread.count * sizeof *places;
+  if (fd < 0 || write(fd, &plan, sizeof plan) != sizeof plan || write(fd, places, size) != size || close(fd) < 0)
     quit(path);
 }
 

@@ -450,16 +450,17 @@ export class Batch {
     return addOperation(this, kind, number, args, Step.prototype)
   }
 
-  /** The message. `flags` are those of protocol.ts. */
-  encode(sequence: number, flags: number): Uint8Array {
+  /** The message. `flags` are those of protocol.ts. `memory`: where it may be made. */
+  encode(sequence: number, flags: number, memory?: ArrayBuffer): Uint8Array {
     const count = this.count
     const size = this.size
     const replyLength = this.outAt + this.outBytes
     if (size > MESSAGE_MAX || replyLength > MESSAGE_MAX)
       throw new RuntError(`internal error: a batch of ${size} bytes with an answer of ${replyLength} is too large`)
-    const message = new Uint8Array(size)
-    const words = new Uint32Array(message.buffer)
+    const message = memory ? new Uint8Array(memory, 0, size) : new Uint8Array(size)
+    const words = new Uint32Array(message.buffer, 0, size / 4)
     const operationsAt = HEADER_SIZE + this.dataLength
+    words.fill(0, 0, HEADER_SIZE / 4)
     words[Header.SEQUENCE / 4] = sequence
     words[Header.COUNT / 4] = count
     words[Header.FLAGS / 4] = flags

@@ -134,7 +134,7 @@ export class Session {
   send(batch: Batch, flags = 0, sequence = ++this.#sequence): void {
     this.observer?.sending(this.name, batch, (flags & Flag.SILENT) !== 0)
     // A batch that cannot be laid out is never waited for.
-    const message = batch.encode(sequence, flags)
+    const message = batch.encode(sequence, flags, this.#channel.outgoing)
     this.#waiting.push({ sequence, batch, silent: (flags & Flag.SILENT) !== 0 })
     this.#channel.send(message)
   }

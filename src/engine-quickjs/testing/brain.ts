@@ -50,6 +50,13 @@ export function start(): number {
       })
       return JSON.stringify(JSON.parse(text)) === text ? 0 : 1
     }
+    case 'prepare':
+      for (const bytes of [-1, 0, 1, 4096, 448 << 10, 1 << 20, 2 ** 40]) {
+        platform.prepare!(bytes)
+        const list = Array.from({ length: 3000 }, (_, i) => `${bytes} ${i}`)
+        if (!list.every((text, i) => text === `${bytes} ${i}`)) return 1
+      }
+      return 0
     case 'timeout':
       return platform.stage.receive(20) === 'timeout' && platform.stage.receive(0) === 'timeout' ? 0 : 1
     case 'hand-over': {
