@@ -242,6 +242,8 @@ static size_t sequence(const uint8_t *p, const uint8_t *end) {
 
 static JSValue decode(JSContext *ctx, const uint8_t *bytes, size_t length) {
   const uint8_t *end = bytes + length, *p = bytes;
+  /* Most text is ASCII. */
+  for (uint64_t eight; end - p >= 8 && (memcpy(&eight, p, 8), (eight & 0x8080808080808080) == 0);) p += 8;
   for (size_t n; p < end && (n = sequence(p, end)) > 0;) p += n;
   if (p == end) return JS_NewStringLen(ctx, (const char *)bytes, length);
   uint8_t *copy = js_malloc(ctx, length * 3), *q = copy;

@@ -13,13 +13,12 @@ export interface Dirents {
 
 /** Reads the bytes of one answer; there is at least one entry in it. */
 export function readDirents(bytes: Uint8Array): Dirents {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   const entries: Dirents['entries'] = []
-  let position = 0n
-  for (let at = 0; at < bytes.length; at += view.getUint16(at + 16, true)) {
-    position = view.getBigUint64(at + 8, true)
+  let last = 0
+  for (let at = 0; at < bytes.length; at += bytes[at + 16]! | (bytes[at + 17]! << 8)) {
+    last = at
     const name = decodeUtf8(bytes.subarray(at + 19, bytes.indexOf(0, at + 19)))
     if (name !== '.' && name !== '..') entries.push({ name, type: bytes[at + 18]! })
   }
-  return { entries, position }
+  return { entries, position: new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getBigUint64(last + 8, true) }
 }
