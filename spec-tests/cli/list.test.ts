@@ -77,6 +77,33 @@ test('list shows stopped and created containers with their status', () => {
   assert.match(text, new RegExp(`^${other.id}\\s+\\d+\\s+created`, 'm'))
 })
 
+test('list shows a paused container', () => {
+  const c = started()
+  const other = started()
+  ok(runtime(['pause', c.id]))
+  const text = ok(runtime(['list'])).stdout
+  assert.match(text, new RegExp(`^${c.id}\\s+\\d+\\s+paused`, 'm'))
+  assert.match(text, new RegExp(`^${other.id}\\s+\\d+\\s+running`, 'm'))
+  ok(runtime(['resume', c.id]))
+})
+
+test('list knows each of many containers', () => {
+  const all = Array.from({ length: 24 }, () => container())
+  for (const c of all) ok(c.create())
+  for (const c of all.slice(0, 8)) ok(c.start())
+  for (const c of all.slice(8, 12)) ok(c.kill('KILL'))
+  for (const c of all.slice(8, 12)) c.until('stopped')
+  const states: { id: string; status: string; pid: number }[] = JSON.parse(
+    ok(runtime(['list', '--format', 'json'])).stdout,
+  )
+  const status = (index: number): string => (index < 8 ? 'running' : index < 12 ? 'stopped' : 'created')
+  assert.equal(
+    Object.fromEntries(states.map((state) => [state.id, state.status])),
+    Object.fromEntries(all.map(({ id }, index) => [id, status(index)])),
+  )
+  for (const { id, pid } of states) assert.is(pid, all.find((c) => c.id === id)!.state().pid, id)
+})
+
 test('list with an unknown format fails', () => {
   fails(runtime(['list', '--format', 'xml']))
 })

@@ -81,9 +81,12 @@ const ONLY_V1 = new Set(['net_cls', 'net_prio'])
 
 /** The folder whose hierarchy has a controller (by its v1 name); the cgroup2 one for what no v1 hierarchy has. */
 export function folderOf(paths: CgroupPaths, controller: string): CgroupFolder | undefined {
-  const found = paths.folders.find(({ controllers }) => controllers.includes(controller))
-  if (found || ONLY_V1.has(controller)) return found
-  return paths.folders.find(({ version }) => version === 2)
+  let unified: CgroupFolder | undefined
+  for (const folder of paths.folders) {
+    if (folder.controllers.includes(controller)) return folder
+    if (folder.version === 2) unified ??= folder
+  }
+  return ONLY_V1.has(controller) ? undefined : unified
 }
 
 /** The folders above a path: for `/a/b/c` those of `/a` and `/a/b`. */

@@ -10,7 +10,7 @@ import { type ExecOptions, exec } from '../container/exec.ts'
 import { features } from '../container/features.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
-import { list } from '../container/list.ts'
+import { list, listIds } from '../container/list.ts'
 import { notifySocketOf } from '../container/notify.ts'
 import { pause, resume } from '../container/pause.ts'
 import { hostTable, look, pidsOf } from '../container/ps.ts'
@@ -226,13 +226,14 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec' | 'trace' | 'checkpoi
     return 0
   },
   list(runtime, options) {
-    const views = list(runtime)
     runtime.platform.stdout(
       options.flag('quiet')
-        ? views.map((view) => `${view.id}\n`).join('')
+        ? listIds(runtime)
+            .map((id) => `${id}\n`)
+            .join('')
         : options.text('format') === 'json'
-          ? `${stringifyJson(views)}\n`
-          : listTable(views),
+          ? `${stringifyJson(list(runtime))}\n`
+          : listTable(list(runtime)),
     )
     return 0
   },
@@ -251,9 +252,7 @@ function wantedIds(runtime: Runtime, options: Options, ids: readonly string[]): 
       throw new RuntError(`--regex: ${quote(id)} is no regular expression`)
     }
   })
-  return list(runtime)
-    .map(({ id }) => id)
-    .filter((id) => patterns.some((pattern) => pattern.test(id)))
+  return listIds(runtime).filter((id) => patterns.some((pattern) => pattern.test(id)))
 }
 
 /** One that fails does not keep the others from what is to be done. */

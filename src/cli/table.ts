@@ -2,13 +2,14 @@
 import type { ProcessView } from '../container/ps.ts'
 import type { StateView } from '../container/runtime.ts'
 
-const columns: readonly [title: string, cell: (view: StateView) => string][] = [
-  ['ID', (view) => view.id],
-  ['PID', (view) => String(view.pid)],
-  ['STATUS', (view) => view.status],
-  ['BUNDLE', (view) => view.bundle],
-  ['CREATED', (view) => view.created],
-  ['OWNER', (view) => view.owner],
+const titles = ['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER']
+const cells = (view: StateView): string[] => [
+  view.id,
+  String(view.pid),
+  view.status,
+  view.bundle,
+  view.created,
+  view.owner,
 ]
 
 /** Columns are at least this wide, and this far apart. */
@@ -17,19 +18,27 @@ const GAP = 3
 
 /** A table with a title line, laid out as runc's is: scripts cut it by columns. */
 export function listTable(views: readonly StateView[]): string {
-  const rows = [columns.map(([title]) => title), ...views.map((view) => columns.map(([, cell]) => cell(view)))]
-  const widths = columns.map((_, column) => Math.max(WIDTH, ...rows.map((row) => characters(row[column]!) + GAP)))
-  const line = (row: string[]): string =>
-    row.map((cell, column) => (column === row.length - 1 ? cell : pad(cell, widths[column]!))).join('')
-  return rows.map((row) => `${line(row)}\n`).join('')
+  const rows = [titles, ...views.map(cells)]
+  // A host may have a thousand containers, and hardly ever a cell with more code units than code points.
+  const wide = /[\ud800-\udbff]/.test(views.map(({ id, bundle }) => id + bundle).join())
+  const excess = (cell: string): number => cell.length - [...cell].length
+  const widths = titles.map(() => WIDTH)
+  for (const row of rows)
+    for (let column = 0; column < row.length - 1; column++) {
+      const cell = row[column]!
+      const width = GAP + cell.length - (wide ? excess(cell) : 0)
+      if (width > widths[column]!) widths[column] = width
+    }
+  const lines = rows.map((row) => {
+    let line = ''
+    for (let column = 0; column < row.length - 1; column++) {
+      const cell = row[column]!
+      line += cell.padEnd(widths[column]! + (wide ? excess(cell) : 0))
+    }
+    return `${line}${row.at(-1)}\n`
+  })
+  return lines.join('')
 }
-
-function pad(cell: string, width: number): string {
-  return cell + ' '.repeat(width - characters(cell))
-}
-
-/** How many code points; most cells are ASCII, and a host may have a thousand containers. */
-const characters = (text: string): number => (/[^ -~]/.test(text) ? [...text].length : text.length)
 
 const TITLES = ['UID', 'PID', 'PPID', 'C', 'STIME', 'TTY', 'TIME', 'CMD']
 /** Columns of text; numbers are set to the right. */

@@ -260,6 +260,7 @@ function tell(
     created: new Date(runtime.platform.now()).toISOString().replace('Z', '000000Z'),
     annotations: config.annotations ?? {},
     owner: known.value(uid)!,
+    freezer: null,
     cgroup,
     keyring: !options.noNewKeyring,
     program: '',

@@ -1,68 +1,128 @@
 /** The `list` command. */
 import { RuntError } from '../base/errors.ts'
 import * as k from '../linux/constants.ts'
-import { Batch } from '../session/batch.ts'
+import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import {
+  finishLooking,
+  finishWatching,
+  fitsCrowd,
+  type Looking,
+  MOST,
+  planLooking,
+  planWatching,
+  STATES,
+  USUAL_STATE,
+  type Watching,
+} from './crowd.ts'
 import { namesIn } from './files.ts'
 import type { Runtime, StateView } from './runtime.ts'
-import { finishLook, finishWatch, planLook, planTrust, planWatch, viewOf } from './state.ts'
+import { CrowdSlot } from './slots.ts'
+import { planOwner, tryLoadState, viewOf } from './state.ts'
 
-/** How many containers are looked at together: their states fit into one answer. */
-const TOGETHER = 16
-/** Bytes of a usual state. A longer one is read on its own. */
-const USUAL = 0x1000
+/** The least number of containers that is worth a loop of its own, and how many loops there should be, for brain and executor to work at the same time. */
+const FEWEST = 16
+const LOOPS = 4
 
 /** Every container below the root folder, by id. What is not a container is passed over; a state that cannot be read is warned about. */
 export function list(runtime: Runtime): StateView[] {
-  const ids = folderNames(runtime).sort()
-  const views: StateView[] = []
-  for (let at = 0; at < ids.length; at += TOGETHER) views.push(...lookAt(runtime, ids.slice(at, at + TOGETHER)))
-  return views
+  const { ids, views } = lookAtAll(runtime, true)
+  const all: StateView[] = []
+  for (const id of ids) {
+    const view = views.get(id) ?? lookAt(runtime, id)
+    if (view) all.push(view)
+  }
+  return all
 }
 
-function lookAt(runtime: Runtime, ids: readonly string[]): StateView[] {
-  const { host, platform } = runtime
-  /** What one container gives, null if that is not to be had. */
-  const each = <T, R>(items: readonly T[], take: (item: T) => R): (R | null)[] =>
-    items.map((item) => {
-      try {
-        return take(item)
-      } catch (error) {
-        if (!(error instanceof RuntError)) throw error
-        runtime.warn(error.message)
-        host.recover(new Batch(platform.machine))
-        return null
-      }
-    })
-  const looking = new Batch(platform.machine)
-  const trust = planTrust(looking, runtime)
-  const looks = ids.map((id) => planLook(looking, runtime, trust, id, USUAL))
-  const seen = host.run(looking)
-  const found = each(looks, (look) => finishLook(runtime, seen, look)).filter((saved) => typeof saved === 'object')
-  const watching = new Batch(platform.machine)
-  const watches = found.flatMap((saved) =>
-    saved ? [{ saved, watch: saved.pid === 0 ? null : planWatch(watching, runtime, saved) }] : [],
-  )
-  const watched = host.run(watching)
-  return each(watches, ({ saved, watch }) =>
-    viewOf({ saved, status: watch ? finishWatch(runtime, watched, saved, watch) : 'creating' }),
-  ).filter((view) => view !== null)
+/** Their ids. */
+export function listIds(runtime: Runtime): string[] {
+  const { ids, views } = lookAtAll(runtime, false)
+  return ids.filter((id) => views.has(id) || lookAt(runtime, id) !== null)
 }
 
-/** Names in the root folder, by getdents64(2). None when it is missing. */
-function folderNames(runtime: Runtime): string[] {
+/** One container on its own; null if there is none, or it cannot be read. */
+function lookAt(runtime: Runtime, id: string): StateView | null {
+  try {
+    const loaded = tryLoadState(runtime, id)
+    return typeof loaded === 'object' ? viewOf(loaded.saved, loaded.status) : null
+  } catch (error) {
+    if (!(error instanceof RuntError)) throw error
+    runtime.warn(error.message)
+    runtime.host.recover(new Batch(runtime.platform.machine))
+    return null
+  }
+}
+
+/**
+ * All names in the root folder, in order, and what is found out about many containers at a time; who is missing there has to be looked
+ * at on its own. While the executor looks at some, the brain reads what it has found of others: there is always one more loop on its way.
+ * `whole`: whether more than the ids is asked for; if not, the views are null.
+ */
+function lookAtAll(
+  runtime: Runtime,
+  whole: boolean,
+): { ids: readonly string[]; views: ReadonlyMap<string, StateView | null> } {
   const { host, platform, globals } = runtime
-  const open = new Batch(platform.machine)
-  const about = `state folder (${globals.root})`
-  open.about(about)
+  const { machine } = platform
+  const open = new Batch(machine).about(`state folder (${globals.root})`)
   const missing = open.label()
-  const fd = c.openat(open, k.AT_FDCWD, globals.root, k.O_RDONLY | k.O_DIRECTORY).on(['ENOENT'], missing)
+  const folder = c
+    .openat(open, k.AT_FDCWD, globals.root, k.O_RDONLY | k.O_DIRECTORY)
+    .keep(CrowdSlot.ROOT)
+    .on(['ENOENT'], missing)
+  const uid = open.call('geteuid')
+  const owner = planOwner(open, globals.root)
   open.place(missing)
-  const folder = host.run(open).value(fd)!
-  if (folder < 0) return []
-  const names = namesIn(host, platform.machine, about, folder)
-  const close = new Batch(platform.machine).about(about)
-  c.close(close, folder)
+  const opened = host.run(open)
+  const root = opened.value(folder)!
+  if (root < 0) return { ids: [], views: new Map() }
+  const us = opened.value(uid)!
+  const whose = opened.word(owner.status, 20)
+  const ids = namesIn(host, machine, `state folder (${globals.root})`, root).sort()
+
+  const views = new Map<string, StateView | null>()
+  // Whose folder it is decides whether anything in it can be trusted; state.ts says so.
+  const waiting = whose === us || whose === 0 ? ids.filter(fitsCrowd) : []
+  let size = Math.min(MOST, Math.max(FEWEST, Math.ceil(waiting.length / LOOPS)))
+  let room = Math.min(STATES, USUAL_STATE * size)
+  let next = 0
+  // In the order in which they were sent: answers come in the same.
+  const sent: (Looking | Watching)[] = []
+  const send = (loop: Looking | Watching): void => {
+    host.send(loop.batch)
+    sent.push(loop)
+  }
+  const look = (): void => {
+    const names = waiting.slice(next, next + size)
+    next += names.length
+    if (names.length > 0) send(planLooking(machine, names, us, room))
+  }
+  look()
+  look()
+  for (let loop = sent.shift(); loop; loop = sent.shift()) {
+    if ('found' in loop) {
+      const statuses = finishWatching(host, loop)
+      for (let index = 0; index < statuses.length; index++) {
+        const { name, state } = loop.found[index]!
+        const status = statuses[index]!
+        if (status !== null) views.set(name, viewOf(state, status))
+      }
+      continue
+    }
+    const { found, left } = finishLooking(host, loop)
+    if (left.length > 0) {
+      waiting.push(...left)
+      size = Math.max(FEWEST, loop.names.length - left.length)
+      room = STATES
+    }
+    if (!whole) for (const { name } of found) views.set(name, null)
+    else if (found.length > 0) send(planWatching(machine, found))
+    look()
+  }
+
+  const close = new Batch(machine)
+  c.close(close, slot(CrowdSlot.ROOT))
   host.run(close)
-  return names
+  return { ids, views }
 }

@@ -1,14 +1,18 @@
 /** Whether what was read from a state.json has the shape of a state. A damaged one must not be taken for orders. */
-import type { Saved } from './state.ts'
+import type { Saved, Shown } from './state.ts'
 
 type Check = (value: unknown) => boolean
 
+// A state has a hundred values, and each command checks them: plain loops, and few calls.
 const text: Check = (value) => typeof value === 'string'
 const flag: Check = (value) => typeof value === 'boolean'
 const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
 /** Absolute, and nowhere back up: cgroups are removed by it. */
 const path: Check = (value) =>
-  typeof value === 'string' && value.startsWith('/') && !value.includes('\0') && !`${value}/`.includes('/../')
+  typeof value === 'string' &&
+  value[0] === '/' &&
+  !value.includes('\0') &&
+  !(value.includes('/..') && `${value}/`.includes('/../'))
 
 const optional =
   (check: Check): Check =>
@@ -17,15 +21,28 @@ const optional =
 
 const listOf =
   (check: Check): Check =>
-  (value) =>
-    Array.isArray(value) && value.every(check)
+  (value) => {
+    if (!Array.isArray(value)) return false
+    for (let index = 0; index < value.length; index++) if (!check(value[index])) return false
+    return true
+  }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const shape = (fields: Readonly<Record<string, Check>>): Check => {
-  const entries = Object.entries(fields)
-  return (value) => isObject(value) && entries.every(([name, check]) => check(value[name]))
+  const wrong = wrongIn(fields)
+  return (value) => isObject(value) && wrong(value) === undefined
+}
+
+/** Gives the name of the first field that is not as it should be. */
+function wrongIn(fields: Readonly<Record<string, Check>>): (value: Record<string, unknown>) => string | undefined {
+  const names = Object.keys(fields)
+  const checks = Object.values(fields)
+  return (value) => {
+    for (let index = 0; index < names.length; index++) if (!checks[index]!(value[names[index]!])) return names[index]
+    return undefined
+  }
 }
 
 const hook = shape({ path, args: optional(listOf(text)), env: optional(listOf(text)), timeout: optional(count) })
@@ -50,7 +67,8 @@ const unit = shape({
 
 const cgroup = shape({ mode: text, folders: listOf(folder), systemd: optional(unit) })
 
-const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
+/** In the order in which `create` writes them: what others see, then what is for runt only. */
+const shown: Readonly<Record<keyof Shown | 'format', Check>> = {
   format: (value) => value === 1,
   ociVersion: text,
   id: text,
@@ -61,6 +79,9 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   created: text,
   annotations: texts,
   owner: count,
+  freezer: (value) => value === null || path(value),
+}
+const own: Readonly<Partial<Record<keyof Saved, Check>>> = {
   cgroup: (value) => value === null || cgroup(value),
   keyring: flag,
   program: text,
@@ -72,10 +93,29 @@ const fields: Readonly<Partial<Record<keyof Saved, Check>>> = {
   stack: optional(shape({ rootfs: path, on: count, root: optional(count) })),
 }
 
-const entries = Object.entries(fields)
+// Earlier versions did not write `freezer`.
+const wrongInAll = wrongIn({ ...shown, freezer: optional(shown.freezer), ...own })
+const wrongInShown = wrongIn(shown)
 
 /** Name of the first field that is not as `create` writes it; undefined if all are. */
 export function wrongField(value: unknown): string | undefined {
-  if (!isObject(value)) return 'the object'
-  return entries.find(([name, check]) => !check(value[name]))?.[0]
+  return isObject(value) ? wrongInAll(value) : 'the object'
+}
+
+/** Where in a state the rest begins. Within a string its quotes would have backslashes. */
+const REST = ',"cgroup":'
+
+/**
+ * What others may see, by the first bytes of a state: a tenth of the work of reading all of it. Null if they don't look as `create`
+ * writes them, or are too few.
+ */
+export function glimpse(start: string): Shown | null {
+  const end = start.indexOf(REST)
+  if (end < 0) return null
+  try {
+    const value: unknown = JSON.parse(`${start.slice(0, end)}}`)
+    return isObject(value) && wrongInShown(value) === undefined ? (value as unknown as Shown) : null
+  } catch {
+    return null
+  }
 }

@@ -78,6 +78,20 @@ export const HostSlot = {
   LISTENER_TAKEN: first + 73,
 } as const
 
+/** In the host executor: for loops over many containers (crowd.ts). */
+export const CrowdSlot = {
+  /** The folder of all states. */
+  ROOT: first + 16,
+  /** Which row it is, and where its strings and results are. */
+  TURN: first + 17,
+  STRINGS: first + 18,
+  RESULTS: first + 19,
+  /** What has come of it so far. */
+  OUTCOME: first + 20,
+  /** Where the next text goes. */
+  TEXT: first + 21,
+} as const
+
 /** Types of namespaces: config-linux.md, Namespaces. */
 export const NAMESPACE_COUNT = 8
 
@@ -152,7 +166,7 @@ const namesOf = (...tables: Readonly<Record<string, number>>[]): SlotNames =>
   )
 
 /** For error messages: the slots of the host executor, and those of stage and init. */
-export const hostSlots = namesOf(HookSlot, HostSlot)
+export const hostSlots = namesOf(HookSlot, HostSlot, CrowdSlot)
 export const initSlots: SlotNames = {
   ...namesOf(HookSlot, InitSlot),
   ...Object.fromEntries(

@@ -32,6 +32,8 @@ export interface Saved {
   annotations: Record<string, string>
   /** uid of the user who made it. */
   owner: number
+  /** The file that says whether it is paused, if there is one. The last of what `list` reads; absent in states of earlier versions. */
+  freezer?: string | null | undefined
   cgroup: CgroupPaths | null
   /** Whether it has a session keyring of its own, `_ses.ID`. */
   keyring: boolean
@@ -50,6 +52,12 @@ export interface Saved {
   /** Present where its mounts are among those of its caller. */
   stack?: Stack | undefined
 }
+
+/** What of it others see. */
+export type Shown = Pick<
+  Saved,
+  'ociVersion' | 'id' | 'pid' | 'startTime' | 'bundle' | 'rootfs' | 'created' | 'annotations' | 'owner'
+> & { freezer: string | null }
 
 export interface Loaded {
   saved: Saved
@@ -70,13 +78,14 @@ export const NOTIFY_SOCKET = 'notify.sock'
 /** Plans to write state.json. */
 export function planSaving(train: Train, runtime: Runtime, saved: Saved): void {
   const path = `${folderOf(runtime, saved.id)}/state.json`
+  saved.freezer = saved.cgroup && freezerFile(saved.cgroup)
   planWriting(train, `state (${path})`, path, JSON.stringify(saved), 0o600)
 }
 
 /** Process state and start time from the text of /proc/PID/stat. */
 export function readStat(text: string): { state: string; startTime: string } {
   // The command name in brackets may hold anything, brackets included.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20)
   return { state: fields[0]!, startTime: fields[19]! }
 }
 
@@ -110,7 +119,7 @@ export interface Trust {
   root: Owner
 }
 
-interface Owner {
+export interface Owner {
   path: string
   step: Step
   status: OutPointer
@@ -163,7 +172,7 @@ export function finishLook(
 }
 
 /** Plans to find out whose a folder is; its own, if it is a link. */
-function planOwner(b: Batch, path: string): Owner {
+export function planOwner(b: Batch, path: string): Owner {
   const status = b.out(256)
   const unknown = b.label()
   const step = c.statx(b, k.AT_FDCWD, path, k.AT_SYMLINK_NOFOLLOW, status).on(ANY, unknown)
@@ -199,7 +208,7 @@ export function planWatch(b: Batch, runtime: Runtime, saved: Saved): Watch {
   const done = b.label()
   const parked = c.faccessat(b, k.AT_FDCWD, `${folderOf(runtime, saved.id)}/${START_SOCKET}`, 0).on(ANY, done)
   b.place(done)
-  const freezer = saved.cgroup && freezerFile(saved.cgroup)
+  const freezer = saved.freezer ?? (saved.cgroup && freezerFile(saved.cgroup))
   return { stat, parked, freezing: freezer ? planReading(b, freezer, 8) : null }
 }
 
@@ -215,20 +224,31 @@ export function finishWatch(
     if (result.errno === 'ENOENT' || result.errno === 'ESRCH') return 'stopped'
     throw unreadable(`container ${saved.id}: ${stat.path}`, result.errno)
   }
-  const { state, startTime } = readStat(result.text)
-  if (startTime !== saved.startTime || state === 'Z' || state === 'X') return 'stopped'
-  const frozen = freezing && finishReading(host, platform.machine, answer, freezing)
-  if (frozen && 'text' in frozen && saysFrozen(frozen.text)) return 'paused'
-  return answer.ok(parked) ? 'created' : 'running'
+  const freezer = freezing && finishReading(host, platform.machine, answer, freezing)
+  const frozen = freezer !== null && 'text' in freezer && saysFrozen(freezer.text)
+  return statusOf(saved, result.text, frozen, answer.ok(parked))
+}
+
+/** What a container is doing. `stat`: that of the process that has its pid now; `frozen`: whether its cgroup is; `parked`: whether its init can be started. */
+export function statusOf(
+  { startTime }: Pick<Saved, 'startTime'>,
+  stat: string,
+  frozen: boolean,
+  parked: boolean,
+): Status {
+  const now = readStat(stat)
+  if (now.startTime !== startTime || now.state === 'Z' || now.state === 'X') return 'stopped'
+  return frozen ? 'paused' : parked ? 'created' : 'running'
 }
 
 /** The `state` command (runtime.md, "Query State"). */
 export function state(runtime: Runtime, id: string): StateView {
-  return viewOf(loadState(runtime, id))
+  const { saved, status } = loadState(runtime, id)
+  return viewOf(saved, status)
 }
 
 /** A state as commands print it: the pid only of a process that is there. */
-export function viewOf({ saved, status }: Loaded): StateView {
+export function viewOf(saved: Omit<Shown, 'freezer'>, status: Status): StateView {
   const live = status === 'created' || status === 'running' || status === 'paused'
   return {
     ociVersion: saved.ociVersion,

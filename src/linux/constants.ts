@@ -299,6 +299,7 @@ export const MEMORY_POLICY_FLAGS: Readonly<Record<string, number>> = {
 export const CLOSE_RANGE_CLOEXEC = 4
 
 // stat.h
+export const STATX_UID = 0x8
 export const STATX_BASIC_STATS = 0x7ff
 /** Linux 5.8. */
 export const STATX_MNT_ID = 0x1000

@@ -20,7 +20,7 @@ import {
 export type Fd = Arg
 
 /** openat(2). `flags` may hold the portable O_DIRECTORY and O_NOFOLLOW of constants.ts. */
-export function openat(b: Batch, dir: Fd, path: string | DataPointer, flags: number, mode = 0): Step {
+export function openat(b: Batch, dir: Fd, path: Exclude<Arg, number>, flags: number, mode = 0): Step {
   return b.call('openat', dir, path, k.openFlags(flags | k.O_CLOEXEC, b.machine), mode)
 }
 
@@ -97,7 +97,8 @@ export const renameat = (b: Batch, oldDir: Fd, oldPath: string, newDir: Fd, newP
 export const fchmodat = (b: Batch, dir: Fd, path: string, mode: number): Step => b.call('fchmodat', dir, path, mode)
 export const fchownat = (b: Batch, dir: Fd, path: string, uid: number, gid: number, flags = 0): Step =>
   b.call('fchownat', dir, path, uid, gid, flags)
-export const faccessat = (b: Batch, dir: Fd, path: string, mode: number): Step => b.call('faccessat', dir, path, mode)
+export const faccessat = (b: Batch, dir: Fd, path: string | Step, mode: number): Step =>
+  b.call('faccessat', dir, path, mode)
 export const umask = (b: Batch, mask: number): Step => b.call('umask', mask)
 export const chdir = (b: Batch, path: string): Step => b.call('chdir', path)
 export const fchdir = (b: Batch, fd: Fd): Step => b.call('fchdir', fd)

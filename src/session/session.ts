@@ -1,4 +1,5 @@
 /** A session: batches go to one executor, answers come back. */
+import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Channel } from '../base/platform.ts'
 import { Flag, REPLY_SIZE, Reply, SKIPPED } from '../executor/protocol.ts'
@@ -63,6 +64,12 @@ export class Answer {
   bytes(out: OutPointer, length = out.length): Uint8Array {
     const start = this.#batch.outAt + out.offset
     return this.#bytes.slice(start, start + length)
+  }
+
+  /** Text of `length` bytes at an offset of an output buffer. */
+  text(out: OutPointer, offset: number, length: number): string {
+    const start = this.#batch.outAt + out.offset + offset
+    return decodeUtf8(this.#bytes.subarray(start, start + length))
   }
 
   /** 32-bit word at an offset of an output buffer. */
