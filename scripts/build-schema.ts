@@ -1,5 +1,6 @@
 /**
- * Compiles schema/*.json to validators: src/config/generated/{config,state,features}.js and their types.
+ * Compiles schema/*.json to validators: src/config/generated/{config,state,features}.js and their types; and to the names that config.json
+ * may have, names.js.
  *
  * The validators run at each start of a container on an interpreter, so they are made small: two keywords of our
  * own replace whole groups of JSON Schema's (`integer` with its range, `enum`), and errors hold only what
@@ -148,6 +149,28 @@ function minify(code: string): string {
   return outputFiles[0]!.text
 }
 
+/** What a schema says of names: `fields` of an object, or what holds for `each` item or value; null where it says nothing. */
+function namesIn(schema: Json, file: string): Json {
+  if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return null
+  if (typeof schema.$ref === 'string') {
+    const [other, place] = schema.$ref.split('#')
+    const target = other || file
+    const path = (place ?? '').split('/').filter((key) => key !== '')
+    return namesIn(
+      path.reduce((node, key) => (node as { [key: string]: Json })[key]!, load(target) as Json),
+      target,
+    )
+  }
+  const each = schema.items ?? schema.additionalProperties
+  if (each !== undefined) {
+    const names = namesIn(each, file)
+    return names && { each: names }
+  }
+  if (typeof schema.properties !== 'object') return null
+  const entries = Object.entries(schema.properties as { [key: string]: Json })
+  return { fields: Object.fromEntries(entries.map(([name, node]) => [name, namesIn(node, file)])) }
+}
+
 const types = `/** Why \`validate\` returned false the last time. \`path\` is a JSON pointer. */
 export interface Failure {
   path: string
@@ -170,3 +193,5 @@ for (const [name, files] of Object.entries(validators)) {
   write(`${name}.js`, compile(files))
   write(`${name}.d.ts`, types)
 }
+write('names.js', `export const names = ${JSON.stringify(namesIn(load('config.json'), 'config.json'))}\n`)
+write('names.d.ts', "import type { Names } from '../unknown.ts'\nexport declare const names: Names\n")

@@ -127,4 +127,20 @@ only('runt', 'the line on stderr begins with the command', () => {
   assert.match(failing().stderr, /state: /)
 })
 
+only('runt', '--debug names fields of the config that mean nothing; without it they are passed over in silence', () => {
+  const made = bundle((config) => {
+    Object.assign(config, { procces: {} })
+    Object.assign(config.linux, { resorces: { memory: { limit: 1 } } })
+    config.process.args = ['true']
+  })
+  const quiet = ok(container(made).run())
+  assert.is(quiet.stderr, '')
+  const path = logFile()
+  ok(container(made, undefined, ['--debug', '--log', path]).run())
+  const told = lines(path).flatMap(
+    (line) => /msg="config.json: (\S+): not a field that runt knows/.exec(line)?.[1] ?? [],
+  )
+  assert.equal(told.sort(), ['linux.resorces', 'procces'])
+})
+
 run()

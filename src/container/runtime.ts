@@ -10,6 +10,7 @@ export type CgroupManager = 'cgroupfs' | 'systemd' | 'disabled'
 export interface Globals {
   /** Folder of the containers' state, absolute. */
   root: string
+  /** Whether debug messages go anywhere. */
   debug: boolean
   cgroupManager: CgroupManager
   /** Whether refusals of cgroups are no mistake. */
