@@ -69,7 +69,7 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
   },
   'config-linux/cgroups': {
     'cpu.burst is set': 'config-linux.md, CPU (since 1.1) has burst; the peers are older. The test is right.',
-    'pids.limit 0 is set':
+    'pids.limit 0 is a limit in a configuration of version 1.3.0':
       'config-linux.md, PIDs (since 1.3): 0 is a valid limit and SHOULD be treated as such; it was none before, and the peers are older. The test is right. It expects 1 in the file, which forbids a second process as 0 does.',
   },
   'config-linux/devices': {

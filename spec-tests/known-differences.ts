@@ -264,7 +264,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a rate of zero takes the limit away': 'leaves it as it is',
     },
     'config-linux/cgroups': {
-      'pids.limit 0 is set': 'zero means no limit (before runtime-spec 1.3)',
+      'pids.limit 0 is a limit in a configuration of version 1.3.0': 'zero means no limit (before runtime-spec 1.3)',
       'cpu.idle is set': 'cpu.idle (runtime-spec 1.1) is not known',
       'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',
     },
@@ -720,7 +720,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'leaves control groups behind where it fails',
     },
     'config-linux/cgroups': {
-      'pids.limit 0 is set': 'zero means no limit (before runtime-spec 1.3)',
+      'pids.limit 0 is a limit in a configuration of version 1.3.0': 'zero means no limit (before runtime-spec 1.3)',
       'pids.limit -1 is set': 'writes -1 to pids.max, which the kernel refuses',
       'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',
       'events --stats prints one JSON object with the usage': 'has no events command',

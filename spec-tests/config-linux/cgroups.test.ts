@@ -139,7 +139,6 @@ for (const [title, resources, controller, v1, v2, want1, want2] of [
     '',
   ],
   ['pids.limit', { pids: { limit: 42 } }, 'pids', 'pids.max', 'pids.max', '42', '42'],
-  ['pids.limit 0', { pids: { limit: 0 } }, 'pids', 'pids.max', 'pids.max', '1', '1'],
   ['pids.limit -1', { pids: { limit: -1 } }, 'pids', 'pids.max', 'pids.max', 'max', 'max'],
   ['cpu.shares', { cpu: { shares: 512 } }, 'cpu', 'cpu.shares', 'cpu.weight', '512', weights(512)],
   [
@@ -199,6 +198,22 @@ test('memory.swap is set', () => {
   )
   assert.is(found, unified ? '33554432' : '67108864')
 })
+
+// What podman writes for --pids-limit=-1 has the version 1.0.2-dev.
+for (const [version, meaning, want] of [
+  ['1.0.2-dev', 'no limit', 'max'],
+  ['1.3.0', 'a limit', '1'],
+] as const) {
+  test(`pids.limit 0 is ${meaning} in a configuration of version ${version}`, () => {
+    const c = started((config) => {
+      config.ociVersion = version
+      config.linux.resources = { ...config.linux.resources, pids: { limit: 0 } }
+    })
+    const directory = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)
+    if (!directory) skip('the controller pids is not mounted')
+    assert.is(readFileSync(join(directory, 'pids.max'), 'utf8').trim(), want)
+  })
+}
 
 test('resources.unified is set on cgroup2', () => {
   if (!unified) skip('cgroup2 is not the only hierarchy')

@@ -242,10 +242,19 @@ only('runt', 'a tmpfs that is read-only and then covered leaves what covers it w
   }
 })
 
-for (const word of ['auto', 'noauto', '_netdev', 'x-systemd.automount', 'X-mount.mkdir', 'comment=text'])
+for (const word of ['auto', 'noauto', 'nofail', '_netdev', 'x-systemd.automount', 'X-mount.mkdir', 'comment=text'])
   only('runt', `mount(8) keeps ${word} to itself`, () => {
     const made = bundle((config) => {
       config.mounts.push({ destination: '/m', type: 'tmpfs', source: 'tmpfs', options: [word, 'nosuid'] })
+    })
+    check(flagsAt(made, '/m'), 'nosuid')
+  })
+
+// podman run --volume name:/m:nocopy.
+for (const word of ['copy', 'nocopy'])
+  test(`${word}, a word of podman's own for volumes, means nothing`, () => {
+    const made = bundle((config) => {
+      config.mounts.push({ destination: '/m', type: 'bind', source: '/tmp', options: ['rbind', word, 'nosuid'] })
     })
     check(flagsAt(made, '/m'), 'nosuid')
   })

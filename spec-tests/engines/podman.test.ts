@@ -86,6 +86,27 @@ test('podman run --read-only gives a container writable /run and /tmp', () => {
   })
 })
 
+test('podman run: volumes that take nothing from the image, and no limit of processes', () => {
+  withPodman((podman) => {
+    const limit = unified ? '/sys/fs/cgroup/pids.max' : '/sys/fs/cgroup/pids/pids.max'
+    for (const [word, found] of [
+      ['copy', 'yes'],
+      ['nocopy', 'no'],
+    ] as const) {
+      const flags = ['--volume', `${word}:/etc:${word}`, '--pids-limit=-1']
+      const script = `test -e /etc/passwd && echo yes || echo no; cat ${limit}`
+      assert.is(ok(podman('run', '--rm', ...flags, ...MADE, IMAGE, 'sh', '-c', script)).stdout, `${found}\nmax\n`)
+    }
+  })
+})
+
+test('podman run --read-only: all may write in the folders that it makes', () => {
+  withPodman((podman) => {
+    const flags = ['--read-only', '--user', '1000']
+    ok(podman('run', '--rm', ...flags, ...MADE, IMAGE, 'sh', '-c', 'touch /run/a /var/tmp/a'))
+  })
+})
+
 test('podman runs a container in the background, stops it, and starts it again', () => {
   withPodman((podman) => {
     const script = 'trap "echo bye; exit 5" TERM; echo up; while :; do sleep 0.1; done'

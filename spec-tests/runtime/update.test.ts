@@ -120,6 +120,16 @@ test('swap alone is changed against the limit of memory that the container has',
   assert.is(value(c, 'memory.memsw.limit_in_bytes', 'memory.swap.max'), String(left * MIB))
 })
 
+test('pids.limit 0 in a file asks for nothing where the container is older than runtime-spec 1.3', () => {
+  const c = started((config) => {
+    limited({ pids: { limit: 55 } })(config)
+    config.ociVersion = '1.0.2-dev'
+  })
+  ok(send(c, { pids: { limit: 0 }, memory: { limit: 64 * MIB } }))
+  assert.is(value(c, 'pids.max', 'pids.max'), '55')
+  assert.is(value(c, 'memory.limit_in_bytes', 'memory.max'), String(64 * MIB))
+})
+
 test('resources may come from a file', () => {
   const c = started()
   const file = join(base, 'resources.json')

@@ -160,6 +160,8 @@ test('a process and resources are read by themselves', () => {
   assert.equal(readResources('{"memory": {"limit": 9223372036854775807, "swap": null}}', '-'), {
     memory: { limit: 9223372036854775807n },
   })
+  assert.equal(readResources('{"pids": {"limit": 0}}', '-'), { pids: { limit: 0 } })
+  assert.equal(readResources('{"pids": {"limit": 0}}', '-', '1.2.1'), {})
   assert.is(
     errorOf(() => readResources('{"memory": {"swappiness": 200}}', '-')),
     '-: linux.resources.memory.swappiness: 200 is not an integer from 0 to 100',

@@ -36,11 +36,13 @@ export function readProcess(text: string, path: string): ReadProcess {
   return { process: config.process, warnings }
 }
 
-/** Reads the file of `update --resources`: the linux.resources section by itself. Errors as in `readConfig`. */
-export function readResources(text: string, path: string): Resources {
-  const process = { cwd: '/', args: [''] }
-  return read(text, path, (resources) => ({ ...frame, process, linux: { resources: resources ?? {} } })).config.linux!
-    .resources!
+/**
+ * Reads the file of `update --resources`: the linux.resources section by itself, for a container whose config has that ociVersion. Errors
+ * as in `readConfig`.
+ */
+export function readResources(text: string, path: string, ociVersion = frame.ociVersion): Resources {
+  const rest = { ...frame, ociVersion, process: { cwd: '/', args: [''] } }
+  return read(text, path, (resources) => ({ ...rest, linux: { resources: resources ?? {} } })).config.linux!.resources!
 }
 
 /** What a section by itself lacks to be a config. */
@@ -134,6 +136,9 @@ function complete(config: Config, warnings: string[]): void {
     config.process.user.gid ??= 0
     if (config.process.ioPriority !== undefined) config.process.ioPriority.priority ??= 0
   }
+  // Zero is a limit since 1.3; to engines from before that, and runtimes, it was none: podman run --pids-limit=-1.
+  const resources = linux?.resources
+  if (Number(resources?.pids?.limit) === 0 && /^1\.[0-2]\./.test(config.ociVersion)) delete resources!.pids
   for (const namespace of linux?.namespaces ?? []) if (namespace.path === '') delete namespace.path
   if (linux !== undefined && (linux.rootfsPropagation as string) === '') delete linux.rootfsPropagation
   for (let index = 0; mounts !== undefined && index < mounts.length; index++) {

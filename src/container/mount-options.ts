@@ -136,8 +136,11 @@ const special = table<(options: MountOptions) => void>({
   },
 })
 
-/** What mount(8) keeps to itself: words for /etc/fstab and its other readers. */
-const forMount8 = /^(auto|noauto|_netdev|comment=.*|[xX]-.*)?$/
+/**
+ * What others should have kept to themselves: words of mount(8), for /etc/fstab and its other readers; `copy` and `nocopy`, of podman's
+ * volumes, which podman passes on.
+ */
+const forOthers = /^(auto|noauto|nofail|_netdev|comment=.*|[xX]-.*|copy|nocopy)?$/
 
 /** `idmap=uids=0-1-10;gids=0-1-10`, of crun; other values belong to a file system. */
 const idmapText = /^idmap=((?:uids|gids)=.*)$/
@@ -228,7 +231,7 @@ function readWord(word: string, options: MountOptions): void {
     options.recursiveClear = recursive[1]
     return
   }
-  if (forMount8.test(word)) return
+  if (forOthers.test(word)) return
   const idmap = idmapText.exec(word)
   if (idmap) {
     options.idmap = { recursive: false, text: idmap[1]! }

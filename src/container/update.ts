@@ -47,11 +47,11 @@ export function update(runtime: Runtime, options: UpdateOptions): void {
   const { config } = readConfig(configText.text, path)
 
   let change: Resources
-  if (file === null) change = readResources(stringifyJson(options.resources), 'command line')
+  if (file === null) change = readResources(stringifyJson(options.resources), 'command line', config.ociVersion)
   else {
     const given = fileReading ? finishReading(host, machine, answer, fileReading) : { text: readInput(host, machine) }
     if ('errno' in given) throw unreadable(`--resources (${file})`, given.errno)
-    change = readResources(given.text, `--resources (${file})`)
+    change = readResources(given.text, `--resources (${file})`, config.ociVersion)
   }
   const whole = overlay(config.linux?.resources ?? {}, change)
   const { cgroup } = saved
