@@ -69,6 +69,7 @@ const fields: [path: string, value: unknown, line: string][] = [
   ['process.args', 'sh', '{bundle}/config.json: process.args: "sh" is not an array'],
   ['process.args', [], '{bundle}/config.json: process.args: is empty, at least the program is needed'],
   ['process.args', ['nosuch'], 'exec: "nosuch": executable file not found in $PATH'],
+  ['process.args', [''], 'exec: "": executable file not found in $PATH'],
   ['process.args', ['/no/such'], 'exec: "/no/such": no such file or directory'],
   ['process.args', ['/etc'], 'exec: "/etc": permission denied: /etc is a folder, or lacks the x bit for this user'],
   ['process.cwd', 'tmp', '{bundle}/config.json: process.cwd: "tmp" is not an absolute path'],

@@ -15,7 +15,8 @@ export function checkProgram(init: Session, machine: Machine, config: Config, lo
   const name = config.process.args[0]!
   const index = lookup.taken.findIndex((step) => answer.value(step) !== undefined)
   if (index < 0) {
-    const denied = lookup.denied.findIndex((step) => answer.value(step) !== undefined)
+    // The empty name is found as each folder of PATH.
+    const denied = name === '' ? -1 : lookup.denied.findIndex((step) => answer.value(step) !== undefined)
     if (denied >= 0) throw new RuntError(programDenied(name, lookup.candidates[denied]!), 'EACCES')
     throw new RuntError(programMissing(name), 'ENOENT')
   }
