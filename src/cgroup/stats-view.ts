@@ -2,7 +2,8 @@
  * Statistics in the shape in which runc prints them and engines read them (`data` of an event of the type `stats`). Fields that runc
  * leaves out when they are zero are left out, those that it always has are there.
  */
-import type { BlkioEntry, BlkioField, Count, MemoryUse, RdmaEntry, Stats } from './stats.ts'
+import type { BlkioEntry, BlkioField, MemoryUse, RdmaEntry, Stats } from './stats.ts'
+import type { Count } from './stats-text.ts'
 
 /** As JSON. Numbers may be bigints. */
 export function viewOfStats({ cpu, cpuset, memory, pids, blkio, hugetlb, rdma }: Stats): object {

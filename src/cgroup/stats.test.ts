@@ -5,7 +5,9 @@ import { stringifyJson } from '../base/json.ts'
 import { Session } from '../session/session.ts'
 import { agreeableKernel, FakeKernel } from '../session/testing/fake-kernel.ts'
 import type { CgroupPaths } from './layout.ts'
-import { count, noStats, readStats, type Stats } from './stats.ts'
+import { noStats, type Stats } from './stats.ts'
+import { readStats } from './stats-reading.ts'
+import { count } from './stats-text.ts'
 import { viewOfStats } from './stats-view.ts'
 
 /** The statistics of a cgroup whose folders hold these files; a folder without any is missing. */
