@@ -130,7 +130,7 @@ export const weakenings = {
     },
     {
       file: 'container/labels.ts',
-      from: "b.branch(load(status, 64, 32), 'EQUAL', PROC_ROOT, ready)",
+      from: "b.branch(load(status, 64, k.STX_INO), 'EQUAL', PROC_ROOT, ready)",
       to: 'b.jump(ready)',
     },
     { file: 'container/labels.ts', from: 'k.RESOLVE_NO_XDEV | k.RESOLVE_NO_MAGICLINKS', to: '0' },

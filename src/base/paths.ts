@@ -1,4 +1,4 @@
-/** Absolute paths, as text: nothing is looked up. */
+/** Paths, as text: nothing is looked up. */
 
 /** Lexically cleans an absolute path: no empty, `.` or `..` components. */
 export function cleanPath(path: string): string {
@@ -25,3 +25,6 @@ export function dirname(path: string): string {
 export function basename(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
 }
+
+/** PATH where an environment has none: what execvp(3) falls back on, with the administrator's folders. */
+export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'

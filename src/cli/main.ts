@@ -264,9 +264,7 @@ function forAll(runtime: Runtime, ids: readonly string[], action: (id: string) =
     } catch (error) {
       if (!(error instanceof RuntError) || ids.length === 1) throw error
       failures.push(error.message)
-      const batch = new Batch(runtime.platform.machine)
-      batch.call('geteuid')
-      runtime.host.recover(batch)
+      runtime.host.recover(new Batch(runtime.platform.machine))
     }
   }
   if (failures.length > 0) throw new RuntError(failures.join('; '))

@@ -2,7 +2,7 @@
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_RDONLY, S_IFDIR, S_IFMT } from '../linux/constants.ts'
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_RDONLY, S_IFDIR, S_IFMT, STX_MODE, STX_UID } from '../linux/constants.ts'
 import { mapsAllIds } from '../linux/id-map.ts'
 import { ANY, Batch, type OutPointer, type Step } from '../session/batch.ts'
 import { close, mkdirat, openat, read, statx } from '../session/calls.ts'
@@ -75,9 +75,10 @@ export function findOwnFolder(host: Session, machine: Machine, uid: number): str
   const second = look(temporary)
   b.place(end)
   const answer = host.run(b)
-  // stx_mode and stx_uid of struct statx.
   const isOwn = ({ step, status }: typeof first): boolean =>
-    answer.ok(step) && answer.word(status, 20) === uid && (answer.half(status, 28) & (S_IFMT | 0o077)) === S_IFDIR
+    answer.ok(step) &&
+    answer.word(status, STX_UID) === uid &&
+    (answer.half(status, STX_MODE) & (S_IFMT | 0o077)) === S_IFDIR
   if (isOwn(first)) return usual
   if (isOwn(second)) return temporary
   throw new RuntError(

@@ -163,19 +163,19 @@ function entryOf(name: string, answer: Answer, stat: OutPointer): Entry {
   const times = new Uint8Array(32)
   times.set(bytes.subarray(64, 80))
   times.set(bytes.subarray(112, 128), 16)
-  const folder = (answer.half(stat, 28) & k.S_IFMT) === k.S_IFDIR
+  const folder = (answer.half(stat, k.STX_MODE) & k.S_IFMT) === k.S_IFDIR
   return {
     name,
-    mode: answer.half(stat, 28),
-    uid: answer.word(stat, 20),
-    gid: answer.word(stat, 24),
+    mode: answer.half(stat, k.STX_MODE),
+    uid: answer.word(stat, k.STX_UID),
+    gid: answer.word(stat, k.STX_GID),
     size: (answer.word(stat, 40) >>> 0) + 2 ** 32 * answer.word(stat, 44),
-    device: c.makedev(answer.word(stat, 128), answer.word(stat, 132)),
+    device: c.makedev(answer.word(stat, k.STX_RDEV_MAJOR), answer.word(stat, k.STX_RDEV_MINOR)),
     times,
     identity:
-      folder || answer.word(stat, 16) < 2
+      folder || answer.word(stat, k.STX_NLINK) < 2
         ? null
-        : `${answer.long(stat, 32)} ${answer.word(stat, 136)} ${answer.word(stat, 140)}`,
+        : `${answer.long(stat, k.STX_INO)} ${answer.word(stat, k.STX_DEV_MAJOR)} ${answer.word(stat, k.STX_DEV_MINOR)}`,
     attributes: [],
   }
 }

@@ -101,8 +101,7 @@ export function planLooking(machine: Machine, names: readonly string[], us: numb
   const found = b.out(LOOK_RESULT * names.length)
   const texts = b.out(room + LONGEST_STATE)
   const status = b.scratch(256)
-  // stx_uid
-  const uid = load(status, 32, 20)
+  const uid = load(status, 32, k.STX_UID)
   const end = b.label()
   b.set(CrowdSlot.TEXT, texts)
   const turns = planLoop(b, rows, names.length, found, LOOK_RESULT, () => {

@@ -123,13 +123,13 @@ function planDemandDevice(b: Batch, name: string, type: number, major: number, m
   const same = b.label()
   const kind = b.label()
   b.call('statx', TARGET, name, k.AT_SYMLINK_NOFOLLOW, k.STATX_BASIC_STATS, stat)
-  // stx_mode: the type is above the twelve bits of the mode.
-  b.branch(load(stat, 32, 28), 'LESS', type, other)
-  b.branch(load(stat, 32, 28), 'LESS', type + 0o10000, kind)
+  // The type is above the twelve bits of the mode.
+  b.branch(load(stat, 32, k.STX_MODE), 'LESS', type, other)
+  b.branch(load(stat, 32, k.STX_MODE), 'LESS', type + 0o10000, kind)
   b.jump(other)
   b.place(kind)
-  b.branch(load(stat, 32, 128), 'NOT_EQUAL', major, other)
-  b.branch(load(stat, 32, 132), 'EQUAL', minor, same)
+  b.branch(load(stat, 32, k.STX_RDEV_MAJOR), 'NOT_EQUAL', major, other)
+  b.branch(load(stat, 32, k.STX_RDEV_MINOR), 'EQUAL', minor, same)
   b.place(other)
   b.about(`${about}: something else than this device is there already`)
   b.fail('EEXIST')

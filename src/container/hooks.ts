@@ -295,8 +295,8 @@ export function planStartHooks(
     })
     const failed = b.label()
     const next = b.label()
-    b.branch(load(outcome.info, 32, 8), 'NOT_EQUAL', k.CLD_EXITED, failed)
-    b.branch(load(outcome.info, 32, 24), 'EQUAL', 0, next)
+    b.branch(load(outcome.info, 32, k.SI_CODE), 'NOT_EQUAL', k.CLD_EXITED, failed)
+    b.branch(load(outcome.info, 32, k.SI_STATUS), 'EQUAL', 0, next)
     b.place(failed)
     const failure = b.fail('ECANCELED')
     b.place(next)
@@ -447,8 +447,8 @@ function planExecution(
 /** What went wrong with a hook, in one line; null if nothing did. */
 function judge(outcome: Outcome, answer: Answer): string | null {
   const { about, timeout, info, verdict, stderr } = outcome
-  const status = answer.word(info, 24)
-  const exited = answer.word(info, 8) === k.CLD_EXITED
+  const status = answer.word(info, k.SI_STATUS)
+  const exited = answer.word(info, k.SI_CODE) === k.CLD_EXITED
   if (exited && status === 0) return null
   if ((answer.value(outcome.judged) ?? 0) === verdict.length) {
     const doing = answer.long(verdict, 8) === 0n ? 'it cannot be prepared' : 'execve'

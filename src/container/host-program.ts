@@ -1,5 +1,7 @@
 /** Programs of the host's that answer a question: executed as the caller would, their output is read. */
+
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
+import { DEFAULT_PATH } from '../base/paths.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch, type Step } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
@@ -12,8 +14,6 @@ export interface Output {
   text: string
 }
 
-/** Where programs are looked for if the caller has no PATH. */
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 /** Exit status of the child when no such program was found. */
 const NOT_FOUND = 127
 /** Bytes of output that are read at once. */
@@ -61,8 +61,8 @@ export function ask(runtime: Runtime, name: string, args: readonly string[]): Ou
   c.waitid(b, k.P_PID, pid, info, k.WEXITED).on(['EINTR'], ended)
   const length = b.call('lseek', output, 0, k.SEEK_END)
   const answer = host.run(b)
-  const exited = answer.word(info, 8) === k.CLD_EXITED
-  const status = answer.word(info, 24) + (exited ? 0 : 128)
+  const exited = answer.word(info, k.SI_CODE) === k.CLD_EXITED
+  const status = answer.word(info, k.SI_STATUS) + (exited ? 0 : 128)
   const text = readBack(runtime, answer.value(output)!, answer.value(length)!)
   return exited && status === NOT_FOUND ? null : { status, text }
 }

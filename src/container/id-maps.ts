@@ -5,6 +5,7 @@
  */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import { DEFAULT_PATH } from '../base/paths.ts'
 import type { IdMapping } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch } from '../session/batch.ts'
@@ -28,8 +29,6 @@ export interface Caller {
 const SHOWN = 1024
 /** Exit status of a helper's process that could not execute it. */
 const NOT_EXECUTED = 127
-/** Where PATH is not set: as in process.ts. */
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** The lines of uid_map and gid_map. */
 const lines = (mappings: readonly IdMapping[]): string =>
@@ -104,8 +103,8 @@ function callHelper(
   const shown = b.call('pread64', stderr, text, text.length, 0)
   c.close(b, stderr)
   const answer = host.run(b)
-  const status = answer.word(info, 24)
-  if (answer.word(info, 8) === k.CLD_EXITED && status === 0) return
+  const status = answer.word(info, k.SI_STATUS)
+  if (answer.word(info, k.SI_CODE) === k.CLD_EXITED && status === 0) return
   if (status === NOT_EXECUTED)
     throw new RuntError(
       `${field}: only root may map other ids than the caller's own; for others ${name}(1) does it, and that is not installed (Debian's package uidmap)`,

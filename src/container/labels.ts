@@ -29,9 +29,8 @@ export function planProcfs(b: Batch): void {
     .keep(InitSlot.PROC)
   c.fstatfs(b, PROC, status)
   b.branch(load(status, 64), 'NOT_EQUAL', k.PROC_SUPER_MAGIC, other)
-  // stx_ino of struct statx.
   b.call('statx', PROC, '', k.AT_EMPTY_PATH, k.STATX_BASIC_STATS, status)
-  b.branch(load(status, 64, 32), 'EQUAL', PROC_ROOT, ready)
+  b.branch(load(status, 64, k.STX_INO), 'EQUAL', PROC_ROOT, ready)
   b.place(other)
   c.close(b, PROC)
   b.place(detached)

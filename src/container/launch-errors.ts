@@ -52,9 +52,9 @@ export function explainLaunch(runtime: Runtime, error: unknown, progress: Progre
       c.waitid(b, k.P_PID, progress.init, info, k.WEXITED | k.WNOHANG | k.WNOWAIT).on(['ECHILD'], gone)
       b.place(gone)
       const answer = runtime.host.recover(b)
-      if (answer.word(info, 16) === 0) continue
-      if (answer.word(info, 8) === k.CLD_EXITED) return error
-      signal = answer.word(info, 24)
+      if (answer.word(info, k.SI_PID) === 0) continue
+      if (answer.word(info, k.SI_CODE) === k.CLD_EXITED) return error
+      signal = answer.word(info, k.SI_STATUS)
     }
   } catch {
     return error

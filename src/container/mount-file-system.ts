@@ -88,8 +88,8 @@ function planInheritMode(b: Batch): void {
   const made = b.label()
   b.branch(slot(InitSlot.MADE), 'NOT_EQUAL', 0, made)
   b.call('statx', TARGET, '', k.AT_EMPTY_PATH, k.STATX_BASIC_STATS, stat)
-  // stx_mode, and zeros behind it; the kernel takes the bits that chmod(2) knows.
-  b.call('fchmodat', MOUNT, '.', load(stat, 32, 28))
+  // 16 bits, and zeros behind them; the kernel takes the bits that chmod(2) knows.
+  b.call('fchmodat', MOUNT, '.', load(stat, 32, k.STX_MODE))
   b.place(made)
 }
 

@@ -192,8 +192,8 @@ function planJoinUser(b: Batch, { about, slot: number }: Joined): void {
   const [theirs, ours] = [b.data(new Uint8Array(256)), b.data(new Uint8Array(256))]
   b.call('statx', fd, '', k.AT_EMPTY_PATH, k.STATX_BASIC_STATS, theirs)
   b.call('statx', k.AT_FDCWD, '/proc/self/ns/user', 0, k.STATX_BASIC_STATS, ours)
-  // stx_ino
-  b.branch(load(theirs, 64, 32), 'EQUAL', load(ours, 64, 32), joined)
+  // Namespaces are files of one file system.
+  b.branch(load(theirs, 64, k.STX_INO), 'EQUAL', load(ours, 64, k.STX_INO), joined)
   c.setns(b, fd, k.CLONE_NEWUSER)
   b.place(joined)
   c.close(b, fd)

@@ -102,8 +102,8 @@ function enter(
   }) as [OutPointer, OutPointer]
   const other = b.label()
   const back = b.label()
-  // stx_ino: namespaces are files of one file system.
-  b.branch(load(inodes[0], 64, 32), 'NOT_EQUAL', load(inodes[1], 64, 32), other)
+  // Namespaces are files of one file system.
+  b.branch(load(inodes[0], 64, k.STX_INO), 'NOT_EQUAL', load(inodes[1], 64, k.STX_INO), other)
   b.about("linux.netDevices: the container's network namespace is the host's").fail('EINVAL')
   b.place(other)
   b.about("linux.netDevices: netlink in the container's network namespace")

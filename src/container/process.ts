@@ -1,7 +1,10 @@
-/** Plans the process: limits, identity, rights, working folder, program. Runs in the init, after the change of root. */
+/**
+ * Plans the process: session, limits, identity, rights, working folder, program. Runs in the init; what the program itself gets comes after
+ * the change of root.
+ */
 
 import { Struct } from '../base/bytes.ts'
-import { cleanPath } from '../base/paths.ts'
+import { cleanPath, DEFAULT_PATH } from '../base/paths.ts'
 import { numbersIn } from '../config/number-list.ts'
 import type { Config, Personality, Process, Scheduler } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
@@ -14,9 +17,6 @@ import { makeFolder } from './paths.ts'
 import { planExecve } from './program-vectors.ts'
 import { planFilter } from './seccomp-agent.ts'
 import { InitSlot } from './slots.ts'
-
-/** PATH where process.env has none: what execvp(3) falls back on, with the administrator's folders. */
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** keyrings(7): all to who possesses it; view, read, search, link to its owner. The kernel's own choice, and search. */
 const KEYRING_PERMISSIONS = 0x3f1b_0000
@@ -42,7 +42,7 @@ export function planSession(b: Batch, id: string, newKeyring: boolean, { selinux
   if (selinuxLabel) planKeyLabel(b, null)
 }
 
-/** hostname(7), and the loopback interface of a new network namespace. */
+/** `hostname` and `domainname`; sethostname(2), setdomainname(2). The rules have seen to it that the uts namespace is the container's. */
 export function planNames(b: Batch, config: Config): void {
   if (config.hostname) {
     b.about('hostname')
@@ -285,8 +285,9 @@ function planStandardStreams(b: Batch, uid: number): void {
     const change = b.label()
     const status: OutPointer = b.out(256)
     c.statx(b, fd, '', k.AT_EMPTY_PATH, status).on(ANY, next)
-    b.branch(load(status, 32, 128), 'NOT_EQUAL', 1, change)
-    b.branch(load(status, 32, 132), 'EQUAL', 3, next)
+    // /dev/null is device 1:3.
+    b.branch(load(status, 32, k.STX_RDEV_MAJOR), 'NOT_EQUAL', 1, change)
+    b.branch(load(status, 32, k.STX_RDEV_MINOR), 'EQUAL', 3, next)
     b.place(change)
     b.call('fchown', fd, uid, -1).on(ANY, next)
     b.place(next)

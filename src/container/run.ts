@@ -175,8 +175,8 @@ function planDelete(b: Batch, root: string, id: string, self: readonly string[])
   b.place(parent)
   const info = b.out(128)
   c.waitid(b, k.P_PID, pid, info, k.WEXITED).on(ANY, failed)
-  // si_status; waitid(2) leaves the bytes behind it as they were.
-  b.branch(load(info, 32, 24), 'NOT_EQUAL', 0, failed)
+  // waitid(2) leaves the bytes behind it as they were.
+  b.branch(load(info, 32, k.SI_STATUS), 'NOT_EQUAL', 0, failed)
   return failed
 }
 

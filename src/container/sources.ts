@@ -122,11 +122,11 @@ function planDeviceCheck(b: Batch, fd: c.Fd, about: string, path: string, { type
   const fine = b.label()
   const format = deviceTypes[type]!
   b.call('statx', fd, '', k.AT_EMPTY_PATH, k.STATX_BASIC_STATS, status)
-  // stx_mode is the u16 at 28, with zeros behind it; stx_rdev_major and _minor are at 128.
-  b.branch(load(status, 32, 28), 'LESS', format, other)
-  b.branch(format | 0o7777, 'LESS', load(status, 32, 28), other)
-  b.branch(load(status, 32, 128), 'NOT_EQUAL', major, other)
-  b.branch(load(status, 32, 132), 'EQUAL', minor, fine)
+  // The mode has 16 bits, and zeros behind them.
+  b.branch(load(status, 32, k.STX_MODE), 'LESS', format, other)
+  b.branch(format | 0o7777, 'LESS', load(status, 32, k.STX_MODE), other)
+  b.branch(load(status, 32, k.STX_RDEV_MAJOR), 'NOT_EQUAL', major, other)
+  b.branch(load(status, 32, k.STX_RDEV_MINOR), 'EQUAL', minor, fine)
   b.place(other)
   b.about(
     `${about}: a user namespace takes the node of the host, and there ${path} is not the device "${type}" ${major}:${minor}`,

@@ -160,8 +160,7 @@ export function finishLook(
   // What it says is acted on: processes are killed, cgroups removed, hooks called. A user may not say that to another.
   const ours = answer.value(trust.uid)!
   for (const { path, status } of [owner, trust.root]) {
-    // stx_uid
-    const theirs = answer.word(status, 20)
+    const theirs = answer.word(status, k.STX_UID)
     if (theirs !== ours && theirs !== 0)
       throw new RuntError(
         `container ${id}: ${path} belongs to user ${theirs}, and you are user ${ours}: its state is not to be trusted; run as that user`,

@@ -45,7 +45,7 @@ export function checkSysctls({ host, platform }: Runtime, { linux }: Config): vo
     return status
   }) as [OutPointer, OutPointer]
   const answer = host.run(b)
-  // stx_ino; namespaces are all of one file system.
-  if (answer.long(own, 32) === answer.long(joined, 32))
+  // Namespaces are files of one file system.
+  if (answer.long(own, k.STX_INO) === answer.long(joined, k.STX_INO))
     throw new RuntError(`linux.sysctl "${key}": the network namespace ${path} is the host's`)
 }

@@ -65,9 +65,9 @@ function waitForUnknownInit(runtime: Runtime): void {
     const end = b.label()
     c.sleep(b, PAUSE)
     c.waitid(b, k.P_ALL, 0, info, k.WEXITED | k.WNOHANG).on(ANY, end)
-    b.branch(load(info, 32, 16), 'EQUAL', 0, end)
+    b.branch(load(info, 32, k.SI_PID), 'EQUAL', 0, end)
     b.place(end)
     const answer = runtime.host.recover(b)
-    if (answer.word(info, 16) > 0) return
+    if (answer.word(info, k.SI_PID) > 0) return
   }
 }

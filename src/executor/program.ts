@@ -3,7 +3,7 @@
  * stack, so that a child made by FORK may have any. It trusts its brain; the checks are in the batch builder.
  */
 import type { Machine } from '../base/platform.ts'
-import { CLD_EXITED, MSG_NOSIGNAL, P_PID, SIGPIPE, WEXITED } from '../linux/constants.ts'
+import { CLD_EXITED, MSG_NOSIGNAL, P_PID, SI_CODE, SI_STATUS, SIGPIPE, WEXITED } from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { type SyscallName, syscallNumbers } from '../linux/syscalls.ts'
 import {
@@ -53,9 +53,6 @@ const EINTR = Errno.EINTR!
 const FIRST_ERROR = -4095
 /** In `Op.ERRNOS`: any errno. */
 const ANY_ERRNO = 255
-/** siginfo_t, as waitid(2) fills it in. */
-const SI_CODE = 8
-const SI_STATUS = 24
 const STDERR = 2
 
 const POINTER = 8

@@ -162,6 +162,10 @@ export const WEXITED = 4
 /** Look only: the process can be waited for again. */
 export const WNOWAIT = 0x100_0000
 export const CLD_EXITED = 1
+// Where the fields of siginfo_t lie, as waitid(2) fills it in; 32 bits each.
+export const SI_CODE = 8
+export const SI_PID = 16
+export const SI_STATUS = 24
 
 // signal.h
 export const SIGKILL = 9
@@ -303,6 +307,16 @@ export const STATX_UID = 0x8
 export const STATX_BASIC_STATS = 0x7ff
 /** Linux 5.8. */
 export const STATX_MNT_ID = 0x1000
+// Where the fields of struct statx lie: statx(2). stx_mode has 16 bits, stx_ino 64, the others 32.
+export const STX_NLINK = 16
+export const STX_UID = 20
+export const STX_GID = 24
+export const STX_MODE = 28
+export const STX_INO = 32
+export const STX_RDEV_MAJOR = 128
+export const STX_RDEV_MINOR = 132
+export const STX_DEV_MAJOR = 136
+export const STX_DEV_MINOR = 140
 
 /** Numbers of the resource limits; the same on x86-64 and arm64 (resource.h). */
 export const RLIMITS: Readonly<Record<string, number>> = {

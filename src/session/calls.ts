@@ -78,7 +78,7 @@ export function readFile(b: Batch, dir: Fd, path: string, length: number): { cou
 
 /** fcntl(2) with an integer argument. */
 export const fcntl = (b: Batch, fd: Fd, command: number, value: Arg = 0): Step => b.call('fcntl', fd, command, value)
-/** statx(2) into a buffer of 256 bytes; stx_mode is the u16 at offset 28. */
+/** statx(2) into a buffer of 256 bytes. STX_MODE and so on say where its fields lie. */
 export const statx = (b: Batch, dir: Fd, path: string, flags: number, buffer: OutPointer): Step =>
   b.call('statx', dir, path, flags, k.STATX_BASIC_STATS, buffer)
 export const readlinkat = (b: Batch, dir: Fd, path: string, buffer: OutPointer): Step =>
@@ -185,7 +185,7 @@ export const pidfdOpen = (b: Batch, pid: Arg): Step => b.call('pidfd_open', pid,
 export const pidfdSendSignal = (b: Batch, pidfd: Fd, signal: Arg): Step =>
   b.call('pidfd_send_signal', pidfd, signal, 0, 0)
 
-/** waitid(2). siginfo_t: si_code is the word at 8, si_pid at 16, si_status at 24 of a buffer of 128 bytes. */
+/** waitid(2). `info` has 128 bytes, for a siginfo_t: SI_CODE, SI_PID, SI_STATUS say where its fields lie. */
 export const waitid = (b: Batch, idType: number, id: Arg, info: OutPointer | 0, options: number): Step =>
   b.call('waitid', idType, id, info, options, 0)
 
