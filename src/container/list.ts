@@ -65,7 +65,8 @@ function lookAtAll(
 ): { ids: readonly string[]; views: ReadonlyMap<string, StateView | null> } {
   const { host, platform, globals } = runtime
   const { machine } = platform
-  const open = new Batch(machine).about(`state folder (${globals.root})`)
+  const about = `state folder (${globals.root})`
+  const open = new Batch(machine).about(about)
   const missing = open.label()
   const folder = c
     .openat(open, k.AT_FDCWD, globals.root, k.O_RDONLY | k.O_DIRECTORY)
@@ -79,7 +80,7 @@ function lookAtAll(
   if (root < 0) return { ids: [], views: new Map() }
   const us = opened.value(uid)!
   const whose = opened.word(owner.status, 20)
-  const ids = namesIn(host, machine, `state folder (${globals.root})`, root).sort()
+  const ids = namesIn(host, machine, about, root).sort()
 
   const views = new Map<string, StateView | null>()
   // Whose folder it is decides whether anything in it can be trusted; state.ts says so.
@@ -121,7 +122,7 @@ function lookAtAll(
     look()
   }
 
-  const close = new Batch(machine)
+  const close = new Batch(machine).about(about)
   c.close(close, slot(CrowdSlot.ROOT))
   host.run(close)
   return { ids, views }
