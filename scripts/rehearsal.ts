@@ -117,6 +117,7 @@ function record(
   }
   const fake = fakeHost(files, (executor, { name, args, text, memory }) => {
     if (name === 'openat' && missing.includes(text(args[1]!))) return 'ENOENT'
+    if (name === 'pidfd_open' && missing.includes(`/proc/${args[0]}/stat`)) return 'ESRCH'
     if (name === 'write' && text(args[1]!).startsWith('{"format":')) saved = decodeUtf8(memory(args[1]!, args[2]!))
     // The session of a process ends when it executes its program.
     if (name === 'execve') fake[executor].gone = true

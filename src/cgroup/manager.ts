@@ -32,7 +32,7 @@ export {
   mountPlan,
 } from './layout.ts'
 export { killAll, processes, signalAll } from './processes.ts'
-export { planRemove } from './remove.ts'
+export { planRemove, planRemoveEmpty } from './remove.ts'
 export { attach, callSystemd, leftToJoin, locateUnit } from './systemd/driver.ts'
 
 const driverOf = (cgroup: CgroupPaths): Driver => (cgroup.systemd ? systemd : cgroupfs)

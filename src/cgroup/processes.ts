@@ -6,7 +6,7 @@ import { ANY, type Arg, at, Batch, load, type OutPointer, type Step } from '../s
 import { close, kill, openat, sleep, write } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import { freeze, thawAnyhow } from './freezer.ts'
-import { type CgroupPaths, folderOf, folderPath } from './layout.ts'
+import { type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { descendants } from './tree.ts'
 
 /** Bytes of pids read at once: at first, and if those were not all. */
@@ -84,12 +84,15 @@ export function processesBelow(host: Session, machine: Machine, path: string): n
 /** The hierarchies in which a process is looked for, best first: those that a container can hardly do without. */
 const LOOKED_AT = ['pids', 'devices', 'freezer', 'memory']
 
+/** Where the container's processes are looked for. */
+export const processFolder = (paths: CgroupPaths): CgroupFolder | undefined =>
+  LOOKED_AT.map((name) => folderOf(paths, name)).find((found) => found?.version === 1) ??
+  paths.folders.find(({ version }) => version === 2) ??
+  paths.folders[0]
+
 /** Pids of the container's processes in the runtime's pid namespace, those in sub-cgroups included. */
 export function processes(host: Session, machine: Machine, paths: CgroupPaths): number[] {
-  const folder =
-    LOOKED_AT.map((name) => folderOf(paths, name)).find((found) => found?.version === 1) ??
-    paths.folders.find(({ version }) => version === 2) ??
-    paths.folders[0]
+  const folder = processFolder(paths)
   return folder ? processesBelow(host, machine, folderPath(folder)) : []
 }
 

@@ -8,7 +8,7 @@ import { ANY, at, Batch, type Label, load } from '../session/batch.ts'
 import { faccessat, sleep, unlinkat } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import { type CgroupPaths, folderPath } from './layout.ts'
-import { processesBelow } from './processes.ts'
+import { processesBelow, processFolder } from './processes.ts'
 import { descendants } from './tree.ts'
 
 /** First and longest wait for a cgroup whose processes have just ended, in nanoseconds; the waits double. */
@@ -44,6 +44,25 @@ export function planRemove(b: Batch, paths: CgroupPaths, left: Label): void {
     b.place(next)
   }
   b.about('')
+}
+
+/**
+ * rmdir of the container's folders if there is nothing in them, which shows in the first one already. Goes on at `left` where there is
+ * something, and on any other failure: `killAll` and `remove` have to do it then.
+ */
+export function planRemoveEmpty(b: Batch, paths: CgroupPaths, left: Label): void {
+  const first = processFolder(paths)
+  for (const folder of first ? [first, ...paths.folders.filter((other) => other !== first)] : []) {
+    const path = folderPath(folder)
+    const failed = b.label()
+    const next = b.label()
+    b.about(`removing the cgroup ${path}`)
+    const removed = unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(ANY, failed)
+    b.jump(next)
+    b.place(failed)
+    b.branch(removed, 'NOT_EQUAL', -Errno.ENOENT!, left)
+    b.place(next)
+  }
 }
 
 /** Milliseconds that `remove` waits for a busy cgroup, and its longest pause. */

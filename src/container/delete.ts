@@ -2,14 +2,17 @@
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
-import { Batch } from '../session/batch.ts'
+import { Errno } from '../linux/errno.ts'
+import { Batch, type Label, type Step, slot } from '../session/batch.ts'
+import * as c from '../session/calls.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
-import { INIT_PATIENCE, signalInit, waitForInit } from './kill.ts'
+import { INIT_PATIENCE, planEnd, planHold, planSignal, signalInit, waitForInit } from './kill.ts'
 import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
 import { unmountStack } from './shared-mounts.ts'
-import { folderOf, planRemoveFolder, type Saved, tryLoadState } from './state.ts'
+import { HostSlot } from './slots.ts'
+import { finishWatch, folderOf, planRemoveFolder, planWatch, readSaved, type Saved } from './state.ts'
 
 /**
  * Removes a container: its processes if there are any left, its cgroup, its state; then calls its poststop hooks. Without `force` it has to be stopped or not yet
@@ -17,36 +20,96 @@ import { folderOf, planRemoveFolder, type Saved, tryLoadState } from './state.ts
  */
 export function remove(runtime: Runtime, id: string, force: boolean): void {
   const { host, platform } = runtime
-  const loaded = tryLoadState(runtime, id)
-  if (loaded === 'missing') {
+  const saved = readSaved(runtime, id)
+  if (saved === 'missing') {
     if (force) return
     throw new RuntError(unknownId(id))
   }
-  if (loaded === 'unfinished') {
+  if (saved === 'unfinished') {
     if (!force) throw new RuntError(cannotDelete(id, 'creating'))
-  } else {
-    const { saved, status } = loaded
-    if (!force && status !== 'stopped' && status !== 'created') throw new RuntError(cannotDelete(id, status))
-    if (status !== 'stopped' && status !== 'creating') endInit(runtime, saved, status === 'paused')
-    if (saved.cgroup) {
-      cgroups.killAll(host, platform.machine, saved.cgroup)
-      cgroups.remove(host, platform.machine, saved.cgroup)
-    }
-    if (saved.stack) unmountStack(runtime, saved.stack)
+    const b = new Batch(platform.machine)
+    planRemoveFolder(b, folderOf(runtime, id))
+    host.run(b)
+    return
+  }
+  if (!endAndRemove(runtime, saved, force)) removeAll(runtime, saved)
+  callPoststop(runtime, saved)
+}
+
+/** Ends the init, unless it has ended. True if what it leaves was removed on the way, which costs no further round trip. */
+function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): boolean {
+  const { host, platform } = runtime
+  if (saved.pid === 0) {
+    if (!force) throw new RuntError(cannotDelete(saved.id, 'creating'))
+    return false
   }
   const b = new Batch(platform.machine)
-  if (typeof loaded === 'object' && loaded.saved.rdt) planRemoveRdt(b, loaded.saved.rdt)
-  planRemoveFolder(b, folderOf(runtime, id))
+  const there = b.label()
+  const end = b.label()
+  const pidfd = planHold(b, saved)
+  b.branch(pidfd, 'NOT_EQUAL', -Errno.ESRCH!, there)
+  const removed = planRemoveUsual(b, runtime, saved, end)
+  b.jump(end)
+  b.place(there)
+  const watch = planWatch(b, runtime, saved)
+  b.place(end)
+  const answer = host.run(b)
+  if (answer.value(pidfd) === -Errno.ESRCH!) return answer.ok(removed)
+  const status = finishWatch(runtime, answer, saved, watch)
+  if (!force && status !== 'stopped' && status !== 'created') throw new RuntError(cannotDelete(saved.id, status))
+  const held = answer.ok(pidfd)
+  if (status !== 'stopped' && (status === 'paused' || !held)) {
+    endInit(runtime, saved, status === 'paused')
+    return false
+  }
+  const last = new Batch(platform.machine)
+  const left = last.label()
+  const ended = status === 'stopped' ? null : planKilling(last, saved)
+  if (held) c.close(last, slot(HostSlot.PIDFD))
+  if (ended) last.branch(ended, 'LESS', 1, left)
+  const done = planRemoveUsual(last, runtime, saved, left)
+  last.place(left)
+  const outcome = host.run(last)
+  if (ended && (outcome.value(ended) ?? 0) < 1) throw stays(saved)
+  return outcome.ok(done)
+}
+
+function planKilling(b: Batch, saved: Saved): Step {
+  planSignal(b, saved, k.SIGKILL)
+  return planEnd(b)
+}
+
+/** Plans to remove what a container leaves as a rule; the result is there if that was all. Goes on at `left` where it is not. */
+function planRemoveUsual(b: Batch, runtime: Runtime, saved: Saved, left: Label): Step {
+  // What else there is to be removed is so seldom that nobody waits for it.
+  if (saved.cgroup?.systemd || saved.stack || saved.rdt) b.jump(left)
+  else {
+    if (saved.cgroup) cgroups.planRemoveEmpty(b, saved.cgroup, left)
+    planRemoveFolder(b, folderOf(runtime, saved.id))
+  }
+  return b.add(0, 0)
+}
+
+/** Removes what is left, whatever it is. */
+function removeAll(runtime: Runtime, saved: Saved): void {
+  const { host, platform } = runtime
+  if (saved.cgroup) {
+    cgroups.killAll(host, platform.machine, saved.cgroup)
+    cgroups.remove(host, platform.machine, saved.cgroup)
+  }
+  if (saved.stack) unmountStack(runtime, saved.stack)
+  const b = new Batch(platform.machine)
+  if (saved.rdt) planRemoveRdt(b, saved.rdt)
+  planRemoveFolder(b, folderOf(runtime, saved.id))
   host.run(b)
-  if (typeof loaded === 'object') callPoststop(runtime, loaded.saved)
 }
 
 function endInit(runtime: Runtime, saved: Saved, paused: boolean): void {
   if (!signalInit(runtime, saved, k.SIGKILL)) return
   // A frozen process of cgroup v1 dies only when it is thawed.
   if (paused) cgroups.thawAnyhow(runtime.host, runtime.platform.machine, saved.cgroup!)
-  if (!waitForInit(runtime))
-    throw new RuntError(
-      `container ${saved.id}: process ${saved.pid} did not end within ${INIT_PATIENCE / 1000} s of SIGKILL`,
-    )
+  if (!waitForInit(runtime)) throw stays(saved)
 }
+
+const stays = ({ id, pid }: Saved): RuntError =>
+  new RuntError(`container ${id}: process ${pid} did not end within ${INIT_PATIENCE / 1000} s of SIGKILL`)

@@ -91,26 +91,36 @@ export function readStat(text: string): { state: string; startTime: string } {
 
 /** The saved state and whether the process is alive. Throws when there is no such container or its state is not readable. */
 export function loadState(runtime: Runtime, id: string): Loaded {
-  const loaded = tryLoadState(runtime, id)
-  if (loaded === 'missing') throw new RuntError(unknownId(id))
-  if (loaded === 'unfinished')
+  return known(id, tryLoadState(runtime, id))
+}
+
+/** What was found under an id, if it is a state. */
+export function known<T extends Loaded | Saved>(id: string, found: T | 'missing' | 'unfinished'): T {
+  if (found === 'missing') throw new RuntError(unknownId(id))
+  if (found === 'unfinished')
     throw new RuntError(
       `container ${id} has no state yet: it is being created, or that was cut short; delete --force removes it`,
     )
-  return loaded
+  return found
 }
 
 /** As loadState; 'missing' where nothing is, 'unfinished' where the folder is there but no complete state. */
 export function tryLoadState(runtime: Runtime, id: string): Loaded | 'missing' | 'unfinished' {
   const { host, platform } = runtime
-  const b = new Batch(platform.machine)
-  const look = planLook(b, runtime, planTrust(b, runtime), id, 0x4000)
-  const saved = finishLook(runtime, host.run(b), look)
+  const saved = readSaved(runtime, id)
   if (typeof saved !== 'object') return saved
   if (saved.pid === 0) return { saved, status: 'creating' }
   const watching = new Batch(platform.machine)
   const watch = planWatch(watching, runtime, saved)
   return { saved, status: finishWatch(runtime, host.run(watching), saved, watch) }
+}
+
+/** The saved state alone. */
+export function readSaved(runtime: Runtime, id: string): Saved | 'missing' | 'unfinished' {
+  const { host, platform } = runtime
+  const b = new Batch(platform.machine)
+  const look = planLook(b, runtime, planTrust(b, runtime), id, 0x4000)
+  return finishLook(runtime, host.run(b), look)
 }
 
 /** Whose states a batch may trust: those of the caller and of root. */
