@@ -302,16 +302,16 @@ function tell(
   const firstLate = mounts.findIndex(dependsOnCgroup)
   const early = firstLate < 0 ? mounts.length : firstLate
   // What waits for the cgroup: on cgroup2 the birth of the init, elsewhere all that comes after it has joined.
-  let gone = false
-  const goOn = (): void => {
+  let released = false
+  const proceed = (): void => {
     if (first) startStage()
     train.release()
-    gone = true
+    released = true
   }
   const onceMade = (): boolean => {
     if (!host.hasAnswer()) return false
     // What went wrong is said in its turn.
-    if (!('error' in finishMaking()) && cgroup?.folders.length !== 0) goOn()
+    if (!('error' in finishMaking()) && cgroup?.folders.length !== 0) proceed()
     return true
   }
   const planBeginning = (): Inside => {
@@ -349,9 +349,9 @@ function tell(
   let { inside, looking } = planned.value
 
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
-  if (plain && first && !gone) {
+  if (plain && first && !released) {
     succeed(finishMaking())
-    goOn()
+    proceed()
   }
   const birth = attempt(() => stage.wait(born))
   if ('value' in birth) progress.init = birth.value.value(pid)!
@@ -392,7 +392,7 @@ function tell(
     }
     train.release()
   }
-  if (!gone) train.release()
+  if (!released) train.release()
   runtime.debug(`container ${options.id}: process ${progress.init}, cgroup ${config.linux?.cgroupsPath ?? '(default)'}`)
   const joining = new Batch(machine)
   const stat = planReading(joining, `/proc/${progress.init}/stat`, 1024)
