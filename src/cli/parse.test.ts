@@ -1,8 +1,17 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { commands, globalOptions } from './commands.ts'
+import { caseCount, Random, seedOf, strings } from '../base/testing/random.ts'
+import { type CommandEntry, commands, globalOptions, type OptionEntry } from './commands.ts'
 import { normaliseCommand, normaliseGlobals, UsageError } from './normalise.ts'
-import { type Invocation, parseCommand, parseGlobals, programHelp } from './parse.ts'
+import {
+  byCommander,
+  byTable,
+  type Invocation,
+  type Options,
+  parseCommand,
+  parseGlobals,
+  programHelp,
+} from './parse.ts'
 
 function refusal(action: () => unknown): string {
   try {
@@ -230,6 +239,48 @@ test('after the id of exec come the words of a program, whatever they look like'
   assert.is(options.text('user'), '1:2')
   assert.is(options.flag('tty'), true)
   assert.equal(parse('exec', 'x', '--', '-u', 'ls').operands, ['x', '-u', 'ls'])
+})
+
+test('the table of commands says the same as commander, or leaves it to it', () => {
+  const random = new Random(seedOf('parsers'))
+  const told = (entries: readonly OptionEntry[], options: Options): unknown[] =>
+    entries.map(({ name }) => [name, options.flag(name), options.text(name), options.list(name), options.count(name)])
+  const counts = { same: 0, left: 0 }
+  for (let number = 0; number < caseCount(4000); number++) {
+    const entry: CommandEntry | null = random.chance(1, 8) ? null : random.pick(commands)
+    const entries = entry?.options ?? globalOptions
+    const line: string[] = []
+    while (entries.length > 0 && !random.chance(1, 4)) {
+      const { name, value, choices } = random.pick(entries)
+      const given = random.pick([
+        ...(choices ?? []),
+        '1',
+        '',
+        'x',
+        '-1',
+        '999999999',
+        '--',
+        'a=b',
+        random.pick(strings),
+      ])
+      line.push(value === undefined ? `--${name}` : `--${name}=${given}`)
+    }
+    const operands = ['a', 'b', '-c', 'd'].slice(0, entry ? random.below(5) : 0)
+    const quick = byTable(entry, line, operands)
+    const what = `case ${number}: ${entry?.name} ${JSON.stringify(line)} ${JSON.stringify(operands)}`
+    if (quick === null) {
+      assert.throws(
+        () => byCommander(entry, line, operands),
+        (error: unknown) => error instanceof UsageError,
+        what,
+      )
+      counts.left++
+      continue
+    }
+    assert.equal(told(entries, quick), told(entries, byCommander(entry, line, operands)), what)
+    counts.same++
+  }
+  assert.ok(counts.same > 1000 && counts.left > 500, JSON.stringify(counts))
 })
 
 test('options of exec may be repeated', () => {

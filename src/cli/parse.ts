@@ -1,7 +1,15 @@
-/** Reads the command line with commander. */
+/** Reads the command line: what is right by the table of commands, what is not with commander, which says what is wrong. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { RuntError } from '../base/errors.ts'
-import { type CommandEntry, type CommandName, commands, globalOptions, HELP, type OptionEntry } from './commands.ts'
+import {
+  type ArgumentEntry,
+  type CommandEntry,
+  type CommandName,
+  commands,
+  globalOptions,
+  HELP,
+  type OptionEntry,
+} from './commands.ts'
 import { normaliseCommand, normaliseGlobals, quote, UsageError } from './normalise.ts'
 
 /** Values of options by their long names. */
@@ -38,6 +46,8 @@ export class Options {
   }
 }
 
+const COUNT = /^\d{1,9}$/
+
 /** commander's names of options: `pidFile` for `pid-file`. Found out once: each start asks for all of them. */
 const attributes = new Map<string, string>()
 const attribute = (name: string): string => attributes.get(name) ?? name
@@ -68,11 +78,26 @@ const program = describe(
 )
 for (const parser of parsers.values()) program.addCommand(parser)
 
+/** What `byTable` needs of a list of options. */
+interface Table {
+  readonly defaults: Readonly<Record<string, unknown>>
+  readonly byName: ReadonlyMap<string, OptionEntry>
+}
+
+const globalTable = tableOf(globalOptions)
+const tables: ReadonlyMap<string, Table> = new Map(commands.map((entry) => [entry.name, tableOf(entry.options)]))
+
+function tableOf(entries: readonly OptionEntry[]): Table {
+  const defaults: Record<string, unknown> = {}
+  for (const entry of entries) if (entry.default !== undefined) defaults[attribute(entry.name)] = entry.default
+  return { defaults, byName: new Map(entries.map((entry) => [entry.name, entry])) }
+}
+
 /** Reads the flags before the command. Throws a UsageError. */
 export function parseGlobals(args: readonly string[]): Globals {
   const { options, rest } = normaliseGlobals(args, globalOptions)
   if (options.includes(`--${HELP.name}`)) return { options: new Options({ [HELP.name]: true }), rest }
-  return { options: read(globalParser, options, null), rest }
+  return { options: byTable(null, options, []) ?? byCommander(null, options, []), rest }
 }
 
 /**
@@ -86,7 +111,7 @@ export function parseCommand(args: readonly string[]): Invocation | string {
   if (entry.refused !== undefined) throw new RuntError(`${entry.name}: ${entry.refused}`)
   const { options, operands } = normaliseCommand(rest, entry)
   if (options.includes(`--${HELP.name}`)) return commandHelp(entry)
-  const values = read(parsers.get(entry.name)!, [...options, '--', ...operands], entry)
+  const values = byTable(entry, options, operands) ?? byCommander(entry, options, operands)
   if (entry.name === 'help') return operands[0] === undefined ? programHelp() : commandHelp(find(operands[0]))
   return { command: entry.name, options: values, operands }
 }
@@ -147,7 +172,7 @@ function addOptions(command: Command, entries: readonly OptionEntry[]): Command 
 }
 
 function count(value: string): number {
-  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('It must be a number, 0 or more.')
+  if (!COUNT.test(value)) throw new InvalidArgumentError('It must be a number, 0 or more.')
   return Number(value)
 }
 
@@ -156,10 +181,50 @@ function text(value: string): string {
   return value
 }
 
-/** Parses normalised arguments. `entry` is null for the flags before the command. */
-function read(command: Command, args: readonly string[], entry: CommandEntry | null): Options {
+/**
+ * What normalised arguments say, by the table of commands; null where something is not as it should be. `entry` is null for the flags
+ * before the command. A test compares it with `byCommander`, which takes ten times as long: a quarter of the whole time of `state`.
+ */
+export function byTable(
+  entry: CommandEntry | null,
+  options: readonly string[],
+  operands: readonly string[],
+): Options | null {
+  if (entry && !takes(entry.arguments, operands.length)) return null
+  const { defaults, byName } = entry ? tables.get(entry.name)! : globalTable
+  const values = { ...defaults }
+  for (const option of options) {
+    const end = option.indexOf('=')
+    const { name, value, choices, type, repeatable } = byName.get(end < 0 ? option.slice(2) : option.slice(2, end))!
+    if (value === undefined) {
+      if (name.startsWith('no-')) values[attribute(name.slice(3))] = false
+      else values[attribute(name)] = true
+      continue
+    }
+    const given = option.slice(end + 1)
+    if (given === '' || (choices && !choices.includes(given)) || (type === 'count' && !COUNT.test(given))) return null
+    const own = attribute(name)
+    const one = type === 'count' ? Number(given) : given
+    values[own] = repeatable ? [...((values[own] as unknown[] | undefined) ?? []), one] : one
+  }
+  return new Options(values)
+}
+
+/** Whether a command takes so many arguments. */
+function takes(all: readonly ArgumentEntry[], count: number): boolean {
+  if (count > all.length && !all.at(-1)?.variadic) return false
+  return all.every(({ optional }, index) => optional || index < count)
+}
+
+/** As `byTable`; throws a UsageError that says what is wrong. */
+export function byCommander(
+  entry: CommandEntry | null,
+  options: readonly string[],
+  operands: readonly string[],
+): Options {
+  const command = entry ? parsers.get(entry.name)! : globalParser
   try {
-    command.parse(args, { from: 'user' })
+    command.parse([...options, '--', ...operands], { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError) throw new UsageError(entry?.name ?? null, explain(error, command))
     throw error
