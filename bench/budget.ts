@@ -41,7 +41,7 @@ const TOLERANCE: Record<string, number> = { bytes: 0.02, 'page faults': 0.05 }
 /** Kernels map more or fewer pages at a fault. */
 const OTHER_KERNEL: Record<string, number> = { ...TOLERANCE, 'page faults': 0.25 }
 
-export const ownKernel = (): string => release().split('.').slice(0, 2).join('.')
+const ownKernel = (): string => release().split('.').slice(0, 2).join('.')
 
 const kinds: readonly Kind[] = ['minimal', 'docker']
 

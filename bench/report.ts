@@ -30,7 +30,7 @@ function markdown([head, ...rows]: Rows): string {
 const costOf = ({ timings }: Results, measure: string, step: string): Record<string, Cost> =>
   timings.find((timing) => timing.measure === measure)?.costs[step] ?? {}
 
-export function methodLines(method: Method): string[] {
+function methodLines(method: Method): string[] {
   const { machine, rounds, warm, seed, settle } = method
   return [
     `${method.date.slice(0, 10)}; ${Object.entries(machine)

@@ -111,7 +111,7 @@ function cgroupMounts(): CgroupMount[] {
  * namespace of its own without the cgroup2, since crun refuses the hybrid layout and all runtimes shall meet the same. Does not return
  * then. Does nothing elsewhere.
  */
-export async function leaveHybridLayout(): Promise<void> {
+async function leaveHybridLayout(): Promise<void> {
   const mounts = cgroupMounts()
   const beside = mounts.filter((mount) => mount.type === 'cgroup2').map((mount) => mount.path)
   if (beside.length === 0 || beside.length === mounts.length) return
@@ -261,7 +261,7 @@ export function sleep(milliseconds: number): void {
 }
 
 /** Compiles the helpers, finds the runtimes, makes bundles and control groups. `only`: names of the runtimes wanted. */
-export function openWorkshop(only: readonly string[] | undefined): Workshop {
+function openWorkshop(only: readonly string[] | undefined): Workshop {
   if (process.getuid!() !== 0) throw new Error('the benchmark makes control groups and devices: run it as root')
   const busybox = findProgram(process.env.BUSYBOX ?? 'busybox')
   if (!busybox) throw new Error('no static busybox found (install busybox-static or set BUSYBOX)')

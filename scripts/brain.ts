@@ -33,7 +33,7 @@ const substitutes: Plugin = {
 }
 
 /** One script whose completion value is the entry's export `start`. Not minified: its size costs nothing at run time, and stacks stay readable. */
-export async function bundleBrain(entry: string): Promise<string> {
+async function bundleBrain(entry: string): Promise<string> {
   const result = await build({
     entryPoints: [entry],
     absWorkingDir: root,

@@ -7,13 +7,13 @@ import { join } from 'node:path'
 import type { Machine } from '../src/base/platform.ts'
 import { BuildError, root, run } from './tools.ts'
 
-export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 const APT = '/etc/apt'
 
 export const architectures: Readonly<Record<Machine, string>> = { x86_64: 'amd64', aarch64: 'arm64' }
 
 /** The Debian mirror of the machine's own sources (sources.list(5), both formats). */
-export function mirror(): string {
+function mirror(): string {
   const folder = join(APT, 'sources.list.d')
   const more = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []
   for (const file of [join(APT, 'sources.list'), ...more]) {

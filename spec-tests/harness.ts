@@ -137,7 +137,7 @@ export function environment(changes: Record<string, string | undefined> = {}): N
 const LAST_LOOK = 1000
 
 /** Global flags: who makes control groups. */
-export const managerFlags: readonly string[] = bySystemd ? ['--systemd-cgroup'] : []
+const managerFlags: readonly string[] = bySystemd ? ['--systemd-cgroup'] : []
 
 /** Ends the test as skipped where systemd makes the control groups. */
 export function withoutSystemd(reason: string): void {

@@ -26,7 +26,8 @@ import {
 } from '../harness.ts'
 import { sweep, waitFor } from '../host.ts'
 import { refuseElsewhere } from './guard.ts'
-import { type Weakening, weakened } from './weak.ts'
+import { weakened } from './weak.ts'
+import type { Weakening } from './weakenings.ts'
 
 refuseElsewhere()
 
@@ -39,7 +40,7 @@ export function breach(what: string): never {
 
 /** A folder of the host that no container has any business with; each of the test files that run at the same time has its own. */
 export const CANARY = `/canary-${process.pid}`
-export const SECRET = 'the secret of the host'
+const SECRET = 'the secret of the host'
 
 function setCanary(): void {
   rmSync(CANARY, { recursive: true, force: true })

@@ -13,7 +13,7 @@ const read = (path: string): string => {
 }
 
 /** Why this machine is not such a guest; null if it is. `cmdline`: of the kernel. `conf`: /run/vm.conf, which the guest's init writes. */
-export function notAGuest(cmdline: string, conf: string): string | null {
+function notAGuest(cmdline: string, conf: string): string | null {
   const words = cmdline
     .trim()
     .split(' ')
