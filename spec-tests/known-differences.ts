@@ -219,6 +219,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'a program that is gone after a hundred hooks is named by start',
       ),
       'the hooks are called in the order of the lifecycle': 'poststart hooks are called by create already',
+      'for poststart hooks of run the container runs, and cannot be started':
+        'poststart hooks are called before the program is executed, and may start the container',
+      'for poststart hooks of run --detach the container runs, and cannot be started':
+        'poststart hooks are called before the program is executed, and may start the container',
       'poststart hooks get the state on stdin, and the status is running':
         'poststart hooks are called by create already, with the status created',
       'a poststart hook that fails does not keep the container from its end and its deletion':

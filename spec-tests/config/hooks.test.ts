@@ -437,6 +437,23 @@ test('a startContainer hook that fails keeps the program from running', () => {
   leavesNothing()
 })
 
+for (const flags of [[], ['--detach']]) {
+  test(`for poststart hooks of run${flags.length ? ' --detach' : ''} the container runs, and cannot be started`, () => {
+    const c = container((config) => {
+      config.process.args = flags.length ? ['sleep', '100'] : ['sleep', '0.3']
+    })
+    mkdirSync(join(c.bundle.directory, 'extra'))
+    const file = join(c.bundle.directory, 'extra/seen')
+    const [state, start] = [words(['state', c.id]), words(['start', c.id])].map((all) => all.join(' '))
+    const args = ['sh', '-c', `${state} > ${file}; ${start} || echo refused >> ${file}`]
+    c.bundle.config.hooks = { poststart: [{ path: '/bin/sh', args, env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] }] }
+    c.bundle.write()
+    ok(c.run([...flags]))
+    assert.match(readFileSync(file, 'utf8'), /"status": ?"running"[^]*refused\n$/)
+    if (flags.length) assert.is(c.state().status, 'running')
+  })
+}
+
 for (const name of ['poststart', 'poststop']) {
   test(`a ${name} hook that fails does not keep the container from its end and its deletion`, () => {
     const c = container((config) => {

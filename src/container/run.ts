@@ -65,13 +65,17 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     }
   })
   try {
-    callPoststart(runtime, launched.saved)
-    if (options.detach) {
+    const { hooks: later } = launched.saved
+    if (options.detach || later?.poststart.length) {
+      // From here on the container counts as running, for hooks too. Somebody who tries to start it may have taken the socket.
       const socket = new Batch(platform.machine)
-      unlinkSocket(socket)
-      if (notifySocket !== null) c.pidfdOpen(socket, launched.saved.pid).keep(HostSlot.PIDFD)
+      const gone = socket.label()
+      unlinkSocket(socket).on(['ENOENT'], gone)
+      socket.place(gone)
+      if (options.detach && notifySocket !== null) c.pidfdOpen(socket, launched.saved.pid).keep(HostSlot.PIDFD)
       host.run(socket)
     }
+    callPoststart(runtime, launched.saved)
   } catch (error) {
     const { pidFile } = launched.progress
     const taking = new Batch(platform.machine)
