@@ -73,7 +73,7 @@ import { undo } from './undo.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
 /** Bytes of memory that planning a container takes. */
-const MEMORY = 448 << 10
+const MEMORY = 320 << 10
 
 /** A container whose init waits for its last batch. */
 export interface Launched {

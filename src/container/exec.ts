@@ -79,7 +79,7 @@ export interface ExecOptions {
 }
 
 /** Bytes of memory that planning an exec takes. */
-const MEMORY = 256 << 10
+const MEMORY = 192 << 10
 
 /** The exit status: 0 when detached, else the program's (128 + n when signal n ended it). On failure no process is left. */
 export function exec(runtime: Runtime, options: ExecOptions): number | Promise<number> {
