@@ -84,8 +84,8 @@ export interface Launched {
   /** What the init needs if it is parked. */
   kept: KeptOpen
   filter: Filter | null
-  /** The host's last batch, to be waited for before the init gets its own. */
-  told: Batch
+  /** The host's last batch, to be waited for before the init gets its own; null if it has been. */
+  told: Batch | null
   progress: Progress
 }
 
@@ -351,6 +351,13 @@ function tell(
   // 8. The init is in its cgroup before anything of the container's can run in it or see it.
   if (plain && first && !released) {
     succeed(finishMaking())
+    if (cgroup?.folders.length === 0) {
+      // Root of a user namespace may have been denied it: nothing of it is to be joined or shown.
+      train.drop()
+      train.hold()
+      inside = planBeginning()
+      looking = planInside(train, inside, early)
+    }
     proceed()
   }
   const birth = attempt(() => stage.wait(born))
@@ -442,9 +449,13 @@ function tell(
   const parts = partsOf(config).length > 0
   const soon = goesOn && plain && !pausesFor(config) && !parts
   if (soon) planTelling()
-  const telling = soon ? finish.depart() : null
+  let telling = soon ? finish.depart() : null
+  const quieten = (): void => {
+    if (telling) host.wait(telling)
+    telling = null
+  }
 
-  const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking)
+  const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking, quieten)
   const program = checkProgram(init, machine, config, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
@@ -457,7 +468,7 @@ function tell(
     if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
   }
   if (!soon) planTelling()
-  const told = telling && !terminal ? telling : finish.depart()
+  const told = !soon || terminal ? finish.depart() : telling
   const kept = { listener: listenerFd, session: initSession, preserved: options.preserveFds + options.listenFds }
   return { config, saved, home, filter, kept, told, progress }
 }
@@ -474,7 +485,7 @@ export function create(runtime: Runtime, options: CreateOptions): void {
   const park = new Batch(runtime.platform.machine)
   planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.kept)
   orUndo(runtime, options.id, launched.progress, () => {
-    runtime.host.wait(launched.told)
+    if (launched.told) runtime.host.wait(launched.told)
     runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE)
   })
 }
@@ -558,6 +569,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
 /**
  * Waits for the init, and calls hooks on the way. Where a mount's destination is a symbolic link to what isn't there, that is made,
  * and the plan goes on from that mount: seldom enough for the usual way to know nothing of it. So with mounts that begin with a copy.
+ * `quieten` waits for what the host has been asked before.
  */
 function finishInside(
   runtime: Runtime,
@@ -565,6 +577,7 @@ function finishInside(
   inside: Inside,
   saved: Saved,
   first: Looking,
+  quieten: () => void,
 ): Looking & { answer: Answer } {
   const { init } = runtime
   for (let looking = first; ; ) {
@@ -577,6 +590,7 @@ function finishInside(
       return { ...looking, answer: init.wait(looking.batch) }
     } catch (error) {
       const refused = inside.setting.reach.unprivileged ? null : refusedFrom(error, inside.mounts.length)
+      if (refused !== null) quieten()
       if (refused !== null && isMapped(runtime)) {
         inside.setting = { ...inside.setting, reach: { ...inside.setting.reach, unprivileged: true } }
         init.recover(new Batch(runtime.platform.machine))

@@ -44,7 +44,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const attends = !options.detach && notifySocket === null
   let settings: Settings = null
   const attendance = orUndo(runtime, options.id, launched.progress, () => {
-    host.wait(launched.told)
+    if (launched.told) host.wait(launched.told)
     if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
     if (options.notifySocket !== null) openNotify(runtime, options.id)
     if (seccompAgent) connectAgent(runtime, seccompAgent, startSocket)
