@@ -89,12 +89,14 @@ function racing(
     prepare(whole, '/volume/place')
   })
   const volume = join(made.extra, 'volume')
-  exchanging(join(volume, 'place'), join(volume, 'link'), made.extra, () => slowly(() => body(made)))
+  // Another pause each time, lest the two run in step.
+  const pause = 200 + Math.floor(Math.random() * 2000)
+  exchanging(join(volume, 'place'), join(volume, 'link'), made.extra, () => slowly(() => body(made), undefined, pause))
 }
 
 attack(
   'a mount whose target is exchanged for a link stays in the root (CVE-2021-30465)',
-  { weakened: ['mounts by descriptor'], rounds: 3, tries: 20 },
+  { weakened: ['mounts by descriptor'], rounds: 3, tries: 40 },
   () => {
     racing(
       ({ config }, place) => config.mounts.push(tmpfs(place)),
@@ -110,7 +112,7 @@ attack(
 
 attack(
   'folders made for a destination stay in the root while it is exchanged for a link (CVE-2024-45310)',
-  { weakened: ['folders by descriptor'], rounds: 3, tries: 20 },
+  { weakened: ['folders by descriptor'], rounds: 3, tries: 40 },
   () => {
     racing(
       ({ config }, place) => config.mounts.push(tmpfs(`${place}/a/b/c`)),
