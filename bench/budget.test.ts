@@ -1,7 +1,7 @@
 /** The budget of the start: see budget.ts. */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Costs, counts, excesses, faults, obstacle, readBudget, sizes } from './budget.ts'
+import { type Costs, counts, excesses, faults, obstacle, readBudget, renewed, sizes } from './budget.ts'
 
 const test = suite('budget')
 const reason = obstacle()
@@ -27,6 +27,20 @@ test('a cost above its budget is told with both numbers; some units have a toler
   ])
   assert.equal(told('6.2', 101, 1020, 125), ['run: 101 system calls; the budget is 100'])
   assert.equal(excesses({ create: { batches: 1 } }, budget), ['create: 1 batches, and there is no budget for it'])
+})
+
+test('a budget that is written again keeps the numbers that are within their tolerance, and all others follow the costs', () => {
+  const costs = (calls: number, bytes: number): Costs => ({ run: { 'system calls': calls, bytes } })
+  const budget = { kernel: '6.1', costs: costs(100, 1000) }
+  assert.equal(renewed(costs(100, 1020), budget, '6.1'), costs(100, 1000))
+  assert.equal(renewed(costs(99, 980), budget, '6.1'), costs(99, 1000))
+  assert.equal(renewed(costs(101, 1021), budget, '6.1'), costs(101, 1021))
+  assert.equal(renewed(costs(100, 979), budget, '6.1'), costs(100, 979))
+  assert.equal(renewed(costs(100, 1001), budget, '6.2'), costs(100, 1001))
+  assert.equal(renewed({ ...costs(100, 1001), state: { batches: 1 } }, budget, '6.1'), {
+    ...costs(100, 1000),
+    state: { batches: 1 },
+  })
 })
 
 test('each command has the round trips, batches and system calls of its budget', () => within(counts()))

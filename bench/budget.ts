@@ -21,7 +21,7 @@ import { config, type Kind, makeRootfs, writeBundle } from './bundle.ts'
 import { quantile } from './statistics.ts'
 
 const usage = `npm run budget [-- --write]
-Prints what commands cost. --write makes that the budget.`
+Prints what commands cost. --write makes that the budget; what is within a tolerance of the budget stays as it is.`
 
 const here = dirname(fileURLToPath(import.meta.url))
 const budgetFile = join(here, 'budget.json')
@@ -211,10 +211,31 @@ export function excesses(costs: Costs, budget: Budget, kernel = ownKernel()): st
   )
 }
 
+/**
+ * The budget after these costs. Numbers within a tolerance stay, so that what is written tells of a change, and two branches
+ * seldom change the same line. They cannot creep: it is the old number that they are compared with the next time.
+ */
+export function renewed(costs: Costs, budget: Budget, kernel = ownKernel()): Costs {
+  const near = (unit: string, cost: number, limit: number | undefined): limit is number =>
+    limit !== undefined && kernel === budget.kernel && Math.abs(cost - limit) <= limit * (TOLERANCE[unit] ?? 0)
+  return Object.fromEntries(
+    Object.entries(costs).map(([what, units]) => [
+      what,
+      Object.fromEntries(
+        Object.entries(units).map(([unit, cost]) => {
+          const limit = budget.costs[what]?.[unit]
+          return [unit, near(unit, cost, limit) ? limit : cost]
+        }),
+      ),
+    ]),
+  )
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const args = process.argv.slice(2)
   const reason = obstacle()
-  const costs = { ...counts(), ...(reason === null ? { ...sizes(), ...faults() } : {}) }
+  const measured: Costs = { ...counts(), ...(reason === null ? { ...sizes(), ...faults() } : {}) }
+  const costs = args.length === 0 ? measured : renewed(measured, readBudget())
   const lines = Object.entries(costs).map(([what, units]) => {
     const all = Object.entries(units).map(([unit, cost]) => `"${unit}": ${cost}`)
     return `    "${what}": { ${all.join(', ')} }`
