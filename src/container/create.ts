@@ -9,6 +9,7 @@
  *   init                                        mounts ── joins the cgroup ── mounts, root, rights ── parks
  */
 import { RuntError } from '../base/errors.ts'
+import { attempt, type Outcome, succeed } from '../base/outcome.ts'
 import { absolutePath } from '../base/paths.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import { cgroupOfCaller, DEVICES_LEFT_OUT, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
@@ -94,6 +95,8 @@ export interface Progress {
   /** The id is ours: the folder was made by us. */
   claimed: boolean
   stage: number
+  /** The stage has been told to fork the init. */
+  forks: boolean
   init: number
   cgroup: cgroups.CgroupPaths | null
   /** Once something may be mounted among the mounts of the caller. */
@@ -113,6 +116,7 @@ export function launch(runtime: Runtime, options: CreateOptions, foreground: boo
   const progress: Progress = {
     claimed: false,
     stage: 0,
+    forks: false,
     init: 0,
     cgroup: null,
     stack: null,
@@ -239,6 +243,7 @@ function tell(
       oomScoreAdj,
     })
     stage.send(namespaces, Flag.SILENT)
+    progress.forks = true
     init.inherit(namespaces, stage.sequence)
     stage.send(born)
     if (!sends) stage.send(goodbye, Flag.SILENT)
@@ -723,21 +728,6 @@ function callerOf({ host, platform }: Runtime, uid: number): Caller {
   const b = new Batch(platform.machine)
   const gid = b.call('getegid')
   return { uid, gid: host.run(b).value(gid)! }
-}
-
-type Outcome<T> = { value: T } | { error: unknown }
-
-/** Keeps an error for later: what runs meanwhile has to be looked after first. */
-function attempt<T>(work: () => T): Outcome<T> {
-  try {
-    return { value: work() }
-  } catch (error) {
-    return { error }
-  }
-}
-
-function succeed(outcome: Outcome<unknown>): void {
-  if ('error' in outcome) throw outcome.error
 }
 
 /** Makes the container's folder. That it was not there before makes the id ours. */

@@ -139,7 +139,8 @@ test('the pid file is written before the program runs, after all that can fail',
 test('a pid that now is another process is never entered', () => {
   const { story, message } = tell([], {}, '987655')
   assert.is(message, 'cannot exec in a stopped container')
-  assert.not(story.some((line) => /clone|setns/.test(line)))
+  assert.not(story.some((line) => /^stage: (clone|setns|openat)|^init:/.test(line)))
+  at(story, /^host: kill \d+ 9 /)
 })
 
 test('a container that ends meanwhile is told as stopped', () => {
@@ -185,7 +186,7 @@ test('a terminal is the container’s, and on its way to the console socket befo
   )
 })
 
-test('what cannot be had is refused before a process is started', () => {
+test('what cannot be had is refused before anything of ours enters the container', () => {
   for (const [changes, says] of [
     [{ terminal: true }, /process.terminal: cannot allocate tty/],
     [{ consoleSocket: '/s' }, /--console-socket/],
@@ -195,7 +196,7 @@ test('what cannot be had is refused before a process is started', () => {
   ] as const) {
     const { story, message } = tell([], changes)
     assert.match(message, says)
-    assert.not(story.some((line) => /clone/.test(line)))
+    assert.not(story.some((line) => /^stage: (clone|setns|openat)|^init:/.test(line)))
   }
 })
 

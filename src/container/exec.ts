@@ -10,7 +10,9 @@
  */
 import { RuntError } from '../base/errors.ts'
 import { stringifyJson } from '../base/json.ts'
+import { attempt, succeed } from '../base/outcome.ts'
 import { absolutePath } from '../base/paths.ts'
+import type { Machine } from '../base/platform.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import type { Config, Process } from '../config/types.ts'
 import { readConfig, readProcess } from '../config/validate.ts'
@@ -18,9 +20,9 @@ import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import type { Filter } from '../seccomp/compile.ts'
-import { Batch, slot } from '../session/batch.ts'
+import { Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { type Answer, CallError, SessionLost } from '../session/session.ts'
+import { type Answer, CallError, type Session, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { keepsGroups } from './annotations.ts'
 import type { Progress } from './create.ts'
@@ -41,7 +43,17 @@ import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { Runtime } from './runtime.ts'
 import { agentOf, connectAgent, handOver, planChannel, planThread } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
-import { folderOf, loadState, readStat, type Saved } from './state.ts'
+import {
+  finishLook,
+  finishWatch,
+  folderOf,
+  known,
+  planLook,
+  planTrust,
+  planWatch,
+  type Saved,
+  type Watch,
+} from './state.ts'
 import * as terminals from './terminal.ts'
 import { undo } from './undo.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
@@ -84,83 +96,77 @@ const MEMORY = 192 << 10
 /** The exit status: 0 when detached, else the program's (128 + n when signal n ended it). On failure no process is left. */
 export function exec(runtime: Runtime, options: ExecOptions): number | Promise<number> {
   const { host, platform } = runtime
-  if (!options.detach) {
-    const b = new Batch(platform.machine)
-    planSignals(b)
-    host.send(b, Flag.SILENT)
-  }
   const progress: Progress = {
     claimed: false,
     stage: 0,
+    forks: false,
     init: 0,
     cgroup: null,
     stack: null,
     saved: null,
     pidFile: null,
   }
-  let told: Told
+  let last: Batch | null
   try {
-    told = tell(runtime, options, progress)
+    last = tell(runtime, options, progress)
   } catch (error) {
     undo(runtime, options.id, progress)
     throw explain(error)
   }
-  if (options.detach) return 0
-  const b = new Batch(platform.machine)
-  planReapBrain(b)
-  if (told.terminal) planRelay(b, progress.init, told.settings)
-  else planWait(b, options.id, progress.init)
-  const failures = { waiting: b.label(), removing: b.label() }
-  b.otherwise(failures.waiting)
-  planEnd(b, 'exec', options.id, progress.init, failures)
+  if (last === null) return 0
   runtime.lastWords()
-  host.send(b, Flag.SILENT)
+  host.send(last, Flag.SILENT)
   return platform.handOver()
 }
 
-/** What is left to do in the foreground. */
-interface Told {
-  terminal: boolean
-  /** The caller's terminal, as relay.ts wants it. */
-  settings: Settings
+/** What is left to do in the foreground. `relays`: the caller's terminal has these settings; null where the process has none of its own. */
+function planForeground(machine: Machine, id: string, pid: number, relays: { settings: Settings } | null): Batch {
+  const b = new Batch(machine)
+  planReapBrain(b)
+  if (relays) planRelay(b, pid, relays.settings)
+  else planWait(b, id, pid)
+  const failures = { waiting: b.label(), removing: b.label() }
+  b.otherwise(failures.waiting)
+  planEnd(b, 'exec', id, pid, failures)
+  return b
 }
 
-function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told {
+/** Gives the host's last batch; null when detached. */
+function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch | null {
   const { host, stage, init, platform } = runtime
   const { machine } = platform
-  const { saved, status } = loadState(runtime, options.id)
+
+  // 1. What was saved of the container, and what the caller gave us.
+  const given = new Batch(machine)
+  if (!options.detach) planSignals(given)
+  given.about('working folder')
+  const cwd = given.out(4096)
+  given.call('getcwd', cwd, cwd.length)
+  const look = planLook(given, runtime, planTrust(given, runtime), options.id, 0x4000)
+  const config = planReading(given, `${folderOf(runtime, options.id)}/config.json`, 0x4000)
+  const file = options.process !== null && options.process !== '-' ? planReading(given, options.process, 0x4000) : null
+  host.send(given)
+  platform.prepare?.(MEMORY)
+  const facts = host.wait(given)
+  const saved = known(options.id, finishLook(runtime, facts, look))
+  if (saved.pid === 0) throw new RuntError(cannotExec('creating'))
+  const configText = finishReading(host, machine, facts, config)
+  if ('errno' in configText) throw unreadable(config.path, configText.errno)
+  const fileText = file && finishReading(host, machine, facts, file)
+  if (fileText && 'errno' in fileText) throw unreadable(`--process (${options.process})`, fileText.errno)
+
+  // 2. The container's init, and the stage: at once, while the config is parsed, if it is to have nothing but a descriptor of that init.
+  const soon = options.process === null && !options.terminal && !saved.seccompAgent
+  const { looking, pidfd, watch, spawned } = sendLook(runtime, options, saved, soon)
+  const parse = (processText: string | null): Plan => interpret(runtime, options, saved, configText.text, processText)
+  const parsed = options.process === '-' ? null : attempt(() => parse(fileText?.text ?? null))
+  const looked = waitUnlessTaken(host, looking)
+  let begun: Begun | null = spawned && looked.ok(spawned.pid) ? { started: looked, spawned } : null
+  if (begun) progress.stage = looked.value(begun.spawned.pid)!
+  const status = finishWatch(runtime, looked, saved, watch)
   if (status !== 'running' && status !== 'created' && !(status === 'paused' && options.ignorePaused))
     throw new RuntError(cannotExec(status))
-
-  // 1. The container as it is, and what the caller gave us.
-  const facts = new Batch(machine)
-  const cwd = facts.out(4096)
-  facts.about('working folder')
-  facts.call('getcwd', cwd, cwd.length)
-  facts.about(`container ${options.id}: process ${saved.pid}`)
-  const pidfd = c.pidfdOpen(facts, saved.pid).keep(HostSlot.PIDFD)
-  // Read after the pidfd was opened: it belongs to the process that the descriptor is for.
-  const stat = planReading(facts, `/proc/${saved.pid}/stat`, 1024)
-  const config = planReading(facts, `${folderOf(runtime, options.id)}/config.json`, 0x4000)
-  const given = options.process !== null && options.process !== '-' ? planReading(facts, options.process, 0x4000) : null
-  host.send(facts)
-  platform.prepare?.(MEMORY)
-  const known = host.wait(facts)
-  const statText = finishReading(host, machine, known, stat)
-  if ('errno' in statText || readStat(statText.text).startTime !== saved.startTime)
-    throw new RuntError(cannotExec('stopped'))
-  const configText = finishReading(host, machine, known, config)
-  if ('errno' in configText) throw unreadable(config.path, configText.errno)
-  const processText =
-    options.process === null
-      ? null
-      : given === null
-        ? { text: readInput(host, machine) }
-        : finishReading(host, machine, known, given)
-  if (processText && 'errno' in processText) throw unreadable(`--process (${options.process})`, processText.errno)
-
-  // 2. The stage starts.
-  const plan = interpret(runtime, options, saved, configText.text, processText?.text ?? null)
+  const plan = parsed ? succeed(parsed) : parse(readInput(host, machine))
   const { pidfdSocket } = options
   if (pidfdSocket !== null) {
     const b = new Batch(machine)
@@ -170,12 +176,13 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const meeting = plan.wanted.terminal ? meet(runtime, options.consoleSocket) : null
   const agent = agentOf(plan.config.linux?.seccomp, plan.filter)
   const channel = agent ? openChannel(runtime) : null
-  const { started, spawned } = startStage(runtime, options, [
+  begun ??= startStage(runtime, options, soon ? 1 : 0, [
     HostSlot.PIDFD,
     ...(meeting === null ? [] : [HostSlot.MEETING]),
     ...(agent ? [HostSlot.CHANNEL_END] : []),
   ])
-  progress.stage = started.value(spawned.pid)!
+  const { started } = begun
+  progress.stage = started.value(begun.spawned.pid)!
 
   // 3. It joins the container, forks the process and ends.
   const entry = new Batch(machine)
@@ -185,13 +192,14 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     config: plan.config,
     cgroup,
     affinity: wanted.execCPUAffinity?.initial,
-    initSession: started.value(spawned.initSession)!,
-    pidfd: known.value(pidfd)!,
+    initSession: started.value(begun.spawned.initSession)!,
+    pidfd: looked.value(pidfd)!,
     rootOf: saved.stack ? saved.pid : null,
     meeting,
     channel,
   })
   stage.send(entry, Flag.SILENT)
+  progress.forks = true
   init.inherit(entry, stage.sequence)
   const born = new Batch(machine)
   const pid = born.add(slot(InitSlot.CHILD), 0)
@@ -202,15 +210,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   const goodbye = new Batch(machine)
   c.exitGroup(goodbye, 0)
   stage.send(goodbye, Flag.SILENT)
-  const birth = stage.wait(born)
-  progress.init = birth.value(pid)!
-  const unified = cgroup?.folders.find((folder) => folder.version === 2)
-  if (unified && birth.value(joined) !== 1)
-    joinUnified(runtime, saved, unified, progress.init, options.cgroups.length === 0)
-  if (saved.rdt) joinRdt(runtime, saved.rdt, progress.init)
-  runtime.debug(`container ${options.id}: process ${progress.init}`)
 
-  // 4. The process becomes what it is to be, and looks for its program as the user who will run it.
+  // 4. The process becomes what it is to be, and looks for its program as the user who will run it. It is not born yet when it is told.
   const train = new Train(init, machine)
   const user = userNamespaceOf(plan.config)
   if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(plan.config.annotations))
@@ -228,19 +229,28 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
   planMemoryPolicy(last, plan.config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, wanted)
   processes.planDescriptors(last, options.preserveFds)
-  const looking = train.depart()
-  if (options.ignorePaused) looking.patience = Infinity
+  const change = train.depart()
+  if (options.ignorePaused) change.patience = Infinity
 
+  const birth = stage.wait(born)
+  progress.init = birth.value(pid)!
+  const unified = cgroup?.folders.find((folder) => folder.version === 2)
+  if (unified && birth.value(joined) !== 1)
+    joinUnified(runtime, saved, unified, progress.init, options.cgroups.length === 0)
+  if (saved.rdt) joinRdt(runtime, saved.rdt, progress.init)
+  runtime.debug(`container ${options.id}: process ${progress.init}`)
   const looks = new Batch(machine)
-  looks.about('stage')
-  c.waitid(looks, k.P_PID, progress.stage, 0, k.WEXITED)
   if (wanted.oomScoreAdj !== undefined) {
     looks.about('process.oomScoreAdj')
     c.writeFile(looks, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(wanted.oomScoreAdj))
   }
-  host.run(looks)
+  looks.about('stage')
+  c.waitid(looks, k.P_PID, progress.stage, 0, k.WEXITED)
+  host.send(looks)
+  const settled = attempt(() => init.wait(change))
+  host.wait(looks)
   progress.stage = 0
-  const answer = init.wait(looking)
+  const answer = succeed(settled)
   const path = checkProgram(init, machine, { ...plan.config, process: wanted }, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), wanted.user.uid)}`
 
@@ -263,7 +273,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     host.run(b)
   }
   if (options.pidFile !== null) {
-    const file = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
+    const file = absolutePath(pathIn(facts.bytes(cwd)), options.pidFile)
     const writing = new Batch(machine)
     writing.about(`--pid-file (${file})`)
     progress.pidFile = file
@@ -277,20 +287,21 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Told 
     )
     host.run(writing)
   }
-  const settings = number && !options.detach ? prepareRelay(runtime, wanted) : null
+  const relays = number && !options.detach ? { settings: prepareRelay(runtime, wanted) } : null
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(machine)
   if (agent) planThread(program)
   processes.planProgram(program, wanted, path, home, filter)
   if (agent) connectAgent(runtime, agent)
   init.send(program, Flag.SILENT)
+  const foreground = options.detach ? null : planForeground(machine, options.id, progress.init, relays)
   try {
     if (agent) handOver(runtime, agent, progress.init, saved, 'running')
     init.waitForEnd()
   } catch (error) {
     throw explainExecution(error, wanted.args[0]!, path)
   }
-  return { terminal: number !== null, settings }
+  return foreground
 }
 
 /** Prepares for the terminal of the process. Gives the descriptor of the socket on which that is to send it. */
@@ -310,14 +321,53 @@ function openChannel({ host, platform }: Runtime): number {
   return host.run(b).value(end)!
 }
 
+/** Sends what tells of the container's init and, with `spawns`, starts the stage. */
+function sendLook(
+  runtime: Runtime,
+  { id, preserveFds }: ExecOptions,
+  saved: Saved,
+  spawns: boolean,
+): { looking: Batch; pidfd: Step; watch: Watch; spawned: Spawn | null } {
+  const { host, stage, platform } = runtime
+  const b = new Batch(platform.machine)
+  b.about(`container ${id}: process ${saved.pid}`)
+  const pidfd = c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
+  // Read after the pidfd was opened: it belongs to the process that the descriptor is for.
+  const watch = planWatch(b, runtime, saved)
+  const spawned = spawns ? planSpawn(b, platform.engine, folderOf(runtime, id), preserveFds, [HostSlot.PIDFD]) : null
+  host.send(b)
+  if (spawned) stage.inherit(b, host.sequence)
+  return { looking: b, pidfd, watch, spawned }
+}
+
+/** The answer, also where a stage that was to start could not do so yet. */
+function waitUnlessTaken(host: Session, batch: Batch): Answer {
+  try {
+    return host.wait(batch)
+  } catch (error) {
+    if (isTaken(error)) return error.answer
+    throw error
+  }
+}
+
+/** A stage that was started, and the answer that tells of it. */
+interface Begun {
+  started: Answer
+  spawned: Spawn
+}
+
 /** Another exec may have the file that stands in for a memfd at this moment. */
+const isTaken = (error: unknown): error is CallError => error instanceof CallError && error.errno === 'EEXIST'
+
+/** `tries`: how many there have been, the last of which is to be forgotten. */
 function startStage(
   runtime: Runtime,
   { id, preserveFds }: ExecOptions,
+  tries: number,
   handed: readonly number[],
-): { started: Answer; spawned: Spawn } {
+): Begun {
   const { host, stage, platform } = runtime
-  for (let tries = 0; ; tries++) {
+  for (; ; tries++) {
     const b = new Batch(platform.machine)
     if (tries > 0) c.sleep(b, PAUSE)
     const spawned = planSpawn(b, platform.engine, folderOf(runtime, id), preserveFds, handed)
@@ -326,7 +376,7 @@ function startStage(
       stage.inherit(b, host.sequence)
       return { started, spawned }
     } catch (error) {
-      if (!(error instanceof CallError) || error.errno !== 'EEXIST' || tries === TRIES) throw error
+      if (!isTaken(error) || tries === TRIES) throw error
     }
   }
 }

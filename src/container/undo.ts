@@ -34,7 +34,7 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
       b.place(missing)
     }
     host.recover(b)
-    if (progress.stage !== 0 && progress.init === 0) waitForUnknownInit(runtime)
+    if (progress.forks && progress.init === 0) waitForUnknownInit(runtime)
     // Hooks may have left processes in it.
     if (progress.cgroup && progress.saved) cgroups.killAll(host, platform.machine, progress.cgroup)
     if (progress.cgroup) cgroups.remove(host, platform.machine, progress.cgroup)
