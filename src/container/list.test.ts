@@ -187,6 +187,20 @@ test('what is not a container is passed over, and what is damaged is warned abou
   assert.is(context.warnings.length, 10)
 })
 
+test('the owner is told by name, as the host has it', (context) => {
+  const [, name, uid] = /^(\w+):[^:]*:([1-9]\d*):/m.exec(readFileSync('/etc/passwd', 'utf8')) ?? []
+  make(context, 'named', { owner: Number(uid) })
+  make(context, 'nameless', { owner: 4_000_000_001 })
+  make(context, 'root')
+  context.batches = 0
+  assert.equal(
+    list(context.runtime).map(({ owner }) => owner),
+    ['#4000000001', name, 'root'],
+  )
+  assert.is(context.batches, 7)
+  assert.is(state(context.runtime, 'named').owner, name)
+})
+
 test('a folder that is a link is a container', (context) => {
   make(context, 'real')
   symlinkSync('real', join(context.root, 'alias'))

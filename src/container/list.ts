@@ -16,6 +16,7 @@ import {
   type Watching,
 } from './crowd.ts'
 import { namesIn } from './files.ts'
+import { withOwners } from './owners.ts'
 import type { Runtime, StateView } from './runtime.ts'
 import { CrowdSlot } from './slots.ts'
 import { planOwner, tryLoadState, viewOf } from './state.ts'
@@ -32,7 +33,7 @@ export function list(runtime: Runtime): StateView[] {
     const view = views.get(id) ?? lookAt(runtime, id)
     if (view) all.push(view)
   }
-  return all
+  return withOwners(runtime, all)
 }
 
 /** Their ids. */
@@ -79,7 +80,7 @@ function lookAtAll(
   const root = opened.value(folder)!
   if (root < 0) return { ids: [], views: new Map() }
   const us = opened.value(uid)!
-  const whose = opened.word(owner.status, 20)
+  const whose = opened.word(owner.status, k.STX_UID)
   const ids = namesIn(host, machine, about, root).sort()
 
   const views = new Map<string, StateView | null>()

@@ -69,6 +69,7 @@ export interface StateView {
   /** RFC 3339, UTC, nanoseconds as zeros. */
   created: string
   annotations?: Record<string, string>
+  /** Name of the user who made it; `#` and the uid where it has none. */
   owner: string
 }
 

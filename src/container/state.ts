@@ -11,6 +11,7 @@ import type { Train } from '../session/train.ts'
 import { EXECUTOR_FILE } from './executors.ts'
 import { finishReading, planReading, planWriting, type Reading, unreadable } from './files.ts'
 import type { RdtGroups } from './intel-rdt.ts'
+import { ownerText, withOwners } from './owners.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
 import { wrongField } from './saved.ts'
@@ -253,10 +254,10 @@ export function statusOf(
 /** The `state` command (runtime.md, "Query State"). */
 export function state(runtime: Runtime, id: string): StateView {
   const { saved, status } = loadState(runtime, id)
-  return viewOf(saved, status)
+  return withOwners(runtime, [viewOf(saved, status)])[0]!
 }
 
-/** A state as commands print it: the pid only of a process that is there. */
+/** A state as commands print it: the pid only of a process that is there. `withOwners` has the name of another owner than root. */
 export function viewOf(saved: Omit<Shown, 'freezer'>, status: Status): StateView {
   const live = status === 'created' || status === 'running' || status === 'paused'
   return {
@@ -268,7 +269,7 @@ export function viewOf(saved: Omit<Shown, 'freezer'>, status: Status): StateView
     rootfs: saved.rootfs,
     created: saved.created,
     ...(Object.keys(saved.annotations).length ? { annotations: saved.annotations } : {}),
-    owner: String(saved.owner),
+    owner: ownerText(saved.owner),
   }
 }
 
