@@ -822,6 +822,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'runtime/kill': {
       'kill KILL ends what is left of a container without a pid namespace when its init is gone': 'only with --all',
       'kill takes a name in lower case': 'takes it for signal 0 and sends nothing',
+      ...same(
+        'its init is process 1, which the kernel spares',
+        ...['HUP', 'INT', 'QUIT', 'ABRT', 'TERM'].map((name) => `kill ${name} ends a created container`),
+      ),
       'kill with an unknown signal name fails, names it, and does not harm the container':
         'takes it for signal 0 and sends nothing',
     },

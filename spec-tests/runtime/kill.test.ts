@@ -53,6 +53,38 @@ test('kill of a created container reaches it', () => {
   ok(c.delete())
 })
 
+for (const name of ['HUP', 'INT', 'QUIT', 'ABRT', 'TERM']) {
+  test(`kill ${name} ends a created container`, () => {
+    const c = container()
+    ok(c.create())
+    ok(c.kill(name))
+    c.until('stopped')
+    fails(c.start(), /stopped/)
+    ok(c.delete())
+  })
+}
+
+for (const name of ['USR1', 'WINCH', 'CHLD']) {
+  test(`kill ${name} does not harm a created container`, () => {
+    const c = container()
+    ok(c.create())
+    ok(c.kill(name))
+    assert.is(c.status(), 'created')
+    ok(c.start())
+    assert.is(c.status(), 'running')
+  })
+}
+
+test('kill TERM ends a created container without a pid namespace', () => {
+  const c = container((config) => {
+    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'pid')
+  })
+  ok(c.create())
+  ok(c.kill('TERM'))
+  c.until('stopped')
+  ok(c.delete())
+})
+
 test('kill of a stopped container fails', () => {
   const c = started((config) => {
     config.process.args = ['true']

@@ -153,4 +153,22 @@ test('kill takes three round trips, and lets go of the process', () => {
   assert.throws(() => kill(host({ pidfd_send_signal: 'ESRCH' }).runtime, 'box', 15, false), /not running/)
 })
 
+test('a signal that asks a parked init to end ends it, unless it is started meanwhile', () => {
+  const parked = host({})
+  kill(parked.runtime, 'box', 15, true)
+  assert.equal(parked.made, ['signal 9'])
+  const started = host({ renameat: 'ENOENT' })
+  kill(started.runtime, 'box', 15, false)
+  assert.equal(started.made, ['signal 15'])
+})
+
+test('any other signal is the same for a parked init, and so are all where pid 1 is another process', () => {
+  const user = host({})
+  kill(user.runtime, 'box', 10, false)
+  assert.equal(user.made, ['signal 10'])
+  const shared = host({}, { state: { ...saved, sharesPids: true } })
+  kill(shared.runtime, 'box', 15, false)
+  assert.equal(shared.made, ['signal 15'])
+})
+
 test.run()

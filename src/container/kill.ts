@@ -3,13 +3,23 @@ import { Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, Batch, type Step, slot } from '../session/batch.ts'
+import { ANY, type Arg, Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { finishReading, planReading } from './files.ts'
 import { notRunning } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
-import { HostSlot } from './slots.ts'
-import { finishWatch, known, planWatch, readSaved, readStat, type Saved } from './state.ts'
+import { HostSlot, SIGNAL } from './slots.ts'
+import {
+  CLAIMED_SOCKET,
+  finishWatch,
+  folderOf,
+  known,
+  planWatch,
+  readSaved,
+  readStat,
+  type Saved,
+  START_SOCKET,
+} from './state.ts'
 
 /**
  * Sends a signal to the container's init or, with `all`, to every process of its cgroup. With the init the kernel kills all others of its
@@ -26,7 +36,9 @@ export function kill(runtime: Runtime, id: string, signal: number, all: boolean)
   const answer = host.run(b)
   const status = finishWatch(runtime, answer, saved, watch)
   const paused = status === 'paused'
-  if (all && saved.cgroup) {
+  // The parked init handles no signal, and as process 1 of its namespace it would be spared.
+  const ends = status === 'created' && !saved.sharesPids && ENDING.has(signal)
+  if (all && saved.cgroup && !ends) {
     cgroups.signalAll(host, machine, saved.cgroup, signal, paused)
     return
   }
@@ -34,7 +46,7 @@ export function kill(runtime: Runtime, id: string, signal: number, all: boolean)
     if (cgroups.signalAll(host, machine, saved.cgroup, signal, paused)) return
   if (
     status === 'stopped' ||
-    !(answer.ok(pidfd) ? signalHeld(runtime, saved, signal) : signalInit(runtime, saved, signal))
+    !(answer.ok(pidfd) ? signalHeld(runtime, saved, signal, ends) : signalInit(runtime, saved, signal))
   )
     throw new RuntError(notRunning(id))
   // A frozen process of cgroup v1 dies only when it is thawed; what is left of the container goes on then, as with runc.
@@ -54,7 +66,7 @@ export function planHold(b: Batch, saved: Saved): Step {
 }
 
 /** Plans to signal the process that is held. Its result is ESRCH when that is gone. */
-export function planSignal(b: Batch, saved: Saved, signal: number): Step {
+export function planSignal(b: Batch, saved: Saved, signal: Arg): Step {
   const end = b.label()
   b.about(aboutInit(saved))
   const sent = c.pidfdSendSignal(b, slot(HostSlot.PIDFD), signal).on(['ESRCH'], end)
@@ -62,11 +74,29 @@ export function planSignal(b: Batch, saved: Saved, signal: number): Step {
   return sent
 }
 
+/** Signals that ask a process to end, and of which the init of runc, a program in Go, dies while it waits. */
+const ENDING: ReadonlySet<number> = new Set(['HUP', 'INT', 'QUIT', 'ABRT', 'TERM'].map((name) => k.SIGNALS[name]!))
+
+/** Plans to claim a parked init as `start` does: of several at a time one succeeds. Gives the signal for it: of a program that has been started, its own. */
+function planClaim(b: Batch, folder: string, signal: number): Arg {
+  const started = b.label()
+  b.about(`${folder}/${START_SOCKET}`)
+  b.set(SIGNAL, signal)
+  c.renameat(b, k.AT_FDCWD, `${folder}/${START_SOCKET}`, k.AT_FDCWD, `${folder}/${CLAIMED_SOCKET}`).on(
+    ['ENOENT'],
+    started,
+  )
+  c.unlinkat(b, k.AT_FDCWD, `${folder}/${CLAIMED_SOCKET}`)
+  b.set(SIGNAL, k.SIGKILL)
+  b.place(started)
+  return slot(SIGNAL)
+}
+
 const aboutInit = ({ id, pid }: Saved): string => `container ${id}: process ${pid}`
 
-function signalHeld(runtime: Runtime, saved: Saved, signal: number): boolean {
+function signalHeld(runtime: Runtime, saved: Saved, signal: number, ends: boolean): boolean {
   const b = new Batch(runtime.platform.machine)
-  const sent = planSignal(b, saved, signal)
+  const sent = planSignal(b, saved, ends ? planClaim(b, folderOf(runtime, saved.id), signal) : signal)
   c.close(b, slot(HostSlot.PIDFD))
   return runtime.host.run(b).ok(sent)
 }

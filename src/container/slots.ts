@@ -7,7 +7,7 @@ const first = Slot.FIRST_FREE
 /** In any executor: bytes read so far of a file. */
 export const READ_COUNT = first + 15
 
-/** In any executor's child: the signal whose turn it is. */
+/** In any executor: the signal whose turn it is. */
 export const SIGNAL = first + 76
 
 /** In the host executor and the init: for hooks. */
