@@ -194,4 +194,4 @@ for (const [name, files] of Object.entries(validators)) {
   write(`${name}.d.ts`, types)
 }
 write('names.js', `export const names = ${JSON.stringify(namesIn(load('config.json'), 'config.json'))}\n`)
-write('names.d.ts', "import type { Names } from '../unknown.ts'\nexport declare const names: Names\n")
+write('names.d.ts', "import type { Names } from '../no-effect.ts'\nexport declare const names: Names\n")

@@ -127,6 +127,10 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
   'config-linux/propagation': {
     '*': "config-linux.md, Rootfs Mount Propagation: rootfsPropagation is that of the root, however the root is changed and whatever the host's is. The test is right.",
   },
+  'config-linux/paths': {
+    'a mount below a read-only path is read-only too':
+      'config-linux.md, Readonly Paths: they are set "as readonly inside the container"; of mounts below them it says nothing. The test asks for the safe reading: with the /proc of the host bound recursively, /proc/sys/fs/binfmt_misc is such a mount.',
+  },
   'errors/config': {
     '*': 'config.md, Valid values: runtimes MUST generate an error when invalid or unsupported values are encountered. That they name the field, in one line, is asked for by this project and not by the specification; where a peer "takes it", the test is right.',
     'a rlimit that is given twice is refused in one line':

@@ -284,6 +284,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'exec is in the time namespace of the container': 'time namespaces (runtime-spec 1.1) are not known',
     },
     'config-linux/paths': {
+      'a mount below a read-only path is read-only too': 'stays writable',
       'rootfsPropagation shared is that of the root': 'the root is not shared where the mount of the host is private',
       'rootfsPropagation unbindable is that of the root': 'binds the root after it has made it unbindable',
     },
@@ -742,6 +743,7 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'config-linux/paths': {
       'the root as a read-only path makes the root read-only, not the mounts below': 'comes to nothing',
       'a read-only path keeps the flags of its mount': 'the new mount has ro only',
+      'a mount below a read-only path is read-only too': 'stays writable',
     },
     'errors/config': {
       'a sysctl of the host network by its path is refused in one line': 'takes it',

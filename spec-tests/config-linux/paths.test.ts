@@ -88,6 +88,14 @@ test('a read-only path keeps the flags of its mount', () => {
   for (const flag of ['ro', 'nosuid', 'nodev', 'noexec']) assert.ok(line.options.includes(flag), line.options.join())
 })
 
+test('a mount below a read-only path is read-only too', () => {
+  const b = made()
+  for (const destination of ['/secret', '/secret/below'])
+    b.config.mounts.push({ destination, type: 'tmpfs', source: 'tmpfs' })
+  b.config.linux.readonlyPaths = ['/secret']
+  assert.is(inside('touch /secret/below/x 2>/dev/null || echo refused', b), 'refused\n')
+})
+
 test('a masked path behind an absolute symbolic link is resolved inside the root', () => {
   const b = made()
   symlinkSync('/secret', join(b.rootfs, 'link'))

@@ -13,8 +13,8 @@ import { attempt, type Outcome, succeed } from '../base/outcome.ts'
 import { absolutePath } from '../base/paths.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import { cgroupOfCaller, DEVICES_LEFT_OUT, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
+import { withoutEffect } from '../config/no-effect.ts'
 import type { Config, Mount } from '../config/types.ts'
-import { unknownFields } from '../config/unknown.ts'
 import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
@@ -695,10 +695,7 @@ function interpret(
 } {
   const { config, warnings } = readConfig(text, options.config ?? `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
-  // To look for them takes time, and without --debug nobody would read it.
-  if (runtime.globals.debug)
-    for (const field of unknownFields(config))
-      runtime.debug(`config.json: ${field}: not a field that runt knows; it has no effect`)
+  if (runtime.globals.debug) for (const sentence of withoutEffect(config)) runtime.debug(`config.json: ${sentence}`)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
   if (options.notifySocket !== null) amend(config, folderOf(runtime, options.id))
   // The program is process 1 of its namespace; where it has none, the peers say so all the same.

@@ -63,7 +63,7 @@ export function planMask(b: Batch, path: string, label: string | null, slave = f
   b.place(missing)
 }
 
-/** `linux.readonlyPaths`. */
+/** `linux.readonlyPaths`: with all mounts below, such as binfmt_misc of a /proc that is the host's; runc and crun leave those writable. */
 export function planReadonlyPaths(train: Train, paths: readonly string[]): void {
   for (const path of paths) {
     const about = `linux.readonlyPaths (${path})`

@@ -263,7 +263,7 @@ export function planPersonality(b: Batch, personality: Personality | undefined):
   b.call('personality', k.PERSONALITIES[personality.domain]!)
 }
 
-/** Ambient capabilities. Those that are not inheritable as well cannot be raised, and are left out as the peers do. */
+/** Ambient capabilities. Those that are not inheritable and permitted as well cannot be raised, and are left out as the peers do. */
 function planAmbient(b: Batch, ambient: number): void {
   b.about('process.capabilities.ambient')
   const unsupported = b.label()

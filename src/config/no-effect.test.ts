@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { unknownFields, withoutEffect } from './no-effect.ts'
 import type { Config } from './types.ts'
-import { unknownFields } from './unknown.ts'
 
 const read = (path: string): Config => JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'))
 
@@ -37,6 +37,19 @@ test('misspelled fields are named, wherever they are', () => {
 test('names that every object has are fields like others', () => {
   const config = JSON.parse('{ "ociVersion": "1.3.0", "constructor": 1, "linux": { "__proto__": 2 } }')
   assert.equal(unknownFields(config), ['constructor', 'linux.__proto__'])
+})
+
+test('ambient capabilities that cannot be raised are named', () => {
+  const capabilities = {
+    ambient: ['CAP_KILL', 'CAP_CHOWN', 'CAP_FOWNER'],
+    inheritable: ['CAP_KILL', 'CAP_CHOWN'],
+    permitted: ['CAP_KILL', 'CAP_FOWNER'],
+  }
+  assert.equal(withoutEffect({ ociVersion: '1.3.0', process: { capabilities }, x: 1 } as unknown as Config), [
+    'x: not a field that runt knows; it has no effect',
+    'process.capabilities.ambient: CAP_CHOWN, CAP_FOWNER: no effect on what is not inheritable and permitted too',
+  ])
+  assert.equal(withoutEffect({ ociVersion: '1.3.0', process: {} } as unknown as Config), [])
 })
 
 test.run()

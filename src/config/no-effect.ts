@@ -1,4 +1,4 @@
-/** Fields that the schema does not know. */
+/** What of a config has no effect, and is no error either. */
 import { join } from './checks.ts'
 import { names } from './generated/names.js'
 import type { Config } from './types.ts'
@@ -8,6 +8,17 @@ export type Names = { readonly fields: Readonly<Record<string, Names>> } | { rea
 
 /** Sections of other platforms (config.md, "Platform-specific configuration"). */
 const others = ['windows', 'solaris', 'vm', 'zos', 'freebsd']
+
+/** A sentence for each thing in a config that has no effect. To look for them takes time: it is for who wants to know. */
+export function withoutEffect(config: Config): string[] {
+  const unknown = unknownFields(config).map((field) => `${field}: not a field that runt knows; it has no effect`)
+  const { ambient = [], inheritable = [], permitted = [] } = config.process.capabilities ?? {}
+  const vain = ambient.filter((name) => !inheritable.includes(name) || !permitted.includes(name))
+  if (vain.length === 0) return unknown
+  // buildah writes such configs, and no runtime fails.
+  const names = vain.join(', ')
+  return [...unknown, `process.capabilities.ambient: ${names}: no effect on what is not inheritable and permitted too`]
+}
 
 /**
  * Fields that mean nothing to runt, such as `linux.resorces`. To pass them over is what runtime-spec wants (config.md, "Extensibility"),
