@@ -195,7 +195,7 @@ test('the owner is told by name, as the host has it', (context) => {
   context.batches = 0
   assert.equal(
     list(context.runtime).map(({ owner }) => owner),
-    ['#4000000001', name, 'root'],
+    [name, '#4000000001', 'root'],
   )
   assert.is(context.batches, 7)
   assert.is(state(context.runtime, 'named').owner, name)
