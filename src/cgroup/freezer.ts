@@ -26,6 +26,8 @@ export function freezerFile(paths: CgroupPaths): string | null {
 
 /** Reads the content of `freezerFile`. */
 export const saysFrozen = (text: string): boolean => text.startsWith('1')
+/** That content as a little-endian word, where it says so: `1`, a newline. */
+export const FROZEN_WORD = 0x0a31
 
 /** How the two versions are told to freeze, and how they say how far they are. */
 interface Freezer {

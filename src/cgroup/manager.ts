@@ -18,7 +18,7 @@ import type { Systemd } from './systemd/manager.ts'
 
 export { delegate } from './delegate.ts'
 export { CgroupInUse, type Making } from './driver.ts'
-export { freeze, freezerFile, saysFrozen, thaw, thawAnyhow } from './freezer.ts'
+export { FROZEN_WORD, freeze, freezerFile, saysFrozen, thaw, thawAnyhow } from './freezer.ts'
 export { join, joinKey, joinSelf, planJoining } from './join.ts'
 export {
   type CgroupFolder,

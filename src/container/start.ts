@@ -1,11 +1,12 @@
 /** The `start` command: lets a parked init execute its program. */
 import { RuntError } from '../base/errors.ts'
 import type { Channel } from '../base/platform.ts'
+import { FROZEN_WORD } from '../cgroup/manager.ts'
 import { Flag, MESSAGE_MAX } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { Batch, slot } from '../session/batch.ts'
+import { ANY, Batch, type Label, load, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { CallError, Session } from '../session/session.ts'
+import { Session } from '../session/session.ts'
 import { readText } from './files.ts'
 import { filterOf } from './filter.ts'
 import { callPoststart, callStartHooks, explainHook } from './hooks.ts'
@@ -14,10 +15,10 @@ import { openNotify, waitForReady } from './notify.ts'
 import { PARK_SEQUENCE, type Parked, planPark, planStart } from './park.ts'
 import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
-import type { Runtime } from './runtime.ts'
+import type { Runtime, Status } from './runtime.ts'
 import { connectAgent, handOver } from './seccomp-agent.ts'
 import { HostSlot, initSlots } from './slots.ts'
-import { CLAIMED_SOCKET, folderOf, loadState, type Saved, START_SOCKET } from './state.ts'
+import { CLAIMED_SOCKET, folderOf, freezerOf, known, loadState, readSaved, type Saved, START_SOCKET } from './state.ts'
 
 /**
  * Returns when the program is being executed, and poststart hooks have been called. An init that cannot execute it, or whose
@@ -25,44 +26,82 @@ import { CLAIMED_SOCKET, folderOf, loadState, type Saved, START_SOCKET } from '.
  * (since runtime-spec 1.3). With a `notifySocket` it returns when the program has said that it is ready, or has ended.
  */
 export function start(runtime: Runtime, id: string, notifySocket: string | null): void {
-  const { saved, status } = loadState(runtime, id)
-  if (status !== 'created') throw new RuntError(cannotStart(status))
   const { host, platform } = runtime
+  const saved = known(id, readSaved(runtime, id))
   const folder = folderOf(runtime, id)
   const { seccompAgent } = saved
+  // These change something for others, so the container has to be one that can be started. Else the start itself shows that.
+  if (saved.pid === 0 || seccompAgent || notifySocket !== null) refuse(loadState(runtime, id).status)
   if (seccompAgent) connectAgent(runtime, seccompAgent)
   const notifies = notifySocket !== null && openNotify(runtime, id)
 
   const b = new Batch(platform.machine)
+  const refused = b.label()
+  const frozen = planFreezer(b, freezerOf(saved), refused)
   b.about(`container ${id}: ${folder}/${START_SOCKET}`)
   const connection = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.CONNECTION)
   c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
   c.chdir(b, folder)
   // Of several at a time one finds it: the init takes one connection, and has to get the one of who goes on.
   // From here on the container counts as running, whatever becomes of us.
-  const claim = c.renameat(b, k.AT_FDCWD, START_SOCKET, k.AT_FDCWD, CLAIMED_SOCKET)
+  c.renameat(b, k.AT_FDCWD, START_SOCKET, k.AT_FDCWD, CLAIMED_SOCKET).on(['ENOENT'], refused)
   const address = c.unixAddress(b, CLAIMED_SOCKET)
-  b.call('connect', connection, address.pointer, address.length)
+  // ECONNREFUSED: the init has ended. Nobody but it has the socket.
+  const connected = b.call('connect', connection, address.pointer, address.length).on(['ECONNREFUSED'], refused)
   c.unlinkat(b, k.AT_FDCWD, CLAIMED_SOCKET)
   c.fchdir(b, slot(HostSlot.CWD))
   // Nobody else can have its pid: it has just taken the connection.
   if (notifies) c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
-  try {
-    host.run(b)
-  } catch (error) {
-    if (!(error instanceof CallError && error.isOf(claim) && error.errno === 'ENOENT')) throw error
-    host.recover(new Batch(platform.machine))
-    throw new RuntError(cannotStart(loadState(runtime, id).status))
+  const heard = saved.served || seccompAgent ? null : planHearing(b)
+  b.place(refused)
+  const answer = host.run(b)
+  if (!answer.ok(connected)) {
+    const { status } = loadState(runtime, id)
+    throw new RuntError(cannotStart(frozen && answer.value(frozen) === 1 && status === 'created' ? 'paused' : status))
   }
 
   const parked = parkedInit(runtime)
   const served = saved.served && serve(runtime, saved, parked, saved.served.home)
   if (seccompAgent)
     orKill(runtime, saved, () => handOver(runtime, seccompAgent, saved.pid, saved, 'created', HostSlot.CONNECTION))
-  const first = parked.receive(Infinity)
+  const first = heard && answer.value(heard) === 0 ? null : parked.receive(Infinity)
   if (first !== null && first !== 'timeout') fail(runtime, saved, first, served)
   orKill(runtime, saved, () => callPoststart(runtime, saved))
   if (notifies) waitForReady(runtime, notifySocket, saved.pid)
+}
+
+function refuse(status: Status): void {
+  if (status !== 'created') throw new RuntError(cannotStart(status))
+}
+
+/** Goes on at `frozen` if the container is paused; the step has the result 1 then. Null where there is no freezer. */
+function planFreezer(b: Batch, file: string | null, frozen: Label): Step | null {
+  if (file === null) return null
+  const thawed = b.label()
+  const closing = b.label()
+  b.about(file)
+  const fd = c.openat(b, k.AT_FDCWD, file, k.O_RDONLY).on(ANY, thawed)
+  const text = b.scratch(8)
+  b.store(64, text, 0)
+  b.call('read', fd, text, 8).on(ANY, closing)
+  b.place(closing)
+  c.close(b, fd)
+  const told = b.branch(load(text, 32), 'EQUAL', FROZEN_WORD, frozen)
+  b.place(thawed)
+  return told
+}
+
+/**
+ * Waits until the init has something to say, or executes its program: then it closes the connection, and the result is 0. What it says is
+ * left to be received, for it may be as long as an answer can be.
+ */
+function planHearing(b: Batch): Step {
+  const lost = b.label()
+  b.patience = Infinity
+  b.about("the container's init")
+  const heard = b.call('recvfrom', slot(HostSlot.CONNECTION), b.out(8), 8, k.MSG_PEEK, 0, 0).on(['ECONNRESET'], lost)
+  b.place(lost)
+  return heard
 }
 
 /** Does a part of the start; if it fails, the container is stopped. */

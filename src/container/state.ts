@@ -212,13 +212,16 @@ export interface Watch {
   freezing: Reading | null
 }
 
+/** The file that says whether the container is paused, if there is one. */
+export const freezerOf = ({ freezer, cgroup }: Saved): string | null => freezer ?? (cgroup && freezerFile(cgroup))
+
 /** Plans to look at the process of a container, which it has. */
 export function planWatch(b: Batch, runtime: Runtime, saved: Saved): Watch {
   const stat = planReading(b, `/proc/${saved.pid}/stat`, 1024)
   const done = b.label()
   const parked = c.faccessat(b, k.AT_FDCWD, `${folderOf(runtime, saved.id)}/${START_SOCKET}`, 0).on(ANY, done)
   b.place(done)
-  const freezer = saved.freezer ?? (saved.cgroup && freezerFile(saved.cgroup))
+  const freezer = freezerOf(saved)
   return { stat, parked, freezing: freezer ? planReading(b, freezer, 8) : null }
 }
 
