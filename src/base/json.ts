@@ -76,7 +76,7 @@ function write(value: unknown, indent: string, newline: string, depth: number): 
 /** RFC 8259, section 6. */
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y
 /** What stands in a string up to a quote, an escape or something that is not allowed. */
-const PLAIN = /[^"\\\u0000-\u001f]*/y
+const CREATE_DEFAULTS = /[^"\\\u0000-\u001f]*/y
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
 const SPACE = /[ \t\r\n]*/y
 const WORD = /[A-Za-z_$][\w$]*/y
@@ -182,7 +182,7 @@ class Reader {
     let escaped = false
     this.#at++
     for (;;) {
-      this.#at += match(PLAIN, this.#text, this.#at).length
+      this.#at += match(CREATE_DEFAULTS, this.#text, this.#at).length
       const char = this.#text[this.#at]
       if (char === '"') break
       if (char === '\\') {

@@ -5,7 +5,7 @@ import { ARENA, SLOTS } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
 import { create } from './create.ts'
-import type { CreateOptions } from './runtime.ts'
+import { CREATE_DEFAULTS, type CreateOptions } from './runtime.ts'
 import { type FakeHost, fakeHost } from './testing/fake-host.ts'
 
 const sample = {
@@ -35,17 +35,10 @@ const sample = {
 }
 
 const options: CreateOptions = {
+  ...CREATE_DEFAULTS,
   id: 'box',
   bundle: '/bundle',
   pidFile: '/run/box.pid',
-  consoleSocket: null,
-  config: null,
-  pidfdSocket: null,
-  preserveFds: 0,
-  listenFds: 0,
-  notifySocket: null,
-  noPivot: false,
-  noNewKeyring: false,
 }
 
 /** All calls in the order in which they were made: `host: mkdirat -100 "/run/runt/box" 448 0 0 0`. */

@@ -19,7 +19,7 @@ import { readConfig } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
-import { Batch, type OutPointer, type Step, slot } from '../session/batch.ts'
+import { Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError } from '../session/session.ts'
 import { Train } from '../session/train.ts'
@@ -31,7 +31,7 @@ import { planSpawn } from './executors.ts'
 import { finishReading, pathIn, planLongReading, planReading, planWriting, type Reading } from './files.ts'
 import { filterOf } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
-import { type Caller, writeIdMaps } from './id-maps.ts'
+import { callerOf, writeIdMaps } from './id-maps.ts'
 import { asksForIdmap, prepareIdmapped } from './idmapped-mounts.ts'
 import { applyRdt, findResctrl } from './intel-rdt.ts'
 import { explainLaunch, missingConfig } from './launch-errors.ts'
@@ -42,9 +42,10 @@ import { mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
 import { createsNamespace, joinsNamespace, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
 import { amend, planNotifyFolder } from './notify.ts'
-import { type KeptOpen, PARK_SEQUENCE, planPark } from './park.ts'
+import { type KeptOpen, PARK_SEQUENCE, planListener, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
 import { existingId } from './phrases.ts'
+import { planPidFile } from './pid-file.ts'
 import { planPidfdSocket, planSendPidfd } from './pidfd-socket.ts'
 import * as processes from './process.ts'
 import { checkProgram } from './program.ts'
@@ -53,8 +54,8 @@ import * as rootfs from './rootfs.ts'
 import { checkCaller, isMapped, refusedFrom } from './rootless.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
-import { findStack, lookAtRoot, type Stack } from './shared-mounts.ts'
-import { HostSlot, InitSlot } from './slots.ts'
+import { findStack, lookAtRoot } from './shared-mounts.ts'
+import { InitSlot } from './slots.ts'
 import {
   ALL,
   planForgetting,
@@ -65,12 +66,12 @@ import {
   type Source,
   sourcesOf,
 } from './sources.ts'
-import { folderOf, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
+import { folderOf, planClaim, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { stoppedAt } from './stop.ts'
 import { checkSysctls, planSysctls } from './sysctls.ts'
 import { danglingTarget, makeTarget } from './targets.ts'
 import * as terminals from './terminal.ts'
-import { undo } from './undo.ts'
+import { noProgress, type Progress, undo } from './undo.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
 /** Bytes of memory that planning a container takes. */
@@ -90,39 +91,13 @@ export interface Launched {
   progress: Progress
 }
 
-/** How far a launch has come; what `undo` needs to know. */
-export interface Progress {
-  /** The id is ours: the folder was made by us. */
-  claimed: boolean
-  stage: number
-  /** The stage has been told to fork the init. */
-  forks: boolean
-  init: number
-  cgroup: cgroups.CgroupPaths | null
-  /** Once something may be mounted among the mounts of the caller. */
-  stack: Stack | null
-  /** Once there is an init: whose poststop hooks have to be called at its end. */
-  saved: Saved | null
-  /** The pid file, once it may be there. */
-  pidFile: string | null
-}
-
 /**
  * Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. `foreground`: the
  * caller stays, and finds the master of the container's terminal, if it has one, in the host's slot TERMINAL. `goesOn`: the program is
  * executed at once.
  */
 export function launch(runtime: Runtime, options: CreateOptions, foreground: boolean, goesOn: boolean): Launched {
-  const progress: Progress = {
-    claimed: false,
-    stage: 0,
-    forks: false,
-    init: 0,
-    cgroup: null,
-    stack: null,
-    saved: null,
-    pidFile: null,
-  }
+  const progress = noProgress()
   return orUndo(runtime, options.id, progress, () => tell(runtime, options, foreground, goesOn, progress))
 }
 
@@ -441,15 +416,7 @@ function tell(
     if (options.pidFile === null) return
     const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
     progress.pidFile = path
-    // Not by a temporary file: killed meanwhile we would leave that where nobody looks for it.
-    c.writeFile(
-      finish.next(`--pid-file (${path})`),
-      k.AT_FDCWD,
-      path,
-      String(saved.pid),
-      k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW,
-      0o644,
-    )
+    planPidFile(finish.next('--pid-file'), path, saved.pid)
   }
   const parts = partsOf(config).length > 0
   const soon = goesOn && plain && !pausesFor(config) && !parts
@@ -717,49 +684,4 @@ function interpret(
     resctrl: config.linux?.intelRdt ? findResctrl(cgroupFacts.mountinfo) : null,
     label: selinux ? config.linux!.mountLabel! : null,
   }
-}
-
-/** Who calls. Only without rights the group matters, for the ids that can be mapped. */
-function callerOf({ host, platform }: Runtime, uid: number): Caller {
-  if (uid === 0) return { uid, gid: 0 }
-  const b = new Batch(platform.machine)
-  const gid = b.call('getegid')
-  return { uid, gid: host.run(b).value(gid)! }
-}
-
-/** Makes the container's folder. That it was not there before makes the id ours. */
-function planClaim(b: Batch, root: string, folder: string): Step {
-  b.about(`state folder (${root})`)
-  const parents = root.split('/').slice(1)
-  const there = b.label()
-  const claim = b.label()
-  c.faccessat(b, k.AT_FDCWD, root, 0).on(['ENOENT'], there)
-  b.jump(claim)
-  b.place(there)
-  parents.forEach((_, index) => {
-    const exists = b.label()
-    c.mkdirat(
-      b,
-      k.AT_FDCWD,
-      `/${parents.slice(0, index + 1).join('/')}`,
-      index === parents.length - 1 ? 0o700 : 0o755,
-    ).on(['EEXIST'], exists)
-    b.place(exists)
-  })
-  b.place(claim)
-  b.about(`state folder (${folder})`)
-  return c.mkdirat(b, k.AT_FDCWD, folder, 0o700)
-}
-
-/** The socket that the parked init listens on. It is bound from inside the folder: an address holds 107 bytes at most. */
-function planListener(b: Batch, folder: string): Step {
-  b.about(`socket (${folder}/${START_SOCKET})`)
-  const listener = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.LISTENER)
-  c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
-  c.chdir(b, folder)
-  const address = c.unixAddress(b, START_SOCKET)
-  b.call('bind', listener, address.pointer, address.length)
-  c.fchdir(b, slot(HostSlot.CWD))
-  b.call('listen', listener, 1)
-  return listener
 }

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { ARENA, SLOTS } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
-import { type ExecOptions, exec } from './exec.ts'
+import { EXEC_DEFAULTS, type ExecOptions, exec } from './exec.ts'
 import { fakeHost } from './testing/fake-host.ts'
 
 const config = {
@@ -39,27 +39,7 @@ const saved = {
     ],
   },
 }
-const options: ExecOptions = {
-  id: 'box',
-  command: ['sh'],
-  process: null,
-  cwd: null,
-  env: [],
-  user: null,
-  additionalGids: [],
-  capabilities: [],
-  noNewPrivileges: false,
-  apparmorProfile: null,
-  selinuxLabel: null,
-  terminal: false,
-  consoleSocket: null,
-  pidfdSocket: null,
-  detach: true,
-  pidFile: '/run/exec.pid',
-  preserveFds: 0,
-  cgroups: [],
-  ignorePaused: false,
-}
+const options: ExecOptions = { ...EXEC_DEFAULTS, id: 'box', command: ['sh'], detach: true, pidFile: '/run/exec.pid' }
 
 function show({ name, args, text }: Call): string {
   const words = args.map((arg) => {

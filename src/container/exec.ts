@@ -25,7 +25,6 @@ import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { keepsGroups } from './annotations.ts'
-import type { Progress } from './create.ts'
 import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
 import { finishReading, pathIn, planLongReading, planReading, readInput, unreadable } from './files.ts'
@@ -35,6 +34,7 @@ import { joinRdt } from './intel-rdt.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import { homeOf } from './passwd.ts'
 import { cannotExec } from './phrases.ts'
+import { planPidFile } from './pid-file.ts'
 import { planPidfdSocket, planSendPidfd } from './pidfd-socket.ts'
 import * as processes from './process.ts'
 import { checkProgram, explainExecution } from './program.ts'
@@ -55,7 +55,7 @@ import {
   type Watch,
 } from './state.ts'
 import * as terminals from './terminal.ts'
-import { undo } from './undo.ts'
+import { noProgress, type Progress, undo } from './undo.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 
 /** Milliseconds between tries to start the stage, and how many there are. */
@@ -90,22 +90,34 @@ export interface ExecOptions {
   ignorePaused: boolean
 }
 
+/** What is not asked for. */
+export const EXEC_DEFAULTS: Omit<ExecOptions, 'id' | 'command'> = {
+  process: null,
+  cwd: null,
+  env: [],
+  user: null,
+  additionalGids: [],
+  capabilities: [],
+  noNewPrivileges: false,
+  apparmorProfile: null,
+  selinuxLabel: null,
+  terminal: false,
+  consoleSocket: null,
+  pidfdSocket: null,
+  detach: false,
+  pidFile: null,
+  preserveFds: 0,
+  cgroups: [],
+  ignorePaused: false,
+}
+
 /** Bytes of memory that planning an exec takes. */
 const MEMORY = 192 << 10
 
 /** The exit status: 0 when detached, else the program's (128 + n when signal n ended it). On failure no process is left. */
 export function exec(runtime: Runtime, options: ExecOptions): number | Promise<number> {
   const { host, platform } = runtime
-  const progress: Progress = {
-    claimed: false,
-    stage: 0,
-    forks: false,
-    init: 0,
-    cgroup: null,
-    stack: null,
-    saved: null,
-    pidFile: null,
-  }
+  const progress = noProgress()
   let last: Batch | null
   try {
     last = tell(runtime, options, progress)
@@ -275,16 +287,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   if (options.pidFile !== null) {
     const file = absolutePath(pathIn(facts.bytes(cwd)), options.pidFile)
     const writing = new Batch(machine)
-    writing.about(`--pid-file (${file})`)
     progress.pidFile = file
-    c.writeFile(
-      writing,
-      k.AT_FDCWD,
-      file,
-      String(progress.init),
-      k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW,
-      0o644,
-    )
+    planPidFile(writing, file, progress.init)
     host.run(writing)
   }
   const relays = number && !options.detach ? { settings: prepareRelay(runtime, wanted) } : null

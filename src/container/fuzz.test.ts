@@ -18,7 +18,7 @@ import { kill } from './kill.ts'
 import { list } from './list.ts'
 import { pause, resume } from './pause.ts'
 import { pidsOf } from './ps.ts'
-import type { CreateOptions, Runtime } from './runtime.ts'
+import { CREATE_DEFAULTS, type CreateOptions, type Runtime } from './runtime.ts'
 import { start } from './start.ts'
 import { state } from './state.ts'
 import { fakeHost } from './testing/fake-host.ts'
@@ -53,17 +53,9 @@ const keys = [
 ]
 
 const options: CreateOptions = {
+  ...CREATE_DEFAULTS,
   id: 'a',
   bundle: '/bundle',
-  config: null,
-  pidFile: null,
-  consoleSocket: null,
-  pidfdSocket: null,
-  preserveFds: 0,
-  listenFds: 0,
-  notifySocket: null,
-  noPivot: false,
-  noNewKeyring: false,
 }
 
 /** Does it; gives the error if it was one for the user. */

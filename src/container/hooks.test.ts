@@ -4,21 +4,13 @@ import type { Hook } from '../config/types.ts'
 import { ARENA, SLOTS } from '../executor/protocol.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
 import { create } from './create.ts'
-import type { CreateOptions } from './runtime.ts'
+import { CREATE_DEFAULTS, type CreateOptions } from './runtime.ts'
 import { fakeHost } from './testing/fake-host.ts'
 
 const options: CreateOptions = {
+  ...CREATE_DEFAULTS,
   id: 'box',
   bundle: '/bundle',
-  pidFile: null,
-  consoleSocket: null,
-  config: null,
-  pidfdSocket: null,
-  preserveFds: 0,
-  listenFds: 0,
-  notifySocket: null,
-  noPivot: false,
-  noNewKeyring: false,
 }
 
 /** How a hook ends: si_code and si_status of waitid(2), the verdict of a child that could not execute it, what it wrote. */

@@ -25,6 +25,14 @@ export interface Caller {
   gid: number
 }
 
+/** Who calls. Only without rights the group matters, for the ids that can be mapped. */
+export function callerOf({ host, platform }: Runtime, uid: number): Caller {
+  if (uid === 0) return { uid, gid: 0 }
+  const b = new Batch(platform.machine)
+  const gid = b.call('getegid')
+  return { uid, gid: host.run(b).value(gid)! }
+}
+
 /** Bytes of a helper's stderr that an error shows. */
 const SHOWN = 1024
 /** Exit status of a helper's process that could not execute it. */

@@ -78,7 +78,7 @@ export function planSignal(b: Batch, saved: Saved, signal: Arg): Step {
 const ENDING: ReadonlySet<number> = new Set(['HUP', 'INT', 'QUIT', 'ABRT', 'TERM'].map((name) => k.SIGNALS[name]!))
 
 /** Plans to claim a parked init as `start` does: of several at a time one succeeds. Gives the signal for it: of a program that has been started, its own. */
-function planClaim(b: Batch, folder: string, signal: number): Arg {
+function planClaimParked(b: Batch, folder: string, signal: number): Arg {
   const started = b.label()
   b.about(`${folder}/${START_SOCKET}`)
   b.set(SIGNAL, signal)
@@ -96,7 +96,7 @@ const aboutInit = ({ id, pid }: Saved): string => `container ${id}: process ${pi
 
 function signalHeld(runtime: Runtime, saved: Saved, signal: number, ends: boolean): boolean {
   const b = new Batch(runtime.platform.machine)
-  const sent = planSignal(b, saved, ends ? planClaim(b, folderOf(runtime, saved.id), signal) : signal)
+  const sent = planSignal(b, saved, ends ? planClaimParked(b, folderOf(runtime, saved.id), signal) : signal)
   c.close(b, slot(HostSlot.PIDFD))
   return runtime.host.run(b).ok(sent)
 }

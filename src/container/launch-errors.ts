@@ -6,11 +6,11 @@ import * as k from '../linux/constants.ts'
 import { ANY, Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { CallError, SessionLost } from '../session/session.ts'
-import type { Progress } from './create.ts'
 import { unreadable } from './files.ts'
 import { missingRoot } from './rootfs.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { InitSlot } from './slots.ts'
+import type { Progress } from './undo.ts'
 
 /** That there is no config, `errno` being why: most often the bundle is another folder. */
 export function missingConfig({ config }: CreateOptions, bundle: string, errno: string): RuntError {

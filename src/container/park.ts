@@ -2,12 +2,13 @@
 import type { Hooks, Process, Seccomp } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
-import { type Batch, slot } from '../session/batch.ts'
+import { type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { partsOf, planStartHooks, type StartHook } from './hooks.ts'
 import { planProgram } from './process.ts'
 import { planThread } from './seccomp-agent.ts'
-import { InitSlot } from './slots.ts'
+import { HostSlot, InitSlot } from './slots.ts'
+import { START_SOCKET } from './state.ts'
 
 /** What of the config this needs; `start` reads it from the copy in the state folder. */
 export interface Parked {
@@ -25,6 +26,19 @@ export interface KeptOpen {
   session: number
   /** The caller's, from 3 on. */
   preserved: number
+}
+
+/** Plans, in the host, the socket that the parked init listens on. It is bound from inside the folder: an address holds 107 bytes at most. */
+export function planListener(b: Batch, folder: string): Step {
+  b.about(`socket (${folder}/${START_SOCKET})`)
+  const listener = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.LISTENER)
+  c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
+  c.chdir(b, folder)
+  const address = c.unixAddress(b, START_SOCKET)
+  b.call('bind', listener, address.pointer, address.length)
+  c.fchdir(b, slot(HostSlot.CWD))
+  b.call('listen', listener, 1)
+  return listener
 }
 
 /** Sequence number of the parking batch, so that `start` knows the answer when it gets one. */

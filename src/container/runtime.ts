@@ -50,6 +50,19 @@ export interface CreateOptions {
   noNewKeyring: boolean
 }
 
+/** What is not asked for. */
+export const CREATE_DEFAULTS: Omit<CreateOptions, 'id' | 'bundle'> = {
+  config: null,
+  pidFile: null,
+  consoleSocket: null,
+  pidfdSocket: null,
+  preserveFds: 0,
+  listenFds: 0,
+  notifySocket: null,
+  noPivot: false,
+  noNewKeyring: false,
+}
+
 export interface RunOptions extends CreateOptions {
   detach: boolean
   /** Leave the state of the container when it ended. */

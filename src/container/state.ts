@@ -276,6 +276,30 @@ export function viewOf(saved: Omit<Shown, 'freezer'>, status: Status): StateView
   }
 }
 
+/** Plans to make the folder of a container. That it was not there before makes the id ours. */
+export function planClaim(b: Batch, root: string, folder: string): Step {
+  b.about(`state folder (${root})`)
+  const parents = root.split('/').slice(1)
+  const there = b.label()
+  const claim = b.label()
+  c.faccessat(b, k.AT_FDCWD, root, 0).on(['ENOENT'], there)
+  b.jump(claim)
+  b.place(there)
+  parents.forEach((_, index) => {
+    const exists = b.label()
+    c.mkdirat(
+      b,
+      k.AT_FDCWD,
+      `/${parents.slice(0, index + 1).join('/')}`,
+      index === parents.length - 1 ? 0o700 : 0o755,
+    ).on(['EEXIST'], exists)
+    b.place(exists)
+  })
+  b.place(claim)
+  b.about(`state folder (${folder})`)
+  return c.mkdirat(b, k.AT_FDCWD, folder, 0o700)
+}
+
 /** Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error. */
 export function planRemoveFolder(b: Batch, folder: string, left: Label | null = null): void {
   // With a label the last call tells whether all could be removed.

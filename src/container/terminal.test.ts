@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import { RuntError } from '../base/errors.ts'
 import * as k from '../linux/constants.ts'
 import { create } from './create.ts'
+import { CREATE_DEFAULTS } from './runtime.ts'
 import { checkTerminal } from './terminal.ts'
 import { type FakeHost, fakeHost } from './testing/fake-host.ts'
 
@@ -61,17 +62,10 @@ function told(consoleSocket: string, terminal = true): { fake: FakeHost; story: 
   })
   const error = message(() =>
     create(fake.runtime, {
+      ...CREATE_DEFAULTS,
       id: 'tty',
       bundle: '/bundle',
-      pidFile: null,
       consoleSocket,
-      config: null,
-      pidfdSocket: null,
-      preserveFds: 0,
-      listenFds: 0,
-      notifySocket: null,
-      noPivot: false,
-      noNewKeyring: false,
     }),
   )
   return { fake, story, error }

@@ -1,20 +1,48 @@
-/** Takes back what a failed launch has made. */
-
+/** Takes back what a failed launch or exec has made. */
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch, load } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import type { Progress } from './create.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
 import type { Runtime } from './runtime.ts'
-import { unmountStack } from './shared-mounts.ts'
-import { folderOf, planRemoveFolder } from './state.ts'
+import { type Stack, unmountStack } from './shared-mounts.ts'
+import { folderOf, planRemoveFolder, type Saved } from './state.ts'
 
 /** Milliseconds between looks for children that end by themselves, and how often to look. */
 const PAUSE = 5
 const LOOKS = 20
+
+/** How far a launch or an exec has come. */
+export interface Progress {
+  /** The id is ours: the folder was made by us. */
+  claimed: boolean
+  /** Their pids; 0 while there is none. */
+  stage: number
+  /** The stage has been told to fork the init. */
+  forks: boolean
+  init: number
+  cgroup: cgroups.CgroupPaths | null
+  /** Once something may be mounted among the mounts of the caller. */
+  stack: Stack | null
+  /** Once there is an init: whose poststop hooks have to be called at its end. */
+  saved: Saved | null
+  /** The pid file, once it may be there. */
+  pidFile: string | null
+}
+
+/** Nothing has been made yet. */
+export const noProgress = (): Progress => ({
+  claimed: false,
+  stage: 0,
+  forks: false,
+  init: 0,
+  cgroup: null,
+  stack: null,
+  saved: null,
+  pidFile: null,
+})
 
 /** Ends the processes, removes cgroup and state folder. What cannot be removed is warned about; `delete --force` tries again. */
 export function undo(runtime: Runtime, id: string, progress: Progress): void {

@@ -11,14 +11,14 @@ import { defaultRoot, findOwnFolder, findPlace } from '../cli/place.ts'
 import type { Config, Process, Resources } from '../config/types.ts'
 import { create } from '../container/create.ts'
 import { remove } from '../container/delete.ts'
-import { type ExecOptions, exec } from '../container/exec.ts'
+import { EXEC_DEFAULTS, type ExecOptions, exec } from '../container/exec.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
 import { list } from '../container/list.ts'
 import { pause, resume } from '../container/pause.ts'
 import { pidsOf } from '../container/ps.ts'
 import { run } from '../container/run.ts'
-import type { CreateOptions, Globals, Runtime, StateView } from '../container/runtime.ts'
+import { CREATE_DEFAULTS, type Globals, type Runtime, type StateView } from '../container/runtime.ts'
 import { openSessions } from '../container/sessions.ts'
 import { start } from '../container/start.ts'
 import { state } from '../container/state.ts'
@@ -76,19 +76,6 @@ export interface Running {
   readonly status: Promise<number>
 }
 
-/** What no caller of the library sets. */
-const unset: Omit<CreateOptions, 'id' | 'bundle'> = {
-  config: null,
-  pidFile: null,
-  consoleSocket: null,
-  pidfdSocket: null,
-  preserveFds: 0,
-  listenFds: 0,
-  notifySocket: null,
-  noPivot: false,
-  noNewKeyring: false,
-}
-
 /** A container runtime with its state in one folder. */
 export class Runt {
   readonly #options: RuntOptions
@@ -100,7 +87,7 @@ export class Runt {
   /** Sets a container up; its program waits for `start` (runtime.md, "Create"). */
   create(id: string, options: BundleOptions): void {
     checkId(id)
-    this.#call((runtime) => create(runtime, { ...unset, ...options, id }))
+    this.#call((runtime) => create(runtime, { ...CREATE_DEFAULTS, ...options, id }))
   }
 
   /** Lets the program of a created container run. */
@@ -112,32 +99,19 @@ export class Runt {
   /** Creates a container and starts it. It is deleted when its program ends. Throws when it cannot be made. */
   run(id: string, { bundle, keep = false, stdio = 'pipe' }: RunOptions): Running {
     checkId(id)
-    return this.#foreground(stdio, (runtime) => run(runtime, { ...unset, id, bundle, keep, detach: false }))
+    return this.#foreground(stdio, (runtime) => run(runtime, { ...CREATE_DEFAULTS, id, bundle, keep, detach: false }))
   }
 
   /** Runs one more program in a container. Throws when it cannot be executed. */
   exec(id: string, { args, cwd, env = [], user, stdio = 'pipe' }: ExecuteOptions): Running {
     checkId(id)
     const options: ExecOptions = {
+      ...EXEC_DEFAULTS,
       id,
       command: args,
       cwd: cwd ?? null,
       env,
       user: user ? { uid: user.uid, gid: user.gid ?? null } : null,
-      process: null,
-      additionalGids: [],
-      capabilities: [],
-      noNewPrivileges: false,
-      apparmorProfile: null,
-      selinuxLabel: null,
-      terminal: false,
-      consoleSocket: null,
-      pidfdSocket: null,
-      detach: false,
-      pidFile: null,
-      preserveFds: 0,
-      cgroups: [],
-      ignorePaused: false,
     }
     return this.#foreground(stdio, (runtime) => exec(runtime, options))
   }
