@@ -17,6 +17,8 @@ export interface Abi {
   readonly wide: boolean
   /** By index of the name: the number's cell; `size` where the ABI has no such call. */
   readonly cells: Int16Array
+  /** By cell: index of the name, `NAMELESS` where a cell has none. */
+  readonly names: Int16Array
   /** How many cells there are: ordinary calls are at their number, arm's private calls follow. */
   readonly size: number
   readonly ordinary: number
@@ -33,6 +35,9 @@ const lines = SYSCALLS.trim().split('\n')
 export const INDEX: ReadonlyMap<string, number> = new Map(
   lines.map((line, index) => [line.slice(0, line.indexOf(' ')), index]),
 )
+
+/** Index of no system call. */
+export const NAMELESS = lines.length
 
 /** Functions of socketcall(2), the first is 1: linux/net.h. */
 const SOCKET_CALLS =
@@ -70,8 +75,13 @@ function abi(arch: SeccompArch, token: number, column: number, base: number, wid
   const cellOf = (number: number) => (number < ARM_PRIVATE ? number : number - ARM_PRIVATE + ordinary)
   const size = 1 + Math.max(...has.map(cellOf))
   const cells = Int16Array.from(numbers, (number) => (number === '-' ? size : cellOf(Number(number))))
+  const names = new Int16Array(size).fill(NAMELESS)
+  // No two names have the same number.
+  cells.forEach((cell, index) => {
+    if (cell < size) names[cell] = index
+  })
   const mux = arch === 'SCMP_ARCH_X86' ? multiplexed() : null
-  return { arch, token, base, wide, cells, size, ordinary, multiplexed: mux }
+  return { arch, token, base, wide, cells, names, size, ordinary, multiplexed: mux }
 }
 
 /** ABIs that a process can use, by machine; the machine's own first. Those with the same token are neighbours, lower base first. */

@@ -21,7 +21,7 @@
 import type { Machine } from '../base/platform.ts'
 import type { Seccomp, SeccompAction, SeccompArg, Uint64 } from '../config/types.ts'
 import { Errno } from '../linux/errno.ts'
-import { ABIS, type Abi, CALL_IPC, CALL_SOCKET, INDEX } from './abis.ts'
+import { ABIS, type Abi, CALL_IPC, CALL_SOCKET, INDEX, NAMELESS } from './abis.ts'
 import { Program } from './emit.ts'
 import {
   ARM_PRIVATE,
@@ -77,11 +77,16 @@ interface Check {
   readonly wide: boolean
 }
 
+/** By index of a system call: 0 for the default action, index + 1 of a return value, or -index - 1 of a check. */
+type Verdicts = Int16Array
+
 /** An ABI that takes part. */
 interface Part {
   readonly abi: Abi
-  /** By cell: 0 for the default action, index + 1 of a return value, or -index - 1 of a check. */
-  readonly verdicts: Int16Array
+  /** Of rules with conditions. */
+  readonly own: Verdicts
+  /** For which indices there are some. */
+  readonly touched: number[]
   /** Highest ordinary cell that rules without effect name. */
   last: number
 }
@@ -100,50 +105,46 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
   const defaultReturn = returnValue(seccomp.defaultAction, seccomp.defaultErrnoRet)
   const returns: number[] = [defaultReturn]
   const checks: Check[] = []
-  let listener = seccomp.defaultAction === 'SCMP_ACT_NOTIFY'
+  /** Of rules without conditions: the same for all ABIs. */
+  const plain: Verdicts = new Int16Array(NAMELESS + 1)
 
   const rules = seccomp.syscalls ?? []
   for (let at = 0; at < rules.length; at++) {
     const { names, action, errnoRet, args } = rules[at]!
     const value = returnValue(action, errnoRet)
-    if (action === 'SCMP_ACT_NOTIFY') listener = true
+    if (value !== defaultReturn && (args === undefined || args.length === 0)) {
+      const verdict = number(returns, value) + 1
+      // Most of the work of a usual profile is done here, by an interpreter.
+      for (const name of names) {
+        const index = INDEX.get(name)
+        if (index === undefined) unknown.push(unknownName(at, name))
+        else if (plain[index] === 0) plain[index] = verdict
+      }
+      for (const part of parts) addMultiplexed(part, names, plain, undefined, value, verdict, checks)
+      continue
+    }
     const indices: number[] = []
     for (const name of names) {
       const index = INDEX.get(name)
-      if (index !== undefined) indices.push(index)
-      else unknown.push(`linux.seccomp.syscalls[${at}].names: "${name}" is no system call that runt knows`)
+      if (index === undefined) unknown.push(unknownName(at, name))
+      else indices.push(index)
     }
     if (value === defaultReturn) {
       for (const part of parts) for (const index of indices) mention(part, part.abi.cells[index]!)
       continue
     }
     const verdict = number(returns, value) + 1
-    const alternatives = args !== undefined && args.length > 0 ? split(args) : undefined
+    const alternatives = split(args!)
     for (const part of parts) {
-      const { cells, multiplexed } = part.abi
-      if (alternatives === undefined) {
-        // Most of the work of a usual profile is done here, by an interpreter.
-        const { verdicts } = part
-        const count = indices.length
-        for (let at = 0; at < count; at++) {
-          const cell = cells[indices[at]!]!
-          if (verdicts[cell]! <= 0) verdicts[cell] = verdict
-        }
-      } else {
-        for (const index of indices) {
-          for (const conditions of alternatives) add(part, cells[index]!, conditions, value, verdict, checks)
-        }
-      }
-      if (multiplexed === null || wholly(part)) continue
-      for (const index of indices) {
-        const code = multiplexed[index]!
-        if (code > 0) addMultiplexed(part, code, alternatives, value, verdict, checks)
-      }
+      for (const index of indices)
+        for (const conditions of alternatives) add(part, index, plain, conditions, value, verdict, checks)
+      addMultiplexed(part, names, plain, alternatives, value, verdict, checks)
     }
   }
 
   const stub = enosys && answersNew(seccomp)
-  const program = emit(parts, returns, checks, stub)
+  const program = emit(parts, plain, returns, checks, stub)
+  const listener = notifies(seccomp)
   let flags = listener ? FLAG_NEW_LISTENER : 0
   let optionalFlags = 0
   if (seccomp.flags === undefined) {
@@ -161,6 +162,13 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
   return { program, flags, optionalFlags, listener, warnings, unknown }
 }
 
+/** Whether a filter of this section has a listener. */
+export const notifies = ({ defaultAction, syscalls }: Seccomp): boolean =>
+  defaultAction === 'SCMP_ACT_NOTIFY' || (syscalls?.some(({ action }) => action === 'SCMP_ACT_NOTIFY') ?? false)
+
+const unknownName = (rule: number, name: string): string =>
+  `linux.seccomp.syscalls[${rule}].names: "${name}" is no system call that runt knows`
+
 function participants(seccomp: Seccomp, machine: Machine, warnings: string[]): Part[] {
   const known = ABIS[machine]
   const wanted = seccomp.architectures ?? []
@@ -170,7 +178,7 @@ function participants(seccomp: Seccomp, machine: Machine, warnings: string[]): P
   }
   return known
     .filter((abi, index) => index === 0 || wanted.includes(abi.arch))
-    .map((abi) => ({ abi, verdicts: new Int16Array(abi.size + 1), last: 0 }))
+    .map((abi) => ({ abi, own: new Int16Array(NAMELESS), touched: [], last: 0 }))
 }
 
 /** A rule without effect names this cell. */
@@ -235,59 +243,61 @@ function split(args: readonly SeccompArg[]): (readonly Condition[])[] {
   return indices.size < args.length ? conditions.map((one) => [one]) : [conditions]
 }
 
-/** Adds a rule with conditions for a cell. */
+/** Adds a rule with conditions for a system call. */
 function add(
-  part: Part,
-  cell: number,
+  { abi, own, touched }: Part,
+  index: number,
+  plain: Verdicts,
   conditions: readonly Condition[],
   value: number,
   verdict: number,
   checks: Check[],
 ): void {
-  const { verdicts } = part
-  const { wide, size } = part.abi
-  const before = verdicts[cell]!
-  if (before > 0 || cell === size) return
+  const { wide, size, cells } = abi
+  const before = own[index]!
+  if (before > 0 || plain[index]! > 0 || cells[index] === size) return
   // A mask of zero asks nothing.
   const asking = conditions.filter(({ lowMask, highMask }) => lowMask !== 0 || (wide && highMask !== 0))
-  if (asking.length === 0) verdicts[cell] = verdict
+  if (before === 0) touched.push(index)
+  if (asking.length === 0) own[index] = verdict
   else if (before < 0) {
     const check = checks[-before - 1]!
     check.conditions.push(asking)
     check.returns.push(value)
-  } else verdicts[cell] = -checks.push({ conditions: [asking], returns: [value], wide })
+  } else own[index] = -checks.push({ conditions: [asking], returns: [value], wide })
 }
 
-const SOCKETCALL = INDEX.get('socketcall')!
-const IPC = INDEX.get('ipc')!
-
-/** Whether both socketcall(2) and ipc(2) are decided about whatever the function. */
-function wholly({ abi, verdicts }: Part): boolean {
-  return verdicts[abi.cells[SOCKETCALL]!]! > 0 && verdicts[abi.cells[IPC]!]! > 0
-}
-
-/** Adds a rule for a function of socketcall(2) or ipc(2). */
+/** Adds a rule for the functions of socketcall(2) and ipc(2), where the ABI has them: they do the same as calls of these names. */
 function addMultiplexed(
   part: Part,
-  code: number,
+  names: readonly string[],
+  plain: Verdicts,
   alternatives: readonly (readonly Condition[])[] | undefined,
   value: number,
   verdict: number,
   checks: Check[],
 ): void {
-  const cell = part.abi.cells[code >= CALL_IPC ? IPC : SOCKETCALL]!
-  if (part.verdicts[cell]! > 0) return
-  let called = functionConditions.get(code)
-  if (called === undefined) {
-    const value = code - (code >= CALL_IPC ? CALL_IPC : CALL_SOCKET)
-    called = [condition({ index: 0, op: 'SCMP_CMP_EQ', value })]
-    functionConditions.set(code, called)
-  }
-  for (const conditions of alternatives ?? [[]]) {
-    const others = conditions.filter(({ index }) => index !== 0)
-    add(part, cell, others.length === 0 ? called : [...called, ...others], value, verdict, checks)
+  const { multiplexed } = part.abi
+  const decided = (index: number): boolean => plain[index]! > 0 || part.own[index]! > 0
+  if (multiplexed === null || (decided(SOCKETCALL) && decided(IPC))) return
+  for (const name of names) {
+    const code = multiplexed[INDEX.get(name) ?? NAMELESS]!
+    if (!code) continue
+    const isIpc = code >= CALL_IPC
+    let called = functionConditions.get(code)
+    if (called === undefined) {
+      called = [condition({ index: 0, op: 'SCMP_CMP_EQ', value: code - (isIpc ? CALL_IPC : CALL_SOCKET) })]
+      functionConditions.set(code, called)
+    }
+    for (const conditions of alternatives ?? [[]]) {
+      const others = conditions.filter(({ index }) => index !== 0)
+      add(part, isIpc ? IPC : SOCKETCALL, plain, [...called, ...others], value, verdict, checks)
+    }
   }
 }
+
+const SOCKETCALL = INDEX.get('socketcall')!
+const IPC = INDEX.get('ipc')!
 
 /** Ranges of numbers with the same verdict, in order; the first starts at 0. */
 interface Ranges {
@@ -304,28 +314,38 @@ function range(ranges: Ranges, start: number, verdict: number): void {
 }
 
 /** Ranges of the ordinary calls of an ABI, and of arm's private ones. `rest`: verdict on numbers above those that rules name. */
-function partRanges(ranges: Ranges, part: Part, rest: number): void {
-  const { verdicts } = part
-  const { base, ordinary, size } = part.abi
+function partRanges(ranges: Ranges, { abi, own, touched, last: mentioned }: Part, plain: Verdicts, rest: number): void {
+  const { base, names, ordinary, size } = abi
+  const verdicts = plain.slice()
+  // A rule without conditions beats those with some, but not one whose conditions ask nothing here and that came first.
+  for (const index of touched) if (own[index]! > 0 || plain[index] === 0) verdicts[index] = own[index]!
   let last = ordinary - 1
-  while (last > part.last && verdicts[last] === 0) last--
-  let before: number | undefined
+  while (last > mentioned && verdicts[names[last]!] === 0) last--
+  const { starts } = ranges
+  let before = ranges.verdicts.at(-1)
   for (let cell = 0; cell <= last; cell++) {
-    const verdict = verdicts[cell]!
+    const verdict = verdicts[names[cell]!]!
     if (verdict === before) continue
     before = verdict
-    range(ranges, base + cell, verdict)
+    starts[starts.length] = base + cell
+    ranges.verdicts[starts.length - 1] = verdict
   }
   // Without any rule there is nothing that a call could be newer than.
   const beyond = last > 0 ? rest : 0
   range(ranges, base + last + 1, beyond)
   if (size === ordinary) return
-  for (let cell = ordinary; cell < size; cell++) range(ranges, ARM_PRIVATE + cell - ordinary, verdicts[cell]!)
+  for (let cell = ordinary; cell < size; cell++) range(ranges, ARM_PRIVATE + cell - ordinary, verdicts[names[cell]!]!)
   range(ranges, ARM_PRIVATE + size - ordinary, beyond)
 }
 
 /** Writes the program. `returns[0]` is the default action. */
-function emit(parts: readonly Part[], returns: number[], checks: readonly Check[], stub: boolean): Uint8Array {
+function emit(
+  parts: readonly Part[],
+  plain: Verdicts,
+  returns: number[],
+  checks: readonly Check[],
+  stub: boolean,
+): Uint8Array {
   const kill = number(returns, RET_KILL_THREAD)
   const killVerdict = kill === 0 ? 0 : kill + 1
   const rest = stub ? number(returns, RET_ENOSYS) + 1 : 0
@@ -335,14 +355,18 @@ function emit(parts: readonly Part[], returns: number[], checks: readonly Check[
     let first = at
     while (first > 0 && parts[first - 1]!.abi.token === parts[at]!.abi.token) first--
     const ranges: Ranges = { starts: [], verdicts: [] }
-    for (let part = first; part <= at; part++) partRanges(ranges, parts[part]!, rest)
+    for (let part = first; part <= at; part++) partRanges(ranges, parts[part]!, plain, rest)
     const { arch, token } = parts[at]!.abi
     if (arch === 'SCMP_ARCH_X86_64') {
       // x32 has no part. -1 is what a tracer leaves when it has skipped a call.
       range(ranges, X32_BIT, killVerdict)
       range(ranges, ALL, 0)
     }
-    const section = tree(program, ranges, 0, ranges.starts.length - 1, returns, checks)
+    const leaf = (verdict: number): number =>
+      verdict < 0
+        ? chain(program, checks[-verdict - 1]!, returns[0]!)
+        : program.return(returns[verdict === 0 ? 0 : verdict - 1]!)
+    const section = tree(program, ranges, leaf, 0, ranges.starts.length - 1)
     const entry = ranges.starts.length > 1 ? program.load(DATA_NR, section) : section
     next = program.jump(Bpf.JEQ, token, entry, next)
     at = first
@@ -351,30 +375,24 @@ function emit(parts: readonly Part[], returns: number[], checks: readonly Check[
   return program.bytes()
 }
 
-/** Finds the range of the loaded number from `first` to `last`, by halves. Gives where that begins. */
+/** Finds the range of the loaded number from `first` to `last`, by halves. `leaf`: the place for a verdict. Gives where that begins. */
 function tree(
   program: Program,
   ranges: Ranges,
+  leaf: (verdict: number) => number,
   first: number,
   last: number,
-  returns: readonly number[],
-  checks: readonly Check[],
 ): number {
   const { starts, verdicts } = ranges
-  if (first === last) {
-    const verdict = verdicts[first]!
-    if (verdict < 0) return chain(program, checks[-verdict - 1]!, returns[0]!)
-    return program.return(returns[verdict === 0 ? 0 : verdict - 1]!)
-  }
+  if (first === last) return leaf(verdicts[first]!)
   // One number amid others.
   if (last === first + 2 && verdicts[first] === verdicts[last] && starts[last] === starts[first + 1]! + 1) {
-    const around = tree(program, ranges, last, last, returns, checks)
-    const one = tree(program, ranges, first + 1, first + 1, returns, checks)
-    return program.jump(Bpf.JEQ, starts[first + 1]!, one, around)
+    const around = leaf(verdicts[last]!)
+    return program.jump(Bpf.JEQ, starts[first + 1]!, leaf(verdicts[first + 1]!), around)
   }
   const middle = (first + last + 1) >> 1
-  const upper = tree(program, ranges, middle, last, returns, checks)
-  const lower = tree(program, ranges, first, middle - 1, returns, checks)
+  const upper = tree(program, ranges, leaf, middle, last)
+  const lower = tree(program, ranges, leaf, first, middle - 1)
   return program.jump(Bpf.JGE, starts[middle]!, upper, lower)
 }
 

@@ -17,15 +17,15 @@ export class Program {
   private readonly returnsAt: number[] = []
 
   private push(code: number, k: number): number {
-    const at = this.length++
-    if (at === BPF_MAXINSNS) {
+    const at = this.length
+    if (at === BPF_MAXINSNS)
       throw new RuntError(
         `linux.seccomp: the rules need more than the ${BPF_MAXINSNS} instructions that the kernel takes (BPF_MAXINSNS)`,
       )
-    }
     const word = 2 * (BPF_MAXINSNS - 1 - at)
     this.words[word] = code
     this.words[word + 1] = k
+    this.length = at + 1
     return at
   }
 
@@ -59,12 +59,12 @@ export class Program {
 
   /** Compares the loaded word with k, unsigned, and goes on at one of two places. */
   jump(code: number, k: number, yes: number, no: number): number {
-    const at = this.length
-    if (at - yes > REACH || at - no > REACH) {
+    const before = this.length - 1
+    if (before - yes >= REACH || before - no >= REACH) {
       const nearYes = this.near(yes)
       return this.put(code, k, nearYes, this.near(no))
     }
-    return this.put(code, k, yes, no)
+    return this.push(code | ((before - yes) << 16) | ((before - no) << 24), k)
   }
 
   private put(code: number, k: number, yes: number, no: number): number {
