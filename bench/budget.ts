@@ -94,6 +94,7 @@ function perform(args: readonly string[], files: Record<string, string>): Record
     handOver: () => new Promise<never>(() => {}),
   }
   const status = main(platform)
+  for (const path of fake.written.keys()) if (path.endsWith('/filter')) files[path] = fake.written.get(path)!
   if (status !== 0 && typeof status === 'number') throw new Error(`${args.join(' ')}: status ${status}`)
   const kernels = [fake.host, fake.stage, fake.init]
   const sum = (of: (kernel: (typeof kernels)[number]) => number): number =>

@@ -2,7 +2,7 @@
  * What the usual commands do, rehearsed on fake kernels while the brain is built, so that the link can put together what
  * they touch: "Heat" in src/engine-quickjs/host.c. A rehearsal is recorded here, on Node.js, and played back to the brain.
  */
-import { decodeUtf8, encodeUtf8 } from '../src/base/bytes.ts'
+import { encodeUtf8 } from '../src/base/bytes.ts'
 import type { Channel, Platform } from '../src/base/platform.ts'
 import { main } from '../src/cli/main.ts'
 import { engineSamples, samples } from '../src/config/testing/samples.ts'
@@ -74,14 +74,13 @@ export function rehearse(): Uint8Array[] {
       ...['docker-plain', 'podman-plain'].map((name) => engineSamples.get(name)!),
     ]) {
       const files: Files = { ...place, ...bundle(JSON.parse(text)) }
-      const play = (args: readonly string[], more: Files = {}, missing: readonly string[] = []): string => {
-        const { tape, saved } = record(args, { ...files, ...more }, missing)
+      const play = (args: readonly string[], more: Files = {}, missing: readonly string[] = []): Files => {
+        const { tape, written } = record(args, { ...files, ...more }, missing)
         tapes.push(tape)
-        return saved
+        return written
       }
       play(['--root', '/run/engine', 'run', '-b', '/bundle', 'box'])
-      const saved = play(['create', '--bundle', '/bundle', '--pid-file', '/run/box.pid', 'box'])
-      const there = { '/run/runt/box/state.json': saved, '/run/runt/box/config.json': files['/bundle/config.json']! }
+      const there = play(['create', '--bundle', '/bundle', '--pid-file', '/run/box.pid', 'box'])
       for (const args of [
         ['start', 'box'],
         ['state', 'box'],
@@ -95,12 +94,12 @@ export function rehearse(): Uint8Array[] {
   return tapes
 }
 
-/** What is written to state.json comes back too. `files`: what is there to read; `missing`: what is not, of what a host has. */
+/** The files of the container come back too, as they are written. `files`: what is there to read; `missing`: what is not, of what a host has. */
 function record(
   args: readonly string[],
   files: Files,
   missing: readonly string[] = [],
-): { tape: Uint8Array; saved: string } {
+): { tape: Uint8Array; written: Files } {
   const pieces: Uint8Array[] = []
   const put = (kind: number, bytes: Uint8Array): void => {
     pieces.push(new Uint8Array(Uint32Array.of(kind, bytes.length).buffer), bytes.slice())
@@ -108,7 +107,6 @@ function record(
   for (const arg of ['runt', ...args]) put(Kind.ARGUMENT, encodeUtf8(arg))
   for (const [name, value] of Object.entries(environment)) put(Kind.ENVIRONMENT, encodeUtf8(`${name}=${value}`))
 
-  let saved = ''
   let said = ''
   let ended = false
   const end = (): never => {
@@ -118,7 +116,6 @@ function record(
   const fake = fakeHost(files, (executor, { name, args, text, memory }) => {
     if (name === 'openat' && missing.includes(text(args[1]!))) return 'ENOENT'
     if (name === 'pidfd_open' && missing.includes(`/proc/${args[0]}/stat`)) return 'ESRCH'
-    if (name === 'write' && text(args[1]!).startsWith('{"format":')) saved = decodeUtf8(memory(args[1]!, args[2]!))
     // The session of a process ends when it executes its program.
     if (name === 'execve') fake[executor].gone = true
     if (name === 'exit_group') end()
@@ -164,5 +161,6 @@ function record(
   const status = main(platform)
   if (!ended && (status !== 0 || said !== ''))
     throw new BuildError(`the rehearsal of \`${args.join(' ')}\` failed: ${said}`)
-  return { tape: Buffer.concat(pieces), saved }
+  const written = Object.fromEntries([...fake.written].map(([path, text]) => [path.replace(/\.tmp$/, ''), text]))
+  return { tape: Buffer.concat(pieces), written }
 }

@@ -1,5 +1,15 @@
 /** runc-exec(8). */
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
@@ -18,6 +28,7 @@ import {
   skip,
   start,
   started,
+  stateRoot,
 } from '../harness.ts'
 import { cgroupDirectory, groupOf, isAlive, unified, waitFor } from '../host.ts'
 
@@ -44,6 +55,32 @@ test('--cap gives what the container has inheritable as an ambient capability to
   const flags = ['--cap', 'CAP_SYSLOG', '--cap', 'CAP_KILL']
   const text = ok(exec(c, flags, ['sh', '-c', 'grep -E "Cap(Inh|Bnd|Amb)" /proc/self/status'])).stdout
   assert.equal(text.match(/[0-9a-f]{16}/g), ['0000000400000000', '0000000400000020', '0000000400000000'])
+})
+
+test('exec is under the filter of the container, and an earlier one does not loosen it', () => {
+  const c = started((config) => {
+    config.linux.seccomp = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 28 }],
+    }
+  })
+  const script = 'grep "^Seccomp:" /proc/self/status; mkdir /dev/shm/d 2>&1; true'
+  for (let turn = 0; turn < 2; turn++)
+    assert.match(ok(exec(c, [], ['sh', '-c', script])).stdout, /^Seccomp:\t2\n.*No space left/s)
+})
+
+only('runt', 'a filter that was damaged since create is no reason to run without it', () => {
+  const c = started((config) => {
+    config.linux.seccomp = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [{ names: ['chroot'], action: 'SCMP_ACT_LOG' }],
+    }
+  })
+  const path = join(stateRoot, c.id, 'filter')
+  truncateSync(path, 16)
+  fails(exec(c, [], ['true']), /seccomp filter \(.*\/filter\): damaged: it has 16 bytes of \d+/)
+  rmSync(path)
+  fails(exec(c, [], ['true']), /seccomp filter \(.*\/filter\): cannot be read: ENOENT/)
 })
 
 test('exec passes on the exit status', () => {

@@ -29,7 +29,7 @@ import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './c
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
 import { finishReading, pathIn, planLongReading, planReading, planWriting, type Reading } from './files.ts'
-import { filterOf } from './filter.ts'
+import { type Foreseen, filterOf, foresee, planKeeping } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
 import { callerOf, writeIdMaps } from './id-maps.ts'
 import { asksForIdmap, prepareIdmapped } from './idmapped-mounts.ts'
@@ -174,7 +174,7 @@ function tell(
   progress.claimed = true
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
-  const { config, cgroup, layout, root, filter, label, resctrl } = parsed.value
+  const { config, cgroup, layout, root, foreseen, label, resctrl } = parsed.value
   checkCaller(config, known.value(uid)!)
   if (!cgroup) cgroups.refuseLimits(config.linux?.resources)
   checkSysctls(runtime, config)
@@ -247,7 +247,7 @@ function tell(
     program: '',
     sharesPids: createsNamespace(config, 'pid') ? undefined : true,
     hooks: laterHooks(config),
-    seccompAgent: agentOf(config.linux?.seccomp, filter),
+    seccompAgent: agentOf(config.linux?.seccomp, foreseen),
     stack: stack ?? undefined,
   }
   if (stack) {
@@ -309,7 +309,7 @@ function tell(
     for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
     train.dispatch()
     const revealing = options.noPivot && !stack ? rootfs.revealingMounts(cgroupFacts.mountinfo, root) : null
-    return { config, options, mounts, setting, early, joins, filter, listener: listenerFd, revealing }
+    return { config, options, mounts, setting, early, joins, foreseen, listener: listenerFd, revealing }
   }
   if (plain && first) train.hold(onceMade)
   const planned = attempt(() => {
@@ -398,12 +398,16 @@ function tell(
   if ('errno' in statText)
     throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
   saved.startTime = readStat(statText.text).startTime
+  // The init is busy now with all that was planned for it.
+  const filter = foreseen && filterOf(config, machine)
+  for (const warning of filter?.warnings ?? []) runtime.debug(warning)
   // 9. What the caller asks for later stands in the state. `create` says it once all is well: then the container can be started. `run` lets
   // the host write while the init works.
   const finish = new Train(host, machine)
   const planTelling = (): void => {
     // Limits may be higher than what the root of a user namespace can set.
     if (inside.setting.reach.unprivileged) processes.planLimits(finish.next('process'), config.process, saved.pid)
+    if (filter) saved.filter = planKeeping(finish, folder, filter)
     planSaving(finish, runtime, saved)
     const receiver = options.pidfdSocket === null ? pidfdReceiver(config.annotations) : undefined
     if (receiver !== undefined) {
@@ -472,7 +476,7 @@ interface Inside {
   early: number
   /** The cgroup that the init joins by itself. */
   joins: cgroups.CgroupPaths | null
-  filter: Filter | null
+  foreseen: Foreseen | null
   listener: number
   /** Mounts of the host that have to go; null with pivot_root. */
   revealing: readonly string[] | null
@@ -530,7 +534,7 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   if (terminal) terminals.planControl(last)
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
   const keepGroups = keepsGroups(config.annotations)
-  processes.planIdentity(last, config.process, inside.filter, setting.reach.unprivileged, keepGroups)
+  processes.planIdentity(last, config.process, inside.foreseen !== null, setting.reach.unprivileged, keepGroups)
   processes.planPersonality(last, config.linux?.personality)
   planMemoryPolicy(last, config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, config.process)
@@ -656,7 +660,7 @@ function interpret(
 ): CgroupPlace & {
   config: Config
   root: string
-  filter: Filter | null
+  foreseen: Foreseen | null
   label: string | null
   resctrl: string | null
 } {
@@ -672,15 +676,13 @@ function interpret(
     config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1', ...names]
   }
   const place = placeCgroup(runtime, config, options.id, cgroupFacts)
-  const filter = filterOf(config, runtime.platform.machine)
-  for (const warning of filter?.warnings ?? []) runtime.debug(warning)
   // Without SELinux nobody would read the label, and file systems refuse it.
   const selinux = config.linux?.mountLabel && / - selinuxfs /.test(cgroupFacts.mountinfo)
   return {
     config,
     ...place,
     root: absolutePath(bundle, config.root.path),
-    filter,
+    foreseen: foresee(config),
     resctrl: config.linux?.intelRdt ? findResctrl(cgroupFacts.mountinfo) : null,
     label: selinux ? config.linux!.mountLabel! : null,
   }

@@ -19,7 +19,6 @@ import { readConfig, readProcess } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import type { Filter } from '../seccomp/compile.ts'
 import { Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session, SessionLost } from '../session/session.ts'
@@ -27,8 +26,8 @@ import { Train } from '../session/train.ts'
 import { keepsGroups } from './annotations.ts'
 import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
-import { finishReading, pathIn, planLongReading, planReading, readInput, unreadable } from './files.ts'
-import { filterOf } from './filter.ts'
+import { finishReading, pathIn, planLongReading, planReading, type Reading, readInput, unreadable } from './files.ts'
+import { filterOf, foresee, planRecalling, recall } from './filter.ts'
 import { planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { joinRdt } from './intel-rdt.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
@@ -169,7 +168,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
 
   // 2. The container's init, and the stage: at once, while the config is parsed, if it is to have nothing but a descriptor of that init.
   const soon = options.process === null && !options.terminal && !saved.seccompAgent
-  const { looking, pidfd, watch, spawned } = sendLook(runtime, options, saved, soon)
+  const { looking, pidfd, watch, kept, spawned } = sendLook(runtime, options, saved, soon)
   const parse = (processText: string | null): Plan => interpret(runtime, options, saved, configText.text, processText)
   const parsed = options.process === '-' ? null : attempt(() => parse(fileText?.text ?? null))
   const looked = waitUnlessTaken(host, looking)
@@ -178,6 +177,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   const status = finishWatch(runtime, looked, saved, watch)
   if (status !== 'running' && status !== 'created' && !(status === 'paused' && options.ignorePaused))
     throw new RuntError(cannotExec(status))
+  const recalled = kept && recall(looked, kept)
   const plan = parsed ? succeed(parsed) : parse(readInput(host, machine))
   const { pidfdSocket } = options
   if (pidfdSocket !== null) {
@@ -186,7 +186,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
     host.run(b)
   }
   const meeting = plan.wanted.terminal ? meet(runtime, options.consoleSocket) : null
-  const agent = agentOf(plan.config.linux?.seccomp, plan.filter)
+  const foreseen = foresee(plan.config)
+  const agent = agentOf(plan.config.linux?.seccomp, foreseen)
   const channel = agent ? openChannel(runtime) : null
   begun ??= startStage(runtime, options, soon ? 1 : 0, [
     HostSlot.PIDFD,
@@ -198,7 +199,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
 
   // 3. It joins the container, forks the process and ends.
   const entry = new Batch(machine)
-  const { wanted, cgroup, filter } = plan
+  const { wanted, cgroup } = plan
   planEntry(entry, {
     id: options.id,
     config: plan.config,
@@ -236,7 +237,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   const number = meeting === null ? null : terminals.planHandOver(last, meeting)
   if (number) terminals.planControl(last)
   const passwd = processes.hasHome(wanted) ? null : processes.planPasswd(last)
-  processes.planIdentity(last, wanted, filter, user !== null, keepsGroups(plan.config.annotations))
+  processes.planIdentity(last, wanted, foreseen !== null, user !== null, keepsGroups(plan.config.annotations))
   processes.planPersonality(last, plan.config.linux?.personality)
   planMemoryPolicy(last, plan.config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, wanted)
@@ -251,6 +252,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
     joinUnified(runtime, saved, unified, progress.init, options.cgroups.length === 0)
   if (saved.rdt) joinRdt(runtime, saved.rdt, progress.init)
   runtime.debug(`container ${options.id}: process ${progress.init}`)
+  // Containers of earlier versions have kept none.
+  const filter = recalled ?? filterOf(plan.config, machine)
   const looks = new Batch(machine)
   if (wanted.oomScoreAdj !== undefined) {
     looks.about('process.oomScoreAdj')
@@ -325,23 +328,24 @@ function openChannel({ host, platform }: Runtime): number {
   return host.run(b).value(end)!
 }
 
-/** Sends what tells of the container's init and, with `spawns`, starts the stage. */
+/** Sends what tells of the container's init, reads its filter and, with `spawns`, starts the stage. */
 function sendLook(
   runtime: Runtime,
   { id, preserveFds }: ExecOptions,
   saved: Saved,
   spawns: boolean,
-): { looking: Batch; pidfd: Step; watch: Watch; spawned: Spawn | null } {
+): { looking: Batch; pidfd: Step; watch: Watch; kept: Reading | null; spawned: Spawn | null } {
   const { host, stage, platform } = runtime
   const b = new Batch(platform.machine)
   b.about(`container ${id}: process ${saved.pid}`)
   const pidfd = c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
   // Read after the pidfd was opened: it belongs to the process that the descriptor is for.
   const watch = planWatch(b, runtime, saved)
+  const kept = saved.filter === undefined ? null : planRecalling(b, folderOf(runtime, id), saved.filter)
   const spawned = spawns ? planSpawn(b, platform.engine, folderOf(runtime, id), preserveFds, [HostSlot.PIDFD]) : null
   host.send(b)
   if (spawned) stage.inherit(b, host.sequence)
-  return { looking: b, pidfd, watch, spawned }
+  return { looking: b, pidfd, watch, kept, spawned }
 }
 
 /** The answer, also where a stage that was to start could not do so yet. */
@@ -389,7 +393,6 @@ interface Plan {
   config: Config
   wanted: Process
   cgroup: cgroups.CgroupPaths | null
-  filter: Filter | null
 }
 
 /** Puts together what process is asked for. Throws a RuntError for what cannot be had. */
@@ -410,8 +413,7 @@ function interpret(
   for (const warning of base || options.capabilities.length > 0 ? warnings : []) runtime.warn(warning)
   const { consoleSocket, detach } = options
   terminals.checkTerminal({ terminal: wanted.terminal, consoleSocket, foreground: !detach })
-  const filter = filterOf(config, runtime.platform.machine)
-  return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups), filter }
+  return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups) }
 }
 
 /** What a file of `--process` leaves out of these is the container's, as with runc and crun: nobody means to take confinement away so. */

@@ -152,7 +152,7 @@ export function planWorkingFolder(b: Batch, { cwd }: Process): void {
 export function planIdentity(
   b: Batch,
   wanted: Process,
-  filter: Filter | null,
+  filtered: boolean,
   inUserNamespace: boolean,
   keepGroups = false,
 ): void {
@@ -184,7 +184,7 @@ export function planIdentity(
   b.about('process.capabilities')
   const inheritable = capabilityMask(capabilities.inheritable)
   // What the filter takes is kept until execve(2), which computes the sets anew: from inheritable, bounding, ambient (capabilities(7)).
-  const more = filter && !wanted.noNewPrivileges ? FOR_FILTER : []
+  const more = filtered && !wanted.noNewPrivileges ? FOR_FILTER : []
   const effective = capabilityMask([...(capabilities.effective ?? []), ...more])
   c.capset(b, effective, capabilityMask([...(capabilities.permitted ?? []), ...more]), inheritable)
   planAmbient(b, capabilityMask(capabilities.ambient))

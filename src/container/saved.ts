@@ -90,6 +90,7 @@ const own: Readonly<Partial<Record<keyof Saved, Check>>> = {
   seccompAgent: optional(shape({ path: text, metadata: optional(text) })),
   served: optional(shape({ home: (value) => value === null || text(value) })),
   rdt: optional(shape({ joined: listOf(path), made: listOf(path) })),
+  filter: optional(count),
   stack: optional(shape({ rootfs: path, on: count, root: optional(count) })),
 }
 

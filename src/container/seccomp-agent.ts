@@ -43,7 +43,7 @@ const PART = 0x1_0000
 const PATIENCE = 10
 
 /** The agent of a filter; undefined where no rule notifies one, whatever listenerPath says. */
-export function agentOf(seccomp: Seccomp | undefined, filter: Filter | null): Agent | undefined {
+export function agentOf(seccomp: Seccomp | undefined, filter: Pick<Filter, 'listener'> | null): Agent | undefined {
   if (!filter?.listener || !seccomp?.listenerPath) return undefined
   return { path: seccomp.listenerPath, metadata: seccomp.listenerMetadata }
 }

@@ -10,6 +10,7 @@ import type { Answer } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
 import { EXECUTOR_FILE } from './executors.ts'
 import { finishReading, planReading, planWriting, type Reading, unreadable } from './files.ts'
+import { FILTER_FILE } from './filter.ts'
 import type { RdtGroups } from './intel-rdt.ts'
 import { ownerText, withOwners } from './owners.ts'
 import { unknownId } from './phrases.ts'
@@ -50,6 +51,8 @@ export interface Saved {
   served?: { home: string | null } | undefined
   /** What it has in resctrl, if anything. */
   rdt?: RdtGroups | undefined
+  /** Bytes of the file that keeps its seccomp filter, if it has one (filter.ts). */
+  filter?: number | undefined
   /** Present where its mounts are among those of its caller. */
   stack?: Stack | undefined
 }
@@ -318,6 +321,7 @@ export function planRemoveFolder(b: Batch, folder: string, left: Label | null = 
   b.branch(removed, 'EQUAL', -Errno.ENOENT!, gone)
   const notify = `${folder}/${NOTIFY_FOLDER}`
   for (const [path, flags] of [
+    [`${folder}/${FILTER_FILE}`, 0],
     // A `start` that was killed between two system calls has left it.
     [`${folder}/${CLAIMED_SOCKET}`, 0],
     [`${notify}/${NOTIFY_SOCKET}`, 0],

@@ -1,5 +1,5 @@
 /** A whole runtime on fake kernels: files come from a table, everything else succeeds. */
-import { encodeUtf8 } from '../../base/bytes.ts'
+import { decodeUtf8, encodeUtf8 } from '../../base/bytes.ts'
 import type { Platform } from '../../base/platform.ts'
 import { S_IFCHR } from '../../linux/constants.ts'
 import { Session } from '../../session/session.ts'
@@ -12,6 +12,8 @@ export interface FakeHost {
   stage: FakeKernel
   init: FakeKernel
   warnings: string[]
+  /** What the host has written, by path. */
+  written: Map<string, string>
 }
 
 const V1 = 'cpu cpuacct cpuset memory devices freezer blkio pids'.split(' ')
@@ -46,10 +48,12 @@ export function fakeHost(
   kernel: (executor: 'host' | 'stage' | 'init', call: Call) => number | string | undefined = () => undefined,
 ): FakeHost {
   const all = { ...hostFiles, ...files }
+  const written = new Map<string, string>()
   const make = (executor: 'host' | 'stage' | 'init'): FakeKernel => {
     const agreeable = agreeableKernel()
     const devices = new Map<number, [number, number]>()
     const open = new Map<number, { bytes: Uint8Array; at: number }>()
+    const paths = new Map<number, string>()
     const answer: Kernel = (call) => {
       const own = kernel(executor, call)
       if (own !== undefined) return own
@@ -83,6 +87,7 @@ export function fakeHost(
         const path = call.text(call.args[1]!)
         const fd = agreeable(call) as number
         const text = all[path] ?? all[`/bundle/${path.replace(/^\.\//, '')}`]
+        paths.set(fd, path)
         if (text !== undefined) open.set(fd, { bytes: encodeUtf8(text), at: 0 })
         else if (path.startsWith('/proc/')) return 'ENOENT'
         return fd
@@ -95,6 +100,8 @@ export function fakeHost(
         file.at += piece.length
         return piece.length
       }
+      const path = call.name === 'write' && paths.get(call.args[0]!)
+      if (path) written.set(path, decodeUtf8(call.memory(call.args[1]!, call.args[2]!)))
       return agreeable(call)
     }
     return new FakeKernel(answer)
@@ -132,5 +139,5 @@ export function fakeHost(
     debug() {},
     lastWords() {},
   }
-  return { runtime, host, stage, init, warnings }
+  return { runtime, host, stage, init, warnings, written }
 }
