@@ -7,7 +7,6 @@
  *
  * A body that returns was resisted; one that throws a Breach was not. Anything else that it throws is a mistake in the test.
  */
-import { spawn } from 'node:child_process'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -17,14 +16,13 @@ import {
   type Config,
   cgroupRoot,
   container,
-  environment,
   heading,
   marker,
   type Result,
   skip,
   withRuntime,
 } from '../harness.ts'
-import { sweep, waitFor } from '../host.ts'
+import { sweep } from '../host.ts'
 import { refuseElsewhere } from './guard.ts'
 import { weakened } from './weak.ts'
 import type { Weakening } from './weakenings.ts'
@@ -69,14 +67,17 @@ export interface Terms {
   weakened?: readonly Weakening[]
   /** The attack is on what runt keeps in its state folder; the peers keep something else. */
   own?: boolean
-  /** How often the runtime under test is attacked. */
+  /** How often the runtime under test is attacked, unless the attack is spent before. */
   rounds?: number
-  /** How often a weakened build is attacked at most, until it gives way. */
+  /** How often a weakened build is attacked at most, until it gives way; as many rounds. */
   tries?: number
 }
 
+/** The attack has no further moment to try. */
+export type Spent = 'spent'
+
 export interface Arena {
-  attack(name: string, terms: Terms, body: () => void): void
+  attack(name: string, terms: Terms, body: (round: number) => Spent | undefined | void): void
   run(): void
 }
 
@@ -85,37 +86,47 @@ export function arena(title: string): Arena {
   const { only, run } = heading(title)
   // Part of the names of the tests to run.
   const wanted = new RegExp(process.env.HARDENING ?? '')
-  const once = (body: () => void): void => {
-    setCanary()
-    body()
+  type Body = Parameters<Arena['attack']>[2]
+  /** A Breach, or how many rounds there were. */
+  const attacked = (rounds: number, body: Body): number => {
+    for (let round = 0; round < rounds; round++) {
+      setCanary()
+      if (body(round) === 'spent') return round
+    }
+    return rounds
   }
   return {
     run,
-    attack: (name, { weakened: names = [], own = false, rounds = 1, tries = 1 }, body) => {
+    attack: (name, { weakened: names = [], own = false, rounds = 1, tries = rounds }, body) => {
       const others = own ? 'runt' : 'runt runc crun youki'
       only(others, name, () => {
         if (!wanted.test(name)) skip('not asked for')
         const begin = Date.now()
-        for (let round = 0; round < rounds; round++) once(body)
-        console.log(`${name}: resisted ${rounds} times in ${Date.now() - begin} ms`)
+        const resisted = attacked(rounds, body)
+        console.log(`${name}: resisted ${resisted} times in ${Date.now() - begin} ms`)
       })
       for (const weakening of names)
         only('runt', `${name}: noticed without "${weakening}"`, async () => {
           if (!wanted.test(name)) skip('not asked for')
           const words = ['env', `RUNT_WEAKENED=${weakening}`, ...(await weakened())]
           const begin = Date.now()
-          for (let round = 0; round < tries; round++)
-            try {
-              withRuntime(words, () => once(body))
-            } catch (error) {
-              if (!(error instanceof Breach)) throw error
-              console.log(`without "${weakening}": round ${round + 1}, ${Date.now() - begin} ms: ${error.message}`)
-              // What a broken runtime leaves is nobody's mistake.
-              sweep(marker, cgroupRoot, join(base, 'swept'))
-              return
-            }
+          let last = 0
+          try {
+            withRuntime(words, () =>
+              attacked(tries, (round) => {
+                last = round
+                return body(round)
+              }),
+            )
+          } catch (error) {
+            if (!(error instanceof Breach)) throw error
+            console.log(`without "${weakening}": round ${last + 1}, ${Date.now() - begin} ms: ${error.message}`)
+            // What a broken runtime leaves is nobody's mistake.
+            sweep(marker, cgroupRoot, join(base, 'swept'))
+            return
+          }
           throw new Error(
-            `a build without "${weakening}" resists ${tries} times: the attack shows nothing. It says: ${lastWords}`,
+            `a build without "${weakening}" resists ${last + 1} times: the attack shows nothing. It says: ${lastWords}`,
           )
         })
     },
@@ -153,39 +164,54 @@ export function withHostPrograms(config: Config): void {
     config.mounts.push({ destination: path, type: 'bind', source: path, options: ['rbind', 'ro'] })
 }
 
+/** It reads what strace writes, and exchanges two paths after the nth call from the first on that matches. */
 const EXCHANGE = `
-import ctypes, os, sys, time
-libc = ctypes.CDLL(None, use_errno=True)
-one, other = (word.encode() for word in sys.argv[1:3])
-open(sys.argv[3], "w").close()
-# It runs whenever the runtime pauses: on one CPU nothing else would come of it.
-os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-end = time.monotonic() + 60
-while time.monotonic() < end:
-    # RENAME_EXCHANGE
-    libc.renameat2(-100, one, -100, other, 2)
+import ctypes, re, sys
+word, nth, one, other, done = sys.argv[1:]
+calls = 0
+for line in sys.stdin:
+    if "unfinished" not in line and (calls or re.search(word, line)):
+        calls += 1
+    if calls == int(nth):
+        # AT_FDCWD, RENAME_EXCHANGE
+        ctypes.CDLL(None).renameat2(-100, one.encode(), -100, other.encode(), 2)
+        open(done, "w").close()
+        break
+for line in sys.stdin:
+    pass
 `
 
-/** While the body runs, a process exchanges two paths as fast as it can. */
-export function exchanging<T>(one: string, other: string, extra: string, body: () => T): T {
-  const ready = join(extra, 'ready')
-  rmSync(ready, { force: true })
-  const attacker = spawn('python3', ['-c', EXCHANGE, one, other, ready], { stdio: 'inherit', env: environment() })
-  try {
-    if (!waitFor(() => existsSync(ready), 3000)) throw new Error('the attacker does not come up')
-    return body()
-  } finally {
-    attacker.kill('SIGKILL')
-    waitFor(() => !existsSync(`/proc/${attacker.pid}/exe`), 1000)
-    rmSync(ready, { force: true })
-  }
+export interface Exchange {
+  one: string
+  other: string
+  /** What the first system call that matters has, as strace writes it: a pattern. */
+  word: string
+  /** A folder of the test's own. */
+  extra: string
 }
 
-/** What a race is about: a pause after each of these gives an attacker all the time that it needs. */
+/**
+ * Runs the body with a runtime under whose feet two paths are exchanged, after one of its system calls (of PATHS): in each round after the
+ * next one, until there is none. So a race is won whenever it can be. What was exchanged stays so.
+ */
+export function exchanged({ one, other, word, extra }: Exchange, round: number, body: () => void): Spent | undefined {
+  const [program, done] = [join(extra, 'exchange.py'), join(extra, 'exchanged')]
+  writeFileSync(program, EXCHANGE)
+  const attacker = ['python3', program, word, String(round + 1), one, other, done].join(' ')
+  slowly(body, PATHS, WINDOW, `|${attacker}`)
+  if (existsSync(done)) return
+  if (round === 0) throw new Error(`the runtime makes no system call with ${word}: ${lastWords}`)
+  return 'spent'
+}
+
+/** What a race is about. */
 const PATHS = ['openat2', 'open_tree', 'move_mount', 'mkdirat', 'fchdir', 'getdents64']
 
+/** A pause in which an attacker can do something even in a slow guest, in microseconds. */
+const WINDOW = 10_000
+
 /** Runs the body with a runtime that pauses after system calls, for so many microseconds. It must not leave processes (create). */
-export function slowly<T>(body: () => T, calls: readonly string[] = PATHS, pause = 500): T {
+export function slowly<T>(body: () => T, calls: readonly string[], pause: number, output = '/dev/null'): T {
   const list = calls.join()
   return withRuntime(
     (words) => [
@@ -193,7 +219,7 @@ export function slowly<T>(body: () => T, calls: readonly string[] = PATHS, pause
       '-f',
       '-qqq',
       '-o',
-      '/dev/null',
+      output,
       '--seccomp-bpf',
       '-e',
       `trace=${list}`,

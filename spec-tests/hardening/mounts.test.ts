@@ -3,9 +3,12 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseMountinfo } from '../host.ts'
-import { arena, breach, CANARY, exchanging, intact, runIn, slowly, unread, victim } from './arena.ts'
+import { arena, breach, CANARY, exchanged, intact, runIn, type Spent, unread, victim } from './arena.ts'
 
 const { attack, run } = arena('hardening/mounts')
+
+/** Moments after the first look at what is exchanged; there are some more, at which nothing is done with it any more. */
+const ROUNDS = 8
 
 const tmpfs = (destination: string, ...options: string[]) => ({
   destination,
@@ -74,92 +77,94 @@ attack('the working folder is not made through a link', { weakened: ['paths in t
   intact()
 })
 
-// Races: the other container is a process that exchanges a folder and a link.
+// Races: another container exchanges a folder of a shared volume and a link, at each moment at which that may matter.
 
-/** A victim with a volume in which `place` and a link to the canary are exchanged while it is set up. */
+/** A victim with a volume in which `place` becomes a link, and with nothing else that takes time. */
 function racing(
-  prepare: (made: ReturnType<typeof victim>, place: string) => void,
-  body: (made: ReturnType<typeof victim>) => void,
-): void {
-  const made = victim((whole) => {
-    const volume = join(whole.extra, 'volume')
-    mkdirSync(join(volume, 'place'), { recursive: true })
-    symlinkSync(CANARY, join(volume, 'link'))
-    whole.config.mounts.push(bind(volume, '/volume'))
-    prepare(whole, '/volume/place')
-  })
-  const volume = join(made.extra, 'volume')
-  // Another pause each time, lest the two run in step.
-  const pause = 200 + Math.floor(Math.random() * 2000)
-  exchanging(join(volume, 'place'), join(volume, 'link'), made.extra, () => slowly(() => body(made), undefined, pause))
+  target: string,
+  prepare: (made: ReturnType<typeof victim>, volume: string) => void,
+  word = '/place',
+): (round: number, body: (made: ReturnType<typeof victim>) => void) => Spent | undefined {
+  return (round, body) => {
+    const made = victim((whole) => {
+      const { config, extra } = whole
+      const volume = join(extra, 'volume')
+      mkdirSync(join(volume, 'place'), { recursive: true })
+      symlinkSync(target, join(volume, 'link'))
+      config.mounts = config.mounts.filter(({ destination }) => destination === '/proc')
+      Object.assign(config.linux, { maskedPaths: [], readonlyPaths: [] })
+      config.mounts.push(bind(volume, '/volume'))
+      prepare(whole, volume)
+    })
+    const [one, other] = ['place', 'link'].map((name) => join(made.extra, 'volume', name)) as [string, string]
+    return exchanged({ one, other, word, extra: made.extra }, round, () => body(made))
+  }
 }
 
-attack(
-  'a mount whose target is exchanged for a link stays in the root (CVE-2021-30465)',
-  { weakened: ['mounts by descriptor'], rounds: 3, tries: 40 },
-  () => {
-    racing(
-      ({ config }, place) => config.mounts.push(tmpfs(place)),
-      (made) => {
+{
+  const race = racing(CANARY, ({ config }) => config.mounts.push(tmpfs('/volume/place')))
+  attack(
+    'a mount whose target is exchanged for a link stays in the root (CVE-2021-30465)',
+    { weakened: ['mounts by descriptor'], rounds: ROUNDS },
+    (round) => {
+      const spent = race(round, (made) => {
         const { status, stdout } = runIn(made, 'cat /proc/self/mountinfo')
         if (status === 0 && !parseMountinfo(stdout).some(({ source }) => source === 'attacked'))
           breach('the mount went somewhere else')
-      },
-    )
-    intact()
-  },
-)
+      })
+      intact()
+      return spent
+    },
+  )
+}
 
-attack(
-  'folders made for a destination stay in the root while it is exchanged for a link (CVE-2024-45310)',
-  { weakened: ['folders by descriptor'], rounds: 3, tries: 40 },
-  () => {
-    racing(
-      ({ config }, place) => config.mounts.push(tmpfs(`${place}/a/b/c`)),
-      (made) => runIn(made, 'true'),
-    )
-    intact()
-  },
-)
+{
+  const race = racing(CANARY, ({ config }) => config.mounts.push(tmpfs('/volume/place/a/b/c')))
+  attack(
+    'folders made for a destination stay in the root while it is exchanged for a link (CVE-2024-45310)',
+    { weakened: ['folders by descriptor'], rounds: ROUNDS },
+    (round) => {
+      const spent = race(round, (made) => runIn(made, 'true'))
+      intact()
+      return spent
+    },
+  )
+}
 
-attack(
-  'a mount is not led into /proc while its target is exchanged (CVE-2025-52881)',
-  { weakened: ['procfs uncovered'], rounds: 3, tries: 20 },
-  () => {
-    const made = victim(({ config, extra }) => {
-      mkdirSync(join(extra, 'volume/place'), { recursive: true })
-      writeFileSync(join(extra, 'volume/place/hostname'), '')
-      symlinkSync('/proc/sys/kernel', join(extra, 'volume/link'))
+{
+  const race = racing(
+    '/proc/sys/kernel',
+    ({ config, extra }, volume) => {
+      writeFileSync(join(volume, 'place/hostname'), '')
       writeFileSync(join(extra, 'file'), 'x')
-      config.mounts.push(bind(join(extra, 'volume'), '/volume'), bind(join(extra, 'file'), '/volume/place/hostname'))
-    })
-    const volume = join(made.extra, 'volume')
-    exchanging(join(volume, 'place'), join(volume, 'link'), made.extra, () =>
-      slowly(() => {
+      config.mounts.push(bind(join(extra, 'file'), '/volume/place/hostname'))
+    },
+    '/volume',
+  )
+  attack(
+    'a mount is not led into /proc while its target is exchanged (CVE-2025-52881)',
+    { weakened: ['procfs uncovered'], rounds: ROUNDS },
+    (round) =>
+      race(round, (made) => {
         const { stdout } = runIn(made, 'cat /proc/self/mountinfo')
         if (stdout.includes('/proc/sys/kernel/hostname')) breach('a file of /proc/sys is covered')
       }),
-    )
-  },
-)
+  )
+}
 
-attack(
-  'tmpcopyup copies nothing of the host while a folder is exchanged for a link',
-  { weakened: ['copies without links'], rounds: 3, tries: 20 },
-  () => {
-    const made = victim(({ config, extra }) => {
-      mkdirSync(join(extra, 'volume/place'), { recursive: true })
-      // Before the change of root a link leads to the host's folder.
-      symlinkSync(CANARY, join(extra, 'volume/link'))
-      config.mounts.push(bind(join(extra, 'volume'), '/volume'), tmpfs('/volume', 'tmpcopyup'))
-    })
-    const volume = join(made.extra, 'volume')
-    exchanging(join(volume, 'place'), join(volume, 'link'), made.extra, () =>
-      slowly(() => unread(runIn(made, 'cat /volume/*/secret'))),
-    )
-    intact()
-  },
-)
+{
+  // Before the change of root a link leads to the host's folder.
+  const race = racing(CANARY, ({ config }) => config.mounts.push(tmpfs('/volume', 'tmpcopyup')), 'getdents64')
+  attack(
+    'tmpcopyup copies nothing of the host while a folder is exchanged for a link',
+    { weakened: ['copies without links'], rounds: ROUNDS },
+    (round) => {
+      const spent = race(round, (made) => unread(runIn(made, 'cat /volume/*/secret')))
+      intact()
+      return spent
+    },
+  )
+}
 
 attack(
   'tmpcopyup takes FIFOs, sockets, devices, hard links, and a file that is a TB in name only',

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Bundle, container, environment, ok, run as runtime, STAYS, words } from '../harness.ts'
 import { isAlive, waitFor } from '../host.ts'
 import { act } from '../terminal.ts'
-import { arena, breach, CANARY, exchanging, intact, runIn, slowly, victim } from './arena.ts'
+import { arena, breach, CANARY, exchanged, intact, runIn, victim } from './arena.ts'
 
 const { attack, run } = arena('hardening/procfs')
 
@@ -41,21 +41,23 @@ attack('nothing but a procfs covers /proc (CVE-2019-16884, CVE-2023-28642)', { w
 
 attack(
   'a procfs is mounted on /proc while that is exchanged for a link (CVE-2019-19921)',
-  { weakened: ['procfs on real folders'], rounds: 3, tries: 20 },
-  () => {
-    const made = victim(({ rootfs }) => {
-      for (const name of ['proc', 'elsewhere']) mkdirSync(join(rootfs, name))
+  { weakened: ['procfs on real folders'], rounds: 8 },
+  (round) => {
+    const made = victim(({ config, rootfs }) => {
+      for (const name of ['proc', 'elsewhere']) mkdirSync(join(rootfs, name), { recursive: true })
       symlinkSync('/elsewhere', join(rootfs, 'link'))
+      config.mounts = config.mounts.filter(({ destination }) => destination === '/proc')
+      Object.assign(config.linux, { maskedPaths: [], readonlyPaths: [] })
     })
-    const result = exchanging(join(made.rootfs, 'proc'), join(made.rootfs, 'link'), made.extra, () =>
-      slowly(() =>
-        runIn(
-          made,
-          'grep -c " /elsewhere proc\\| /elsewhere .* - proc " /proc/self/mountinfo /elsewhere/self/mountinfo',
-        ),
-      ),
-    )
-    if (/:[1-9]/.test(result.stdout)) breach('procfs was mounted somewhere else')
+    const { rootfs, extra } = made
+    const [one, other] = [join(rootfs, 'proc'), join(rootfs, 'link')]
+    // The first one is that of the root.
+    return exchanged({ one, other, word: 'move_mount', extra }, round, () => {
+      const script =
+        'grep -c " /elsewhere proc\\| /elsewhere .* - proc " /proc/self/mountinfo /elsewhere/self/mountinfo'
+      const { stdout } = runIn(made, script)
+      if (/:[1-9]/.test(stdout)) breach('procfs was mounted somewhere else')
+    })
   },
 )
 
