@@ -5,7 +5,15 @@ import { rules } from './rules.ts'
 import { sysctlPath } from './sysctl-rules.ts'
 import { type Changes, ruleMistakes, schemaMistakes } from './testing/mistakes.ts'
 import { changed, samples } from './testing/samples.ts'
-import { readConfig, readProcess, readResources, validateFeatures, validateState } from './validate.ts'
+import {
+  checkProcess,
+  readChecked,
+  readConfig,
+  readProcess,
+  readResources,
+  validateFeatures,
+  validateState,
+} from './validate.ts'
 
 function errorOf(action: () => unknown): string {
   try {
@@ -166,6 +174,28 @@ test('a process and resources are read by themselves', () => {
     errorOf(() => readResources('{"memory": {"swappiness": 200}}', '-')),
     '-: linux.resources.memory.swappiness: 200 is not an integer from 0 to 100',
   )
+})
+
+test('what has been checked is read without that, and gives the same', () => {
+  for (const [name, text] of samples) {
+    const { config, exact } = readConfig(text, 'config.json')
+    if (!exact) assert.equal(readChecked(text, 'config.json'), config, name)
+  }
+  const limits = (hard: string) =>
+    `{"ociVersion":"1.0.0","root":{"path":"r"},"process":{"cwd":"/","args":["a"],"rlimits":[{"type":"RLIMIT_CORE","soft":0,"hard":${hard}}]}}`
+  assert.is(readConfig(limits('9007199254740991'), 'c').exact, false)
+  assert.is(readConfig(limits('18446744073709551615'), 'c').exact, true)
+})
+
+test('a process that was put together is held to the rules', () => {
+  const process = readProcess('{"args": ["sh"], "cwd": "/"}', 'p.json').process
+  assert.equal(checkProcess(process, 'command line'), [])
+  assert.is(
+    errorOf(() => checkProcess({ ...process, cwd: 'a' }, 'command line')),
+    'command line: process.cwd: "a" is not an absolute path',
+  )
+  const warnings = checkProcess({ ...process, capabilities: { bounding: ['CAP_X'] } }, 'command line')
+  assert.match(warnings[0]!, /CAP_X/)
 })
 
 test('a state is checked', () => {

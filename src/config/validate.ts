@@ -11,6 +11,8 @@ export interface ReadConfig {
   config: Config
   /** One line each, without the name of the file. */
   warnings: string[]
+  /** Whether there are integers in it that a number cannot hold. */
+  exact: boolean
 }
 
 /**
@@ -25,9 +27,23 @@ export function readConfig(text: string, path: string): ReadConfig {
   return read(text, path, (config) => config)
 }
 
+/** Reads a config.json that `readConfig` of the same version has read before, without such integers. Nothing is checked again. */
+export function readChecked(text: string, path: string): Config {
+  const value = parseJsonRoughly(text, path)
+  const seccompUnset = prepare(value, text, path)
+  return fill(value as Config, seccompUnset, [])
+}
+
 export interface ReadProcess {
   process: Process
   warnings: string[]
+}
+
+/** Checks a process section that was put together from others, which have been read, and from words of a command line: what the schema says is right already, and no NUL is in there. */
+export function checkProcess(process: Process, path: string): string[] {
+  const warnings: string[] = []
+  checkRules({ ...frame, process }, '', path, warnings)
+  return warnings
 }
 
 /** Reads the file of `exec --process`: the process section of a config.json by itself. Errors as in `readConfig`. */
@@ -51,24 +67,35 @@ const frame = { ociVersion: '1.3.0', root: { path: '/' } }
 function read(text: string, path: string, whole: (value: unknown) => unknown): ReadConfig {
   let value = whole(parseJsonRoughly(text, path))
   let seccompUnset = prepare(value, text, path)
+  let exact = false
   if (!configSchema.validate(value)) {
     if (configSchema.failure.keyword === 'range') {
       // Perhaps a 64-bit integer that a number cannot hold.
       value = whole(parseJsonExactly(text, path))
       seccompUnset = prepare(value, text, path)
+      exact = true
     }
     if (!configSchema.validate(value)) throw mistake(path, value, configSchema.failure)
   }
-  const config = value as Config
-  if (seccompUnset) delete config.linux!.seccomp
   const warnings: string[] = []
+  const config = fill(value as Config, seccompUnset, warnings)
+  checkRules(config, text, path, warnings)
+  return { config, warnings, exact }
+}
+
+function fill(config: Config, seccompUnset: boolean, warnings: string[]): Config {
+  if (seccompUnset) delete config.linux!.seccomp
   complete(config, warnings)
+  return config
+}
+
+/** `text`: that of the file. */
+function checkRules(config: Config, text: string, path: string, warnings: string[]): void {
   for (const { check, needs } of rules) {
     if (needs !== undefined && !text.includes(needs)) continue
     const wrong = check(config, warnings)
     if (wrong !== undefined) throw new RuntError(`${path}: ${wrong}`)
   }
-  return { config, warnings }
 }
 
 /** Makes what Go writes for "unset" absent, or palatable to the schema. Returns whether that was seccomp. */

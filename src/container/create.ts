@@ -11,6 +11,7 @@
 import { RuntError } from '../base/errors.ts'
 import { attempt, type Outcome, succeed } from '../base/outcome.ts'
 import { absolutePath } from '../base/paths.ts'
+import { VERSION } from '../base/version.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import { cgroupOfCaller, DEVICES_LEFT_OUT, isDeniedDevices, withoutDevices } from '../cgroup/rootless.ts'
 import { withoutEffect } from '../config/no-effect.ts'
@@ -174,7 +175,7 @@ function tell(
   progress.claimed = true
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
-  const { config, cgroup, layout, root, foreseen, label, resctrl } = parsed.value
+  const { config, exact, cgroup, layout, root, foreseen, label, resctrl } = parsed.value
   checkCaller(config, known.value(uid)!)
   if (!cgroup) cgroups.refuseLimits(config.linux?.resources)
   checkSysctls(runtime, config)
@@ -245,6 +246,7 @@ function tell(
     cgroup,
     keyring: !options.noNewKeyring,
     program: '',
+    checked: exact ? undefined : VERSION,
     sharesPids: createsNamespace(config, 'pid') ? undefined : true,
     hooks: laterHooks(config),
     seccompAgent: agentOf(config.linux?.seccomp, foreseen),
@@ -659,12 +661,13 @@ function interpret(
   cgroupFacts: CgroupFacts,
 ): CgroupPlace & {
   config: Config
+  exact: boolean
   root: string
   foreseen: Foreseen | null
   label: string | null
   resctrl: string | null
 } {
-  const { config, warnings } = readConfig(text, options.config ?? `${bundle}/config.json`)
+  const { config, warnings, exact } = readConfig(text, options.config ?? `${bundle}/config.json`)
   for (const warning of warnings) runtime.warn(warning)
   if (runtime.globals.debug) for (const sentence of withoutEffect(config)) runtime.debug(`config.json: ${sentence}`)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
@@ -680,6 +683,7 @@ function interpret(
   const selinux = config.linux?.mountLabel && / - selinuxfs /.test(cgroupFacts.mountinfo)
   return {
     config,
+    exact,
     ...place,
     root: absolutePath(bundle, config.root.path),
     foreseen: foresee(config),

@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { VERSION } from '../base/version.ts'
 import { ARENA, SLOTS } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
@@ -49,11 +50,15 @@ function show({ name, args, text }: Call): string {
   return `${name} ${words.join(' ')}`
 }
 
-function tell(fails: [RegExp, string][] = [], changes: Partial<ExecOptions> = {}, startTime = saved.startTime) {
+function tell(
+  fails: [RegExp, string][] = [],
+  changes: Partial<ExecOptions> = {},
+  { startTime = saved.startTime, state = saved as object, copy = config as object } = {},
+) {
   const story: string[] = []
   const files = {
-    '/run/runt/box/state.json': JSON.stringify(saved),
-    '/run/runt/box/config.json': JSON.stringify(config),
+    '/run/runt/box/state.json': JSON.stringify(state),
+    '/run/runt/box/config.json': JSON.stringify(copy),
     '/proc/4711/stat': `4711 (x) S 1 4711 4711 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 ${startTime} 0 0`,
   }
   const fake = fakeHost(files, (executor, call) => {
@@ -117,10 +122,18 @@ test('the pid file is written before the program runs, after all that can fail',
 })
 
 test('a pid that now is another process is never entered', () => {
-  const { story, message } = tell([], {}, '987655')
+  const { story, message } = tell([], {}, { startTime: '987655' })
   assert.is(message, 'cannot exec in a stopped container')
   assert.not(story.some((line) => /^stage: (clone|setns|openat)|^init:/.test(line)))
   at(story, /^host: kill \d+ 9 /)
+})
+
+test('the copy of the config is checked unless this version has done so', () => {
+  const copy = { ...config, hostname: 5 }
+  const by = (checked: string | undefined) => tell([], {}, { state: { ...saved, checked }, copy }).message
+  assert.is(by(VERSION), '')
+  assert.match(by('0.0.1'), /config.json: hostname: 5 is not a string/)
+  assert.match(by(undefined), /config.json: hostname: 5 is not a string/)
 })
 
 test('a container that ends meanwhile is told as stopped', () => {

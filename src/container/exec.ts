@@ -9,13 +9,13 @@
  * a sealed file, and hold no descriptor of a folder of the host's once they are in the container's mount namespace.
  */
 import { RuntError } from '../base/errors.ts'
-import { stringifyJson } from '../base/json.ts'
 import { attempt, succeed } from '../base/outcome.ts'
 import { absolutePath } from '../base/paths.ts'
 import type { Machine } from '../base/platform.ts'
+import { VERSION } from '../base/version.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import type { Config, Process } from '../config/types.ts'
-import { readConfig, readProcess } from '../config/validate.ts'
+import { checkProcess, readChecked, readConfig, readProcess } from '../config/validate.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
@@ -403,13 +403,14 @@ function interpret(
   configText: string,
   processText: string | null,
 ): Plan {
-  const { config } = readConfig(configText, `container ${options.id}: config.json`)
+  const path = `container ${options.id}: config.json`
+  const config = saved.checked === VERSION ? readChecked(configText, path) : readConfig(configText, path).config
   const base = processText === null ? null : readProcess(processText, `--process (${options.process})`)
   // The container's terminal has a size of its own.
   const { terminal: _, consoleSize: __, ...own } = config.process
-  const combined = combine(base ? inherit(base.process, own) : { ...own, args: [] }, options)
-  if (combined.args.length === 0) throw new RuntError('no program: name one after the id, or a file with --process')
-  const { process: wanted, warnings } = readProcess(stringifyJson(combined), 'command line')
+  const wanted = combine(base ? inherit(base.process, own) : { ...own, args: [] }, options)
+  if (wanted.args.length === 0) throw new RuntError('no program: name one after the id, or a file with --process')
+  const warnings = checkProcess(wanted, 'command line')
   for (const warning of base || options.capabilities.length > 0 ? warnings : []) runtime.warn(warning)
   const { consoleSocket, detach } = options
   terminals.checkTerminal({ terminal: wanted.terminal, consoleSocket, foreground: !detach })

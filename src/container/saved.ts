@@ -85,6 +85,7 @@ const own: Readonly<Partial<Record<keyof Saved, Check>>> = {
   cgroup: (value) => value === null || cgroup(value),
   keyring: flag,
   program: text,
+  checked: optional(text),
   sharesPids: optional(flag),
   hooks: optional(shape({ poststart: listOf(hook), poststop: listOf(hook) })),
   seccompAgent: optional(shape({ path: text, metadata: optional(text) })),
