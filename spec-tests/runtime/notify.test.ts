@@ -9,6 +9,7 @@ import {
   type Container,
   container,
   environment,
+  execute,
   heading,
   leavesNothing,
   ok,
@@ -136,6 +137,20 @@ only('runt', 'a service manager that is gone does not keep the container from ru
   const c = service('exec sleep 60', ['READY=1'])
   ok(c.run(['--detach'], { env: { NOTIFY_SOCKET: '/no/such/socket' } }))
   assert.is(c.status(), 'running')
+})
+
+only('runt', 'of several starts at once the one that goes on hears the program', () => {
+  for (let round = 0; round < 8; round++) {
+    const c = service('exec sleep 60', ['READY=1'])
+    assert.is(serve(['create', '--bundle', c.bundle.directory, c.id]).status, 0)
+    // The service manager is gone; that is a warning. Who does not hear the program waits for its end.
+    const script = 'for i in 1 2 3 4 5 6; do "$@" & done; wait'
+    const env = { NOTIFY_SOCKET: '/no/such/socket' }
+    const { stderr } = execute(['sh', '-c', script, 'sh', ...words(['start', c.id])], { env, timeout: 10_000 })
+    assert.is(stderr.match(/cannot start an already running container/g)?.length, 5, stderr)
+    assert.is(stderr.match(/NOTIFY_SOCKET/g)?.length, 1, stderr)
+    ok(c.delete('--force'))
+  }
 })
 
 run()

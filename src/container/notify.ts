@@ -4,14 +4,14 @@
  * to watch. As runc does it, in three commands:
  *
  *   create, run    make the folder of the socket, and mount it in the container (`folderFor`, `amend`)
- *   run, start     make the socket (`openNotify`), and pass READY=1 on once the program runs (`waitForReady`)
+ *   run, start     make the socket (`openNotify`, `planNotify`), and pass READY=1 on once the program runs (`waitForReady`)
  *
  * `run` in the foreground stays what the manager watches. Otherwise that is the container's init, and the command ends when it is ready.
  */
 import { decodeUtf8, encodeUtf8, Struct } from '../base/bytes.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, at, Batch, type DataPointer, load, slot } from '../session/batch.ts'
+import { ANY, at, Batch, type DataPointer, load, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { CallError } from '../session/session.ts'
 import type { Interruption } from './foreground.ts'
@@ -49,26 +49,37 @@ export function planNotifyFolder(b: Batch, folder: string): void {
   c.fchmodat(b, k.AT_FDCWD, path, 0o755)
 }
 
-/** Makes the container's socket, in slot NOTIFY. False for a container that was created without. */
-export function openNotify(runtime: Runtime, id: string): boolean {
-  const folder = `${folderOf(runtime, id)}/${NOTIFY_FOLDER}`
+/** Makes the container's socket, in slot NOTIFY. */
+export function openNotify(runtime: Runtime, id: string): void {
+  const folder = folderOf(runtime, id)
   const b = new Batch(runtime.platform.machine)
-  b.about(`NOTIFY_SOCKET: ${folder}/${NOTIFY_SOCKET}`)
+  c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
+  c.chdir(b, folder)
+  planNotify(b, folder)
+  c.fchdir(b, slot(HostSlot.CWD))
+  c.close(b, slot(HostSlot.CWD))
+  runtime.host.run(b)
+}
+
+/**
+ * Plans to make the container's socket, in slot NOTIFY; the working folder is that of its state, and is again afterwards. The result is
+ * an error for a container that was created without.
+ */
+export function planNotify(b: Batch, folder: string): Step {
+  b.about(`NOTIFY_SOCKET: ${folder}/${NOTIFY_FOLDER}/${NOTIFY_SOCKET}`)
   const end = b.label()
   const bind = b.label()
   // From inside the folder: an address holds 107 bytes.
-  c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
-  const entered = c.chdir(b, folder).on(['ENOENT'], end)
+  const entered = c.chdir(b, NOTIFY_FOLDER).on(['ENOENT'], end)
   c.unlinkat(b, k.AT_FDCWD, NOTIFY_SOCKET).on(['ENOENT'], bind)
   b.place(bind)
   const socket = c.socket(b, k.AF_UNIX, k.SOCK_DGRAM).keep(HostSlot.NOTIFY)
   const address = c.unixAddress(b, NOTIFY_SOCKET)
   b.call('bind', socket, address.pointer, address.length)
   c.fchmodat(b, k.AT_FDCWD, NOTIFY_SOCKET, 0o777)
-  c.fchdir(b, slot(HostSlot.CWD))
+  c.chdir(b, '..')
   b.place(end)
-  c.close(b, slot(HostSlot.CWD))
-  return runtime.host.run(b).ok(entered)
+  return entered
 }
 
 /**

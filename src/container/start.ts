@@ -6,12 +6,12 @@ import { Flag, MESSAGE_MAX } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch, type Label, load, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import { Session } from '../session/session.ts'
+import { type Answer, CallError, Session } from '../session/session.ts'
 import { readText } from './files.ts'
 import { filterOf } from './filter.ts'
 import { callPoststart, callStartHooks, explainHook } from './hooks.ts'
 import { signalInit, waitForInit } from './kill.ts'
-import { openNotify, waitForReady } from './notify.ts'
+import { planNotify, waitForReady } from './notify.ts'
 import { PARK_SEQUENCE, type Parked, planPark, planStart } from './park.ts'
 import { cannotStart } from './phrases.ts'
 import { explainExecution } from './program.ts'
@@ -26,35 +26,38 @@ import { CLAIMED_SOCKET, folderOf, freezerOf, known, loadState, readSaved, type 
  * (since runtime-spec 1.3). With a `notifySocket` it returns when the program has said that it is ready, or has ended.
  */
 export function start(runtime: Runtime, id: string, notifySocket: string | null): void {
-  const { host, platform } = runtime
+  const { platform } = runtime
   const saved = known(id, readSaved(runtime, id))
   const folder = folderOf(runtime, id)
   const { seccompAgent } = saved
   // These change something for others, so the container has to be one that can be started. Else the start itself shows that.
   if (saved.pid === 0 || seccompAgent || notifySocket !== null) refuse(loadState(runtime, id).status)
   if (seccompAgent) connectAgent(runtime, seccompAgent)
-  const notifies = notifySocket !== null && openNotify(runtime, id)
 
+  const about = `container ${id}: ${folder}/${START_SOCKET}`
   const b = new Batch(platform.machine)
   const refused = b.label()
   const frozen = planFreezer(b, freezerOf(saved), refused)
-  b.about(`container ${id}: ${folder}/${START_SOCKET}`)
+  b.about(about)
   const connection = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.CONNECTION)
   c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
   c.chdir(b, folder)
   // Of several at a time one finds it: the init takes one connection, and has to get the one of who goes on.
   // From here on the container counts as running, whatever becomes of us.
-  c.renameat(b, k.AT_FDCWD, START_SOCKET, k.AT_FDCWD, CLAIMED_SOCKET).on(['ENOENT'], refused)
+  const claim = c.renameat(b, k.AT_FDCWD, START_SOCKET, k.AT_FDCWD, CLAIMED_SOCKET).on(['ENOENT'], refused)
+  // Not before: that of who goes on is the one that the program is to find.
+  const notify = notifySocket === null ? null : planNotify(b, folder)
+  b.about(about)
   const address = c.unixAddress(b, CLAIMED_SOCKET)
   // ECONNREFUSED: the init has ended. Nobody but it has the socket.
   const connected = b.call('connect', connection, address.pointer, address.length).on(['ECONNREFUSED'], refused)
   c.unlinkat(b, k.AT_FDCWD, CLAIMED_SOCKET)
   c.fchdir(b, slot(HostSlot.CWD))
   // Nobody else can have its pid: it has just taken the connection.
-  if (notifies) c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
+  if (notify) c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
   const heard = saved.served || seccompAgent ? null : planHearing(b)
   b.place(refused)
-  const answer = host.run(b)
+  const answer = startOrGiveBack(runtime, folder, b, claim, connected)
   if (!answer.ok(connected)) {
     const { status } = loadState(runtime, id)
     throw new RuntError(cannotStart(frozen && answer.value(frozen) === 1 && status === 'created' ? 'paused' : status))
@@ -67,7 +70,23 @@ export function start(runtime: Runtime, id: string, notifySocket: string | null)
   const first = heard && answer.value(heard) === 0 ? null : parked.receive(Infinity)
   if (first !== null && first !== 'timeout') fail(runtime, saved, first, served)
   orKill(runtime, saved, () => callPoststart(runtime, saved))
-  if (notifies) waitForReady(runtime, notifySocket, saved.pid)
+  if (notify && answer.ok(notify)) waitForReady(runtime, notifySocket!, saved.pid)
+}
+
+/** Where the init has not heard of a start that fails, another one may do better. */
+function startOrGiveBack({ host, platform }: Runtime, folder: string, b: Batch, claim: Step, connected: Step): Answer {
+  try {
+    return host.run(b)
+  } catch (error) {
+    if (error instanceof CallError && error.step.index > claim.index && error.step.index <= connected.index) {
+      const back = new Batch(platform.machine)
+      const gone = back.label()
+      c.renameat(back, k.AT_FDCWD, `${folder}/${CLAIMED_SOCKET}`, k.AT_FDCWD, `${folder}/${START_SOCKET}`).on(ANY, gone)
+      back.place(gone)
+      host.recover(back)
+    }
+    throw error
+  }
 }
 
 function refuse(status: Status): void {
