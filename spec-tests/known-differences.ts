@@ -318,6 +318,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'fails without the reason: "unable to store init state: %!w(<nil>)"',
       'a create that is killed leaves nothing that delete --force cannot remove':
         'without a state file delete --force does not know the control groups',
+      'where the caller has closed its standard streams, a container that waits holds nothing of the host in their place':
+        'its init has sockets and an eventfd there',
     },
     'runtime/lifecycle': {
       'a created container has nothing open of the host but streams and sockets':

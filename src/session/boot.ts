@@ -7,6 +7,7 @@ import {
   CLONE_VFORK,
   CLONE_VM,
   F_DUPFD_CLOEXEC,
+  O_RDONLY,
   PR_SET_PDEATHSIG,
   SIG_BLOCK,
   SIGCHLD,
@@ -55,7 +56,8 @@ export function bootMessage(machine: Machine): Uint8Array {
     }
     return step.on(ANY, failure.label)
   }
-  const noSession = 'cannot make the sessions with its brain: socketpair or fcntl failed'
+  const noSession =
+    'cannot make the sessions with its brain: socketpair or fcntl failed; the limit of open files (ulimit -n) has to be 20 or more'
 
   const path = b.out(PATH_ROOM + 8)
   const length = must(
@@ -70,12 +72,19 @@ export function bootMessage(machine: Machine): Uint8Array {
     calls.close(b, load(pair, 32, 4 * end))
     return step
   }
-  const brainEnds = keep.map((kept) => {
-    const pair = b.out(8)
+  const pairs = keep.map(() => b.out(8))
+  const brainEnds = keep.map((kept, i) => {
+    const pair = pairs[i]!
     must(b.call('socketpair', AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), noSession)
     moved(pair, 0).keep(kept)
     return moved(pair, 1)
   })
+
+  // The first descriptor is the lowest that was free.
+  const streams = b.label()
+  const opened = b.label()
+  b.branch(load(pairs[0]!, 32, 0), 'LESS', STDERR + 1, streams)
+  b.place(opened)
 
   // A caller may ignore SIGCHLD, and execve(2) keeps that: then there would be no child to wait for, waitid(2).
   must(calls.defaultAction(b, SIGCHLD), 'rt_sigaction failed')
@@ -112,6 +121,15 @@ export function bootMessage(machine: Machine): Uint8Array {
   b.call('write', STDERR, at(path, 0), b.add(length, SUFFIX.length))
   complain('\n')
   b.call('exit_group', EXIT_BRAIN_LOST)
+
+  // A caller may have closed standard streams. What is opened next would get their numbers, be taken for them, and be inherited. Who
+  // writes to what stands in for them is told that it is closed (EBADF), as before.
+  b.place(streams)
+  const stream = b.call('openat', AT_FDCWD, '/dev/null', O_RDONLY, 0).on(ANY, opened)
+  b.branch(stream, 'LESS', STDERR, streams)
+  b.branch(stream, 'EQUAL', STDERR, opened)
+  calls.close(b, stream)
+  b.jump(opened)
 
   for (const { label, text } of failures) {
     b.place(label)
