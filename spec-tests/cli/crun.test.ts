@@ -2,7 +2,19 @@
 import { existsSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { base, container, fails, heading, run as invoke, ok, remember, runBare, stateRoot } from '../harness.ts'
+import {
+  base,
+  container,
+  execute,
+  fails,
+  heading,
+  run as invoke,
+  ok,
+  remember,
+  runBare,
+  stateRoot,
+  words,
+} from '../harness.ts'
 
 const { only, run } = heading('cli/crun')
 const test = (name: string, body: () => void | Promise<void>) => only('runt crun', name, body)
@@ -15,6 +27,16 @@ test('--config names another file than config.json, below the working folder', (
   ok(invoke(['delete', '-f', c.id]))
   ok(invoke(['create', '-b', c.bundle.directory, '-f', join(base, 'other.json'), c.id]))
   assert.is(c.status(), 'created')
+})
+
+test('--config may name a pipe that is written bit by bit', () => {
+  const c = container((config) => {
+    config.process.args = ['echo', 'whole']
+  })
+  const file = join(c.bundle.directory, 'config.json')
+  const script = '{ head -c 1000 "$0"; sleep 0.2; tail -c +1001 "$0"; } | "$@"'
+  const line = words(['run', '--bundle', c.bundle.directory, '--config', '/dev/stdin', c.id])
+  assert.is(ok(execute(['sh', '-c', script, file, ...line])).stdout, 'whole\n')
 })
 
 test('a --config that is missing is named', () => {

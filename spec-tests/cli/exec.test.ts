@@ -29,6 +29,7 @@ import {
   start,
   started,
   stateRoot,
+  words,
 } from '../harness.ts'
 import { cgroupDirectory, groupOf, isAlive, unified, waitFor } from '../host.ts'
 
@@ -416,6 +417,15 @@ only('runt', 'exec in a stopped container says so', () => {
   })
   c.until('stopped')
   fails(exec(c, [], ['true']), /cannot exec in a stopped container/)
+})
+
+test('--process may name a pipe that is written bit by bit', () => {
+  const c = started()
+  const path = join(base, 'bits.json')
+  writeFileSync(path, JSON.stringify({ args: ['/bin/echo', 'whole'], cwd: '/', user: { uid: 0, gid: 0 } }))
+  const script = '{ head -c 20 "$0"; sleep 0.2; tail -c +21 "$0"; } | "$@"'
+  const line = words(['exec', '--process', '/dev/stdin', c.id])
+  assert.is(ok(execute(['sh', '-c', script, path, ...line])).stdout, 'whole\n')
 })
 
 only('runt', 'exec --process - takes the process from standard input', () => {

@@ -1,6 +1,15 @@
 /** A host that does not play along: full or unwritable state directories, broken state, missing rights. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, statfsSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
@@ -184,6 +193,29 @@ test('stdout that is closed does not harm create', () => {
   const state = runtime(['state', c.id])
   if (state.status === 0) assert.is(JSON.parse(state.stdout).status, 'created')
   else leavesNothing()
+})
+
+test('where the caller has closed its standard streams, a container that waits holds nothing of the host in their place', () => {
+  const c = container()
+  execute(['sh', '-c', 'exec "$@" >&- 2>&- <&-', 'sh', ...words(['create', '--bundle', c.bundle.directory, c.id])])
+  if (runtime(['state', c.id]).status !== 0) return leavesNothing()
+  const { pid } = c.state()
+  const streams = readdirSync(`/proc/${pid}/fd`).filter((fd) => Number(fd) < 3)
+  for (const fd of streams) assert.is(readlinkSync(`/proc/${pid}/fd/${fd}`), '/dev/null')
+  ok(c.start())
+})
+
+test("a working folder that was removed is in nobody's way", () => {
+  const c = container()
+  const folder = join(base, 'gone')
+  const inIt = (args: string[]) => {
+    mkdirSync(folder)
+    return execute(['sh', '-c', 'rmdir "$0" && exec "$@"', folder, ...words(args)], { cwd: folder })
+  }
+  ok(inIt(['create', '--bundle', c.bundle.directory, c.id]))
+  ok(inIt(['start', c.id]))
+  ok(inIt(['exec', c.id, 'true']))
+  ok(inIt(['delete', '--force', c.id]))
 })
 
 test('an unprivileged caller is refused and told so', () => {

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { absolutePath, basename, cleanPath, dirname } from './paths.ts'
+import { absolutePath, basename, cleanPath, demandFolder, dirname } from './paths.ts'
 
 test('a cleaned path is absolute and has no empty, . or .. parts', () => {
   for (const [path, clean] of [
@@ -14,6 +14,13 @@ test('a cleaned path is absolute and has no empty, . or .. parts', () => {
     ['/...', '/...'],
   ] as const)
     assert.is(cleanPath(path), clean, path)
+})
+
+test('a working folder that was removed is missed only where a path is relative to it', () => {
+  demandFolder('/a', 'b')
+  demandFolder('', '/b')
+  assert.throws(() => demandFolder('', 'b'), 'b: a relative path, and the working folder has been removed')
+  assert.throws(() => demandFolder('(unreachable)/a', 'b'), 'removed or unmounted')
 })
 
 test('a relative path starts from the base', () => {

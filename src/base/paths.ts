@@ -1,4 +1,5 @@
 /** Paths, as text: nothing is looked up. */
+import { RuntError } from './errors.ts'
 
 /** Lexically cleans an absolute path: no empty, `.` or `..` components. */
 export function cleanPath(path: string): string {
@@ -13,6 +14,14 @@ export function cleanPath(path: string): string {
 /** `path` as seen from the folder `base`, cleaned. */
 export function absolutePath(base: string, path: string): string {
   return cleanPath(path.startsWith('/') ? path : `${base}/${path}`)
+}
+
+/** Throws for a relative path where there is no working folder: it was removed, or lies outside of the root, getcwd(2). */
+export function demandFolder(cwd: string, path: string): void {
+  if (path.startsWith('/') || cwd.startsWith('/')) return
+  throw new RuntError(
+    `${path}: a relative path, and the working folder has been removed or unmounted: name it from / on`,
+  )
 }
 
 /** All but the last component; `/` at the top. */

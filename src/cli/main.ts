@@ -1,6 +1,7 @@
 /** The command line: reads it, carries the command out, tells what went wrong. */
 import { RuntError } from '../base/errors.ts'
 import { stringifyJson } from '../base/json.ts'
+import { demandFolder } from '../base/paths.ts'
 import type { Platform } from '../base/platform.ts'
 import { COMMIT, SPEC_VERSION, VERSION } from '../base/version.ts'
 import { create } from '../container/create.ts'
@@ -74,7 +75,10 @@ class Program {
   }
 
   absolute(path: string): string {
-    return path.startsWith('/') ? path : absolute(path, this.place.cwd)
+    if (path.startsWith('/')) return path
+    const { cwd } = this.place
+    demandFolder(cwd, path)
+    return absolute(path, cwd)
   }
 
   /** Tells what was observed, if anything was. To tell it takes system calls itself, so the observing ends first. */

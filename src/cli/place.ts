@@ -11,6 +11,7 @@ import type { Session } from '../session/session.ts'
 const PATH_MAX = 4096
 
 export interface Place {
+  /** Empty where it has been removed. */
   cwd: string
   /** Effective ids. */
   uid: number
@@ -23,7 +24,9 @@ export interface Place {
 export function findPlace(host: Session, machine: Machine): Place {
   const batch = new Batch(machine).about('the working folder')
   const path = batch.out(PATH_MAX)
-  const length = batch.call('getcwd', path, path.length)
+  const gone = batch.label()
+  const length = batch.call('getcwd', path, path.length).on(ANY, gone)
+  batch.place(gone)
   const uid = batch.call('geteuid')
   const gid = batch.call('getegid')
   // No /proc, or a kernel without user namespaces: not mapped.

@@ -32,7 +32,12 @@ export function exampleSpec({ unified, rootless }: SpecOptions): Config {
       args: ['sh'],
       env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'TERM=xterm'],
       cwd: '/',
-      capabilities: { bounding: capabilities(), effective: capabilities(), permitted: capabilities() },
+      capabilities: {
+        bounding: capabilities(),
+        effective: capabilities(),
+        permitted: capabilities(),
+        ambient: capabilities(),
+      },
       rlimits: [{ type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 }],
       noNewPrivileges: true,
     },

@@ -29,7 +29,16 @@ import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planDevices } from './devices.ts'
 import { planSpawn } from './executors.ts'
-import { finishReading, pathIn, planLongReading, planReading, planWriting, type Reading } from './files.ts'
+import {
+  finishReading,
+  pathFrom,
+  planCwd,
+  planGiven,
+  planLongReading,
+  planReading,
+  planWriting,
+  type Reading,
+} from './files.ts'
 import { type Foreseen, filterOf, foresee, planKeeping } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
 import { callerOf, writeIdMaps } from './id-maps.ts'
@@ -129,13 +138,11 @@ function tell(
   const { consoleSocket } = options
   if (consoleSocket !== null && !foreground) terminals.planConsoleSocket(facts, consoleSocket)
   if (options.pidfdSocket !== null) planPidfdSocket(facts, options.pidfdSocket)
-  const cwd = facts.out(4096)
-  facts.about('working folder')
-  facts.call('getcwd', cwd, cwd.length)
+  const cwd = planCwd(facts)
   const uid = facts.call('geteuid')
   const folderOfBundle = options.bundle.replace(/\/+$/, '') || (options.bundle ? '/' : '.')
   const configPath = options.config ?? `${folderOfBundle}/config.json`
-  const configReading = planReading(facts, configPath, 0x4000)
+  const configReading = options.config === null ? planReading(facts, configPath, 0x4000) : planGiven(facts, configPath)
   const mountinfo = planLongReading(facts, '/proc/self/mountinfo', 0x3000)
   const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x800)
   const uidMap = planUidMap(facts, runtime)
@@ -149,7 +156,7 @@ function tell(
   if (options.notifySocket !== null) planNotifyFolder(spawn, folder)
   const spawned = planSpawn(spawn, runtime.platform.engine, folder, options.preserveFds + options.listenFds)
   const known = host.wait(facts)
-  const bundle = absolutePath(pathIn(known.bytes(cwd)), options.bundle)
+  const bundle = pathFrom(cwd, known, options.bundle)
   const configText = finishReading(host, machine, known, configReading)
   if ('errno' in configText) throw missingConfig(options, bundle, configText.errno)
   const text = (reading: Reading | null): string => textOf(reading && finishReading(host, machine, known, reading))
@@ -420,7 +427,7 @@ function tell(
     if (options.pidfdSocket !== null)
       planSendPidfd(finish.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
     if (options.pidFile === null) return
-    const path = absolutePath(pathIn(known.bytes(cwd)), options.pidFile)
+    const path = pathFrom(cwd, known, options.pidFile)
     progress.pidFile = path
     planPidFile(finish.next('--pid-file'), path, saved.pid)
   }

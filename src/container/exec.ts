@@ -10,7 +10,6 @@
  */
 import { RuntError } from '../base/errors.ts'
 import { attempt, succeed } from '../base/outcome.ts'
-import { absolutePath } from '../base/paths.ts'
 import type { Machine } from '../base/platform.ts'
 import { VERSION } from '../base/version.ts'
 import * as cgroups from '../cgroup/manager.ts'
@@ -26,7 +25,17 @@ import { Train } from '../session/train.ts'
 import { keepsGroups } from './annotations.ts'
 import { placeBelow, planEntry } from './enter.ts'
 import { planSpawn, type Spawn } from './executors.ts'
-import { finishReading, pathIn, planLongReading, planReading, type Reading, readInput, unreadable } from './files.ts'
+import {
+  finishReading,
+  pathFrom,
+  planCwd,
+  planGiven,
+  planLongReading,
+  planReading,
+  type Reading,
+  readInput,
+  unreadable,
+} from './files.ts'
 import { filterOf, foresee, planRecalling, recall } from './filter.ts'
 import { planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { joinRdt } from './intel-rdt.ts'
@@ -150,12 +159,10 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   // 1. What was saved of the container, and what the caller gave us.
   const given = new Batch(machine)
   if (!options.detach) planSignals(given)
-  given.about('working folder')
-  const cwd = given.out(4096)
-  given.call('getcwd', cwd, cwd.length)
+  const cwd = planCwd(given)
   const look = planLook(given, runtime, planTrust(given, runtime), options.id, 0x4000)
   const config = planReading(given, `${folderOf(runtime, options.id)}/config.json`, 0x4000)
-  const file = options.process !== null && options.process !== '-' ? planReading(given, options.process, 0x4000) : null
+  const file = options.process !== null && options.process !== '-' ? planGiven(given, options.process) : null
   host.send(given)
   platform.prepare?.(MEMORY)
   const facts = host.wait(given)
@@ -288,7 +295,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
     host.run(b)
   }
   if (options.pidFile !== null) {
-    const file = absolutePath(pathIn(facts.bytes(cwd)), options.pidFile)
+    const file = pathFrom(cwd, facts, options.pidFile)
     const writing = new Batch(machine)
     progress.pidFile = file
     planPidFile(writing, file, progress.init)

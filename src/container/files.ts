@@ -1,6 +1,7 @@
 /** Reading and writing whole files through an executor. */
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
+import { absolutePath, demandFolder } from '../base/paths.ts'
 import type { Machine } from '../base/platform.ts'
 import * as k from '../linux/constants.ts'
 import { readDirents } from '../linux/dirents.ts'
@@ -51,9 +52,17 @@ export function planReading(b: Batch, path: string, size: number, flags = k.O_RD
   return { path, flags, fd, last, total: null, buffer }
 }
 
-/** As planReading, for files of procfs of several pages, which come in pieces. */
-export function planLongReading(b: Batch, path: string, size: number, flags = k.O_RDONLY): Reading {
-  const piece = Math.min(size, 0x1000)
+/** As planReading, for a file that the caller names: it may be a pipe, of which a read gives what is there at that moment, and which cannot be read twice. */
+export const planGiven = (b: Batch, path: string): Reading => planLongReading(b, path, 0x2000, k.O_RDONLY, 0x2000)
+
+/** As planReading, for what comes in pieces, as files of procfs of several pages do. */
+export function planLongReading(
+  b: Batch,
+  path: string,
+  size: number,
+  flags = k.O_RDONLY,
+  piece = Math.min(size, 0x1000),
+): Reading {
   const again = b.label()
   const finished = b.label()
   const end = b.label()
@@ -211,7 +220,25 @@ export function planWriting(train: Train, about: string, path: string, text: str
   c.renameat(b, k.AT_FDCWD, temporary, k.AT_FDCWD, path)
 }
 
-/** The text of a path that the kernel ended with a NUL, as getcwd(2) does. */
-export function pathIn(bytes: Uint8Array): string {
-  return decodeUtf8(bytes.subarray(0, bytes.indexOf(0)))
+/** The working folder, to be looked for. */
+export interface Cwd {
+  step: Step
+  path: OutPointer
+}
+
+export function planCwd(b: Batch): Cwd {
+  const gone = b.label()
+  const path = b.out(4096)
+  b.about('working folder')
+  const step = b.call('getcwd', path, path.length).on(ANY, gone)
+  b.place(gone)
+  return { step, path }
+}
+
+/** `path` as seen from there, cleaned. A working folder that has been removed is no mistake as long as nobody needs it. */
+export function pathFrom({ step, path: folder }: Cwd, answer: Answer, path: string): string {
+  const length = answer.value(step) ?? 0
+  const cwd = length > 0 ? decodeUtf8(answer.bytes(folder, length - 1)) : ''
+  demandFolder(cwd, path)
+  return absolutePath(cwd, path)
 }

@@ -7,7 +7,7 @@ import type { Int64, IntelRdt, Resources } from '../config/types.ts'
 import { readConfig, readResources } from '../config/validate.ts'
 import { Batch } from '../session/batch.ts'
 import { Train } from '../session/train.ts'
-import { finishReading, planReading, planWriting, readInput, unreadable } from './files.ts'
+import { finishReading, planGiven, planReading, planWriting, readInput, unreadable } from './files.ts'
 import { changeRdt, restoreRdt } from './intel-rdt.ts'
 import { notRunning } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
@@ -40,7 +40,7 @@ export function update(runtime: Runtime, options: UpdateOptions): void {
   const b = new Batch(machine)
   const path = `${folderOf(runtime, id)}/config.json`
   const configReading = planReading(b, path, 0x4000)
-  const fileReading = file !== null && file !== '-' ? planReading(b, file, 0x1000) : null
+  const fileReading = file !== null && file !== '-' ? planGiven(b, file) : null
   const answer = host.run(b)
   const configText = finishReading(host, machine, answer, configReading)
   if ('errno' in configText) throw unreadable(path, configText.errno)
