@@ -100,7 +100,10 @@ function remains(scene: Scene, pidFileMayStay: boolean): string[] {
   ]
 }
 
-/** What is left of the scene's container; processes on their way out are given a moment. `pidFileMayStay`: it is the caller's once it is there. */
+/**
+ * What is left of the scene's container; processes on their way out are given a moment. `pidFileMayStay`: it is the caller's once it is
+ * there.
+ */
 export function leftOf(scene: Scene, pidFileMayStay = false): string[] {
   let left: string[] = []
   waitFor(() => {

@@ -16,7 +16,10 @@ const LIFECYCLES = 200
 const PROCESSES = 40 * lanes
 /** How long one command may take, in milliseconds. It takes some; fifty at a time on two CPUs, some hundred. */
 const LONGEST = 20_000 * patience
-/** What the kernel may use more afterwards, in KiB: cgroups that are gone drain when they like. In ten rounds a leak of 17 KiB a lifecycle is more. */
+/**
+ * What the kernel may use more afterwards, in KiB: cgroups that are gone drain when they like. In ten rounds a leak of 17 KiB a lifecycle
+ * is more.
+ */
 const TOLERANCE = 32 * 1024 + 8 * LIFECYCLES
 
 /** A linear congruential generator of numbers in [0, 1). */

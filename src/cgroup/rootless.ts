@@ -15,8 +15,8 @@ export const withoutDevices = (resources: Resources = {}): Resources => ({
 export const DEVICES_LEFT_OUT = 'linux.resources.devices: not enforced, for this user has no rights over devices'
 
 /**
- * Whether an error is that the caller may not load the program for device rules, or (cgroup v1) not write to devices.deny and devices.allow: that
- * takes CAP_SYS_ADMIN on the host, whoever the files belong to.
+ * Whether an error is that the caller may not load the program for device rules, or (cgroup v1) not write to devices.deny and
+ * devices.allow: that takes CAP_SYS_ADMIN on the host, whoever the files belong to.
  */
 export const isDeniedDevices = (error: unknown): error is CallError =>
   error instanceof CallError &&

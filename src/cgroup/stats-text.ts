@@ -9,7 +9,9 @@ export const UNLIMITED: Count = 0xffff_ffff_ffff_ffffn
 export const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '')
 export const words = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '')
 
-/** A number as the kernel writes it. Below zero, as some counters of memory are for a moment, it is zero; undefined for what is no number. */
+/**
+ * A number as the kernel writes it. Below zero, as some counters of memory are for a moment, it is zero; undefined for what is no number.
+ */
 export function count(text: string): Count | undefined {
   const [word = ''] = words(text)
   if (/^\d+$/.test(word)) return exact(BigInt(word))

@@ -213,7 +213,9 @@ function planEntry(b: Batch, copy: Copy, entry: Entry, source: number, target: n
   b.call('utimensat', target, name, b.data(entry.times, 'times'), k.AT_SYMLINK_NOFOLLOW)
 }
 
-/** Extended attributes, one batch an entry that has some. What a tmpfs does not take (user.* before Linux 6.6) is left out, as cp(1) does. */
+/**
+ * Extended attributes, one batch an entry that has some. What a tmpfs does not take (user.* before Linux 6.6) is left out, as cp(1) does.
+ */
 function copyAttributes(copy: Copy, source: Arg, target: Arg, { name, attributes }: Entry, as: string): void {
   if (attributes.length === 0) return
   const b = new Batch(copy.machine).about(`${copy.about} (${name}): extended attributes`)

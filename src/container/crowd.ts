@@ -60,7 +60,10 @@ function planRows(b: Batch, ...columns: readonly (readonly string[])[]): Rows {
   return { pointer: b.data(bytes, `[${count} rows]`), stride, offsets }
 }
 
-/** Plans `body` for each row: CrowdSlot.STRINGS and CrowdSlot.RESULTS point to its strings, and to the place of its results. Gives how often it was done. */
+/**
+ * Plans `body` for each row: CrowdSlot.STRINGS and CrowdSlot.RESULTS point to its strings, and to the place of its results. Gives how often
+ * it was done.
+ */
 function planLoop(b: Batch, rows: Rows, count: number, results: OutPointer, size: number, body: () => void): Step {
   const again = b.label()
   b.set(CrowdSlot.TURN, 0)
@@ -94,7 +97,10 @@ export interface Looking {
 /** Bytes of its results: of the state or a negative errno; 0 where the init is parked. */
 const LOOK_RESULT = 16
 
-/** Plans to look at containers of the folder that is open as CrowdSlot.ROOT. `us`: whose states are trusted besides root's; `room`: bytes for states. */
+/**
+ * Plans to look at containers of the folder that is open as CrowdSlot.ROOT. `us`: whose states are trusted besides root's; `room`: bytes
+ * for states.
+ */
 export function planLooking(machine: Machine, names: readonly string[], us: number, room: number): Looking {
   const b = new Batch(machine).about('states of containers')
   const rows = planRows(b, names)

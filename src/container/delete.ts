@@ -15,8 +15,8 @@ import { HostSlot } from './slots.ts'
 import { finishWatch, folderOf, planRemoveFolder, planWatch, readSaved, type Saved } from './state.ts'
 
 /**
- * Removes a container: its processes if there are any left, its cgroup, its state; then calls its poststop hooks. Without `force` it has to be stopped or not yet
- * started. With `force` what a cut-short create left is removed too, and an unknown id is no error.
+ * Removes a container: its processes if there are any left, its cgroup, its state; then calls its poststop hooks. Without `force` it has to
+ * be stopped or not yet started. With `force` what a cut-short create left is removed too, and an unknown id is no error.
  */
 export function remove(runtime: Runtime, id: string, force: boolean): void {
   const { host, platform } = runtime

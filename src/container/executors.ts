@@ -20,9 +20,9 @@ export interface Spawn {
 /**
  * The file that stage and init are executed from cannot be written by anyone: a container that gets at /proc/PID/exe of the
  * init finds a sealed copy, never the host's runt (CVE-2019-5736).
- * `folder` is the container's state folder. `handed`: slots of more descriptors that the stage gets; the host's own are closed. `preserved`: how many
- * of the caller's descriptors from 3 on the program is to have. No other goes along, not even as far as the execve of the program: a
- * path such as /proc/self/fd/9/bin/sh would lead out of the container (CVE-2024-21626).
+ * `folder` is the container's state folder. `handed`: slots of more descriptors that the stage gets; the host's own are closed.
+ * `preserved`: how many of the caller's descriptors from 3 on the program is to have. No other goes along, not even as far as the execve of
+ * the program: a path such as /proc/self/fd/9/bin/sh would lead out of the container (CVE-2024-21626).
  */
 export function planSpawn(
   b: Batch,

@@ -89,7 +89,10 @@ export function laterHooks({ hooks }: Config): Saved['hooks'] {
   return poststart.length + poststop.length > 0 ? { poststart, poststop } : undefined
 }
 
-/** Where the startContainer hooks are too many for the init's last batch: the index of the first of each part, to be called one part after the other. */
+/**
+ * Where the startContainer hooks are too many for the init's last batch: the index of the first of each part, to be called one part after
+ * the other.
+ */
 export function partsOf({ hooks }: Pick<WithHooks, 'hooks'>): number[] {
   const count = hooks?.startContainer?.length ?? 0
   return count > START_HOOKS ? Array.from({ length: Math.ceil(count / PART) }, (_, part) => part * PART) : []

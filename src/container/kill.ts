@@ -77,7 +77,10 @@ export function planSignal(b: Batch, saved: Saved, signal: Arg): Step {
 /** Signals that ask a process to end, and of which the init of runc, a program in Go, dies while it waits. */
 const ENDING: ReadonlySet<number> = new Set(['HUP', 'INT', 'QUIT', 'ABRT', 'TERM'].map((name) => k.SIGNALS[name]!))
 
-/** Plans to claim a parked init as `start` does: of several at a time one succeeds. Gives the signal for it: of a program that has been started, its own. */
+/**
+ * Plans to claim a parked init as `start` does: of several at a time one succeeds. Gives the signal for it: of a program that has been
+ * started, its own.
+ */
 function planClaimParked(b: Batch, folder: string, signal: number): Arg {
   const started = b.label()
   b.about(`${folder}/${START_SOCKET}`)

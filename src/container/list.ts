@@ -21,7 +21,10 @@ import type { Runtime, StateView } from './runtime.ts'
 import { CrowdSlot } from './slots.ts'
 import { planOwner, tryLoadState, viewOf } from './state.ts'
 
-/** The least number of containers that is worth a loop of its own, and how many loops there should be, for brain and executor to work at the same time. */
+/**
+ * The least number of containers that is worth a loop of its own, and how many loops there should be, for brain and executor to work at the
+ * same time.
+ */
 const FEWEST = 16
 const LOOPS = 4
 

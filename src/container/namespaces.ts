@@ -54,7 +54,8 @@ interface Fork extends Birth {
 
 /**
  * Joins, creates, forks. To be sent as a silent batch: stage and init both come to its end, each on its own session, and go on
- * serving. The init's pid is then in the stage's slot CHILD, and in MIDDLE that of a process between the two, ended by then, where there was one.
+ * serving. The init's pid is then in the stage's slot CHILD, and in MIDDLE that of a process between the two, ended by then, where there
+ * was one.
  *
  * Namespaces belong to the user namespace in which they are created. So those of the container are created together with its new user
  * namespace. A user namespace that is joined, or one that a new time namespace has to belong to, is entered by a process in the
@@ -126,7 +127,9 @@ interface Joined {
   slot: number
 }
 
-/** Joins a namespace. `again`: what takes rights that a user namespace gives is left for later, its slot keeps the descriptor; -1 otherwise. */
+/**
+ * Joins a namespace. `again`: what takes rights that a user namespace gives is left for later, its slot keeps the descriptor; -1 otherwise.
+ */
 function planJoin(b: Batch, namespace: Joined, again: boolean): void {
   const fd = slot(namespace.slot)
   const later = b.label()

@@ -28,7 +28,9 @@ export interface KeptOpen {
   preserved: number
 }
 
-/** Plans, in the host, the socket that the parked init listens on. It is bound from inside the folder: an address holds 107 bytes at most. */
+/**
+ * Plans, in the host, the socket that the parked init listens on. It is bound from inside the folder: an address holds 107 bytes at most.
+ */
 export function planListener(b: Batch, folder: string): Step {
   b.about(`socket (${folder}/${START_SOCKET})`)
   const listener = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.LISTENER)

@@ -52,7 +52,10 @@ export function planDemandProc(b: Batch, about: string, source: string): void {
   b.place(fine)
 }
 
-/** Further RESOLVE_ flags for a target: procfs and sysfs are mounted on real folders. By a link the image could have them somewhere else (CVE-2023-27561). */
+/**
+ * Further RESOLVE_ flags for a target: procfs and sysfs are mounted on real folders. By a link the image could have them somewhere else
+ * (CVE-2023-27561).
+ */
 export function resolveFor(destination: string, type = ''): number {
   return type === 'proc' || type === 'sysfs' || destination === '/proc' ? k.RESOLVE_NO_SYMLINKS : 0
 }

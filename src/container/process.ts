@@ -21,7 +21,10 @@ import { InitSlot } from './slots.ts'
 /** keyrings(7): all to who possesses it; view, read, search, link to its owner. The kernel's own choice, and search. */
 const KEYRING_PERMISSIONS = 0x3f1b_0000
 
-/** A session of its own: no signals from the caller's terminal, no controlling terminal. And the container's keyring: a fresh one unless the container is there already. */
+/**
+ * A session of its own: no signals from the caller's terminal, no controlling terminal. And the container's keyring: a fresh one unless the
+ * container is there already.
+ */
 export function planSession(b: Batch, id: string, newKeyring: boolean, { selinuxLabel }: Process): void {
   b.about('init')
   c.prctl(b, k.PR_SET_NAME, b.string('runt:init'))
@@ -277,7 +280,9 @@ function planAmbient(b: Batch, ambient: number): void {
   }
 }
 
-/** The user's program is to be able to open /dev/stdout and the like: the streams become its user's. Not /dev/null, which everybody shares. */
+/**
+ * The user's program is to be able to open /dev/stdout and the like: the streams become its user's. Not /dev/null, which everybody shares.
+ */
 function planStandardStreams(b: Batch, uid: number): void {
   b.about('ownership of the standard streams')
   for (let fd = 0; fd < 3; fd++) {

@@ -190,8 +190,8 @@ function pollSet(): Uint8Array {
 
 /**
  * Relays, and forwards signals to the init `pid`, until that has ended and all that was written to the terminal has been passed on. Its
- * exit status is left in slot STATUS. The last operation fails if the init cannot be waited for; before it nothing does. An interruption is heeded when no byte is in flight; the relay can
- * then be planned again, and the caller's terminal stays raw until that.
+ * exit status is left in slot STATUS. The last operation fails if the init cannot be waited for; before it nothing does. An interruption is
+ * heeded when no byte is in flight; the relay can then be planned again, and the caller's terminal stays raw until that.
  */
 export function planRelay(b: Batch, pid: number, settings: Settings, interruption?: Interruption): void {
   b.about('process.terminal: relay')

@@ -106,7 +106,9 @@ export function lookAtRoot({ host, platform }: Runtime, stack: Stack): void {
   stack.root = Number(host.run(b).long(status, MNT_ID))
 }
 
-/** What is stacked on a folder: how many mounts, one on the other, on the one that `on` names; null if that, or `root`, is not among them. */
+/**
+ * What is stacked on a folder: how many mounts, one on the other, on the one that `on` names; null if that, or `root`, is not among them.
+ */
 export function heightOf(mountinfo: string, top: number, { on, root }: Stack): number | null {
   const found = new Map<number, { parent: number; target: string }>()
   for (const line of mountinfo.split('\n')) {

@@ -247,7 +247,10 @@ export function finishWatch(
   return statusOf(saved, result.text, frozen, answer.ok(parked))
 }
 
-/** What a container is doing. `stat`: that of the process that has its pid now; `frozen`: whether its cgroup is; `parked`: whether its init can be started. */
+/**
+ * What a container is doing. `stat`: that of the process that has its pid now; `frozen`: whether its cgroup is; `parked`: whether its init
+ * can be started.
+ */
 export function statusOf(
   { startTime }: Pick<Saved, 'startTime'>,
   stat: string,
@@ -305,7 +308,9 @@ export function planClaim(b: Batch, root: string, folder: string): Step {
   return c.mkdirat(b, k.AT_FDCWD, folder, 0o700)
 }
 
-/** Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error. */
+/**
+ * Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error.
+ */
 export function planRemoveFolder(b: Batch, folder: string, left: Label | null = null): void {
   // With a label the last call tells whether all could be removed.
   const expected = left ? ANY : (['ENOENT'] as const)

@@ -57,8 +57,8 @@ export function planConsoleSocket(b: Batch, path: string): void {
 }
 
 /**
- * Connects to a socket of any path: where that does not fit into an address, from inside the folder. `prepare`: plans what comes before. Gives
- * the step that connects.
+ * Connects to a socket of any path: where that does not fit into an address, from inside the folder. `prepare`: plans what comes before.
+ * Gives the step that connects.
  */
 export function planConnection(
   b: Batch,

@@ -98,7 +98,9 @@ type Values = Record<string, unknown>
 /** Values for which zero is one: the rest mean "not set" by it (see cgroup/table.ts). */
 const ZERO_COUNTS = new Set(['burst', 'idle', 'swappiness', 'classID'])
 
-/** The resources with what is asked for in place of what was: a new limit of a device or page size is one more, or the old one's successor. */
+/**
+ * The resources with what is asked for in place of what was: a new limit of a device or page size is one more, or the old one's successor.
+ */
 export function overlay(before: Resources, change: Resources): Resources {
   const result: Resources = { ...before }
   for (const section of ['memory', 'cpu'] as const)

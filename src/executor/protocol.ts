@@ -119,8 +119,8 @@ export const Kind = {
   /** result = a + b, wrapping. */
   ADD: 5,
   /**
-   * As SYSCALL (clone or clone3, arguments a…e); the child (result 0) goes on at operation f. With CLONE_VM, and without CLONE_VFORK, the child
-   * must not come to an answer, nor the operation have a slot: both would write to it.
+   * As SYSCALL (clone or clone3, arguments a…e); the child (result 0) goes on at operation f. With CLONE_VM, and without CLONE_VFORK, the
+   * child must not come to an answer, nor the operation have a slot: both would write to it.
    */
   FORK: 6,
   /** Answer on descriptor a from now on, and forget an earlier failure. result = 0. For forked children. */

@@ -22,7 +22,10 @@ export interface Abi {
   /** How many cells there are: ordinary calls are at their number, arm's private calls follow. */
   readonly size: number
   readonly ordinary: number
-  /** By index of the name, x86 only: `CALL_SOCKET + n` or `CALL_IPC + n` for what can also be reached as the nth function of socketcall(2) or ipc(2). */
+  /**
+   * By index of the name, x86 only: `CALL_SOCKET + n` or `CALL_IPC + n` for what can also be reached as the nth function of socketcall(2)
+   * or ipc(2).
+   */
   readonly multiplexed: Int16Array | null
 }
 

@@ -83,8 +83,8 @@ export const VALUES: bigint[] = [
 ]
 
 /**
- * A config of random rules over `names`. All rules with conditions for the same call have the same action, since the order in which libseccomp
- * looks at them is its own.
+ * A config of random rules over `names`. All rules with conditions for the same call have the same action, since the order in which
+ * libseccomp looks at them is its own.
  */
 export function randomProfile(seed: number, names: readonly string[], architectures: SeccompArch[]): Seccomp {
   const next = random(seed)
