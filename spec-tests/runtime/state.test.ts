@@ -1,11 +1,11 @@
 /** runtime-spec, runtime.md: "State" and "Query State". */
-import { symlinkSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { base, container, heading, ok, run as runtime, started } from '../harness.ts'
-import { isAlive } from '../host.ts'
+import { base, container, fails, heading, ok, run as runtime, skip, started } from '../harness.ts'
+import { isAlive, waitFor } from '../host.ts'
 
-const { test, run } = heading('runtime/state')
+const { test, only, run } = heading('runtime/state')
 
 test('the state of a created container has all the fields of the spec', () => {
   const c = container((config) => {
@@ -85,6 +85,31 @@ test('annotations stay in the state of a stopped container', () => {
   })
   c.until('stopped')
   assert.is(c.state().annotations?.key, 'a "quoted"\nvalue, ünïcode')
+})
+
+only('runt', 'a container whose first thread has ended goes on as long as others do', () => {
+  if (!existsSync('/usr/bin/python3')) skip('needs python3')
+  // exit(2), not exit_group(2).
+  const number = process.arch === 'arm64' ? 93 : 60
+  const c = started((config) => {
+    for (const folder of ['/usr', '/lib', '/lib64'])
+      if (existsSync(folder))
+        config.mounts.push({ destination: folder, source: folder, type: 'bind', options: ['rbind', 'ro'] })
+    const program = `import ctypes, threading, time
+threading.Thread(target=time.sleep, args=[1000]).start()
+ctypes.CDLL(None).syscall(${number}, 0)`
+    config.process.args = ['/usr/bin/python3', '-c', program]
+  })
+  const { pid } = c.state()
+  assert.ok(
+    waitFor(() => /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))),
+    'the thread has not ended',
+  )
+  assert.equal([c.status(), c.state().pid], ['running', pid])
+  assert.match(ok(runtime(['list'])).stdout, /running/)
+  fails(c.delete())
+  ok(c.kill('KILL'))
+  c.until('stopped')
 })
 
 run()

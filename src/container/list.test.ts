@@ -133,7 +133,7 @@ test('a zombie has stopped', async (context) => {
     const pid = await new Promise<number>((done) => parent.stdout.once('data', (data) => done(Number(data))))
     let stat = readStat(readFileSync(`/proc/${pid}/stat`, 'utf8'))
     make(context, 'zombie', { pid, startTime: stat.startTime })
-    for (let tries = 0; stat.state !== 'Z' && tries < 200; tries++) {
+    for (let tries = 0; !stat.ended && tries < 200; tries++) {
       await new Promise((done) => setTimeout(done, 10))
       stat = readStat(readFileSync(`/proc/${pid}/stat`, 'utf8'))
     }

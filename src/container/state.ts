@@ -88,11 +88,14 @@ export function planSaving(train: Train, runtime: Runtime, saved: Saved): void {
   planWriting(train, `state (${path})`, path, JSON.stringify(saved), 0o600)
 }
 
-/** Process state and start time from the text of /proc/PID/stat. */
-export function readStat(text: string): { state: string; startTime: string } {
+/** Whether a process has ended, and its start time, from the text of /proc/PID/stat; proc_pid_stat(5). */
+export function readStat(text: string): { ended: boolean; startTime: string } {
   // The command name in brackets may hold anything, brackets included.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20)
-  return { state: fields[0]!, startTime: fields[19]! }
+  const [state] = fields
+  // The state is that of the first thread. Others may go on without it.
+  const threads = Number(fields[17])
+  return { ended: state === 'X' || (state === 'Z' && threads <= 1), startTime: fields[19]! }
 }
 
 /** The saved state and whether the process is alive. Throws when there is no such container or its state is not readable. */
@@ -157,7 +160,7 @@ export function planTrust(b: Batch, { globals }: Runtime): Trust {
 /** Plans to read a state; `size`: bytes that it has at most, if it is a usual one. Several can be planned in one batch. */
 export function planLook(b: Batch, runtime: Runtime, trust: Trust, id: string, size: number): Look {
   const folder = folderOf(runtime, id)
-  const reading = planReading(b, `${folder}/state.json`, size, k.O_RDONLY | k.O_NOFOLLOW)
+  const reading = planReading(b, `${folder}/state.json`, size, k.O_RDONLY | k.O_NOFOLLOW | k.O_NONBLOCK)
   return { id, reading, trust, owner: planOwner(b, folder) }
 }
 
@@ -258,7 +261,7 @@ export function statusOf(
   parked: boolean,
 ): Status {
   const now = readStat(stat)
-  if (now.startTime !== startTime || now.state === 'Z' || now.state === 'X') return 'stopped'
+  if (now.startTime !== startTime || now.ended) return 'stopped'
   return frozen ? 'paused' : parked ? 'created' : 'running'
 }
 
