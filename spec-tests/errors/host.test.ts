@@ -31,7 +31,7 @@ import {
 } from '../harness.ts'
 import { cgroupDirectories, isAlive, mounts, removeTree, unified, waitFor } from '../host.ts'
 
-const { test, run } = heading('errors/host')
+const { test, only, run } = heading('errors/host')
 
 function withTmpfs(options: string, body: (directory: string) => void): void {
   const directory = join(base, 'tiny')
@@ -193,6 +193,18 @@ test('stdout that is closed does not harm create', () => {
   const state = runtime(['state', c.id])
   if (state.status === 0) assert.is(JSON.parse(state.stdout).status, 'created')
   else leavesNothing()
+})
+
+only('runt', 'a FIFO in the place of a state keeps nobody waiting', () => {
+  const folder = join(stateRoot, 'fifo')
+  mkdirSync(folder, { recursive: true })
+  execute(['mkfifo', join(folder, 'state.json')])
+  try {
+    fails(runtime(['state', 'fifo'], { timeout: 5000 }), /state\.json: not JSON/)
+    ok(runtime(['list'], { timeout: 5000 }))
+  } finally {
+    removeTree(folder)
+  }
 })
 
 test('where the caller has closed its standard streams, a container that waits holds nothing of the host in their place', () => {

@@ -124,7 +124,7 @@ export function planLooking(machine: Machine, names: readonly string[], us: numb
     b.branch(uid, 'EQUAL', 0, trusted)
     b.branch(uid, 'NOT_EQUAL', us, done)
     b.place(trusted)
-    const file = c.openat(b, folder, 'state.json', k.O_RDONLY | k.O_NOFOLLOW).on(ANY, done)
+    const file = c.openat(b, folder, 'state.json', k.O_RDONLY | k.O_NOFOLLOW | k.O_NONBLOCK).on(ANY, done)
     b.call('read', file, slot(CrowdSlot.TEXT), LONGEST_STATE).keep(CrowdSlot.OUTCOME).on(ANY, unread)
     b.place(unread)
     c.close(b, file)

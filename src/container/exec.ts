@@ -161,7 +161,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   if (!options.detach) planSignals(given)
   const cwd = planCwd(given)
   const look = planLook(given, runtime, planTrust(given, runtime), options.id, 0x4000)
-  const config = planReading(given, `${folderOf(runtime, options.id)}/config.json`, 0x4000)
+  const config = planReading(given, `${folderOf(runtime, options.id)}/config.json`, 0x4000, k.O_RDONLY | k.O_NONBLOCK)
   const file = options.process !== null && options.process !== '-' ? planGiven(given, options.process) : null
   host.send(given)
   platform.prepare?.(MEMORY)

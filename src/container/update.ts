@@ -5,6 +5,7 @@ import * as cgroups from '../cgroup/manager.ts'
 import { show } from '../config/checks.ts'
 import type { Int64, IntelRdt, Resources } from '../config/types.ts'
 import { readConfig, readResources } from '../config/validate.ts'
+import * as k from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import { Train } from '../session/train.ts'
 import { finishReading, planGiven, planReading, planWriting, readInput, unreadable } from './files.ts'
@@ -39,7 +40,7 @@ export function update(runtime: Runtime, options: UpdateOptions): void {
 
   const b = new Batch(machine)
   const path = `${folderOf(runtime, id)}/config.json`
-  const configReading = planReading(b, path, 0x4000)
+  const configReading = planReading(b, path, 0x4000, k.O_RDONLY | k.O_NONBLOCK)
   const fileReading = file !== null && file !== '-' ? planGiven(b, file) : null
   const answer = host.run(b)
   const configText = finishReading(host, machine, answer, configReading)
