@@ -12,8 +12,18 @@ const TARGET = slot(InitSlot.TARGET)
 
 /** Attaches MOUNT to TARGET; both are closed. */
 export function planAttach(b: Batch, about: string, destination: string, options: MountOptions): void {
+  planMove(b, about, destination)
+  planAttached(b, destination, options)
+}
+
+/** Attaches MOUNT to TARGET. */
+export function planMove(b: Batch, about: string, destination: string): void {
   planRefuseProc(b, about, destination)
   c.attachMount(b, MOUNT, TARGET)
+}
+
+/** What is left to do with MOUNT once it is in its place; it is closed, and TARGET. */
+export function planAttached(b: Batch, destination: string, options: MountOptions): void {
   coverFolder(b, destination)
   for (const flag of options.propagation) planPropagation(b, MOUNT, flag)
   c.close(b, MOUNT)

@@ -6,10 +6,11 @@ import type { Machine } from '../base/platform.ts'
 import type { Mount } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import { Batch, slot } from '../session/batch.ts'
+import { Batch, blank, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
-import { planAttach, planRecursiveAttributes } from './mount-attach.ts'
+import { planIfPrepared, prepare } from '../session/templates.ts'
+import { planAttached, planMove, planRecursiveAttributes } from './mount-attach.ts'
 import type { MountEntry, MountSetting } from './mount-entry.ts'
 import { makeFile, makeFolder, tentatively } from './paths.ts'
 import { planDemandProc, planRefuseProc, resolveFor } from './proc-guard.ts'
@@ -38,10 +39,34 @@ export function planBind(b: Batch, entry: MountEntry, path: string, setting: Mou
   if (setting.slave) c.mountSetattr(b, MOUNT, k.AT_RECURSIVE, { propagation: k.MS_SLAVE })
   if (options.set || options.clear) c.mountSetattr(b, MOUNT, 0, { set: options.set, clear: options.clear })
   planRecursiveAttributes(b, options)
+  const parts = destination.split('/').slice(1)
+  const key = keyOfBinding(parts.length)
+  const usual = !options.targetNofollow && parts[0] !== 'proc' && destination.length <= LONGEST
+  if (!usual || !planIfPrepared(b, key, [about, source, ...parts]))
+    planBinding(b, about, source, destination, options.targetNofollow)
+  b.about(`${about}: source ${source}`)
+  planAttached(b, destination, options)
+}
+
+/** Longest destination that templates are for, in characters. */
+const LONGEST = 1000
+
+/** Key of the template of a binding, by the number of components that the destination has. */
+const keyOfBinding = (depth: number): string => `binding ${depth}`
+
+/** Prepares bindings whose destinations have so many components, anywhere but in /proc. */
+export function prepareBinding(machine: Machine, depth: number): void {
+  const [about, source] = [blank(0), blank(1)]
+  const parts = Array.from({ length: depth }, (_, index) => blank(2 + index))
+  prepare(machine, keyOfBinding(depth), (b) => planBinding(b, about, source, `/${parts.join('/')}`, false))
+}
+
+/** Opens the target of MOUNT, making it if it is missing, and attaches the one to the other. */
+function planBinding(b: Batch, about: string, source: string, destination: string, targetNofollow: boolean): void {
   // The target is to be what the source is: a folder, or else a file.
   const file = b.label()
   const attach = b.label()
-  if (!options.targetNofollow) {
+  if (!targetNofollow) {
     b.about(`${about}: source ${source} is a folder`)
     const folder = b.label()
     const closed = b.label()
@@ -57,9 +82,9 @@ export function planBind(b: Batch, entry: MountEntry, path: string, setting: Mou
     b.place(file)
   }
   b.about(`${about}: source ${source} is no folder`)
-  makeFile(b, destination, InitSlot.TARGET, options.targetNofollow)
+  makeFile(b, destination, InitSlot.TARGET, targetNofollow)
   b.place(attach)
-  planAttach(b, `${about}: source ${source}`, destination, options)
+  planMove(b, `${about}: source ${source}`, destination)
 }
 
 function sourceOf({ about }: MountEntry, source: string, { bundle }: MountSetting): string {

@@ -176,8 +176,21 @@ function withWord(word: string, set: number, clear: number): [number, number] | 
   return [set & ~k.MOUNT_ATTR__ATIME, clear | k.MOUNT_ATTR__ATIME]
 }
 
+/** What was read before: mounts have the same options over and over. */
+const known = new Map<string, Readonly<MountOptions>>()
+
 /** Reads the words. Those unknown here are parameters of the file system. */
-export function readMountOptions(words: readonly string[]): MountOptions {
+export function readMountOptions(words: readonly string[]): Readonly<MountOptions> {
+  const key = words.join('\0')
+  let options = known.get(key)
+  if (options === undefined) {
+    options = readWords(words)
+    known.set(key, options)
+  }
+  return options
+}
+
+function readWords(words: readonly string[]): MountOptions {
   const options: MountOptions = {
     bind: null,
     remount: false,

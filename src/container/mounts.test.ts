@@ -1,12 +1,15 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Mount } from '../config/types.ts'
+import { ARENA, SLOTS } from '../executor/protocol.ts'
 import { renderCall } from '../session/render.ts'
 import type { Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
+import { prepareBinding } from './mount-bind.ts'
 import type { MountSetting } from './mount-entry.ts'
 import { planMount } from './mounts.ts'
 import { ALL } from './sources.ts'
+import { fakeHost } from './testing/fake-host.ts'
 
 const label = 'system_u:object_r:container_file_t:s0:c1,c2'
 const setting: MountSetting = {
@@ -100,6 +103,66 @@ test('sources: absolute as they are, others from the bundle', () => {
     matching(planned({ destination: '/m', source: path, options: ['rbind'] }), /^open_tree/)[0]!
   assert.match(source('/a/../b'), /"\/a\/..\/b"/)
   assert.match(source('a/../b'), /"\/bundle\/a\/..\/b"/)
+})
+
+/** What a kernel is asked for a mount, and how the plan calls it. `fails`: how often a call of this name does, and with what. */
+function performed(mount: Mount, fails: Readonly<Record<string, readonly [number, string]>>): string[] {
+  const left = new Map(Object.entries(fails).map(([name, [times]]) => [name, times]))
+  const calls: string[] = []
+  const { runtime } = fakeHost({}, (_, { name, args, text }) => {
+    const inMemory = (arg: number) => arg >= ARENA && arg < SLOTS
+    const shown = args.map((arg) => (!inMemory(arg) ? arg : /^[^\0-\x1f]+$/.test(text(arg)) ? text(arg) : 'memory'))
+    calls.push(`${name} ${shown.join(' ')}`)
+    const times = left.get(name) ?? 0
+    left.set(name, times - 1)
+    return times > 0 ? fails[name]![1] : undefined
+  })
+  const train = new Train(runtime.init, 'x86_64')
+  planMount(train, mount, 3, setting)
+  const { batch } = train
+  const plan = Array.from({ length: batch.count }, (_, index) => batch.stepAt(index)).map(
+    (step) => `${step.about}: ${step.name ? renderCall(step) : step.kind}`,
+  )
+  let failure = ''
+  try {
+    runtime.init.wait(train.depart())
+  } catch (error) {
+    failure = (error as Error).message
+  }
+  return [...plan, ...calls, failure]
+}
+
+test('a bind mount that is planned by a template is the same as one that is not', () => {
+  const mounts = [
+    '/a',
+    '/etc/resolv.conf',
+    '/a/b/c',
+    '//x/../var/run/./secrets/kubernetes.io/service account',
+    '/dev/\ue000\ue003',
+  ].map(
+    (destination): Mount => ({
+      destination,
+      type: 'bind',
+      source: '/from/\ue001',
+      options: ['rbind', 'rprivate', 'ro'],
+    }),
+  )
+  const kernels = [
+    {},
+    { openat: [1, 'ENOTDIR'] },
+    { openat: [1, 'EIO'] },
+    { openat2: [1, 'ENOENT'] },
+    { openat2: [2, 'ENOENT'] },
+    { openat2: [9, 'ENOENT'] },
+    { openat2: [1, 'ENOENT'], mkdirat: [1, 'EROFS'] },
+    { openat: [1, 'ENOTDIR'], openat2: [3, 'ENOENT'] },
+    { openat: [1, 'ENOTDIR'], openat2: [1, 'EACCES'] },
+    { move_mount: [1, 'EPERM'] },
+  ] as const
+  const all = () => mounts.flatMap((mount) => kernels.map((fails) => performed(mount, fails)))
+  const plain = all()
+  for (let depth = 1; depth <= 5; depth++) prepareBinding('x86_64', depth)
+  assert.equal(all(), plain)
 })
 
 test.run()

@@ -6,6 +6,7 @@ import type { Mount } from '../config/types.ts'
 import { prepare } from '../session/templates.ts'
 import { DEFAULT_DEVICES, planDefaultDevices } from './devices.ts'
 import { planMask, planReadonlyPath } from './masked-paths.ts'
+import { prepareBinding } from './mount-bind.ts'
 import { keyOfCgroupFolder, planCgroupFolder } from './mount-cgroup.ts'
 import { readMountOptions } from './mount-options.ts'
 import { keyOfMount, planPlainMount } from './mounts.ts'
@@ -69,6 +70,21 @@ const hierarchies =
 /** Options of the cgroup mount in every engine's configs. */
 const cgroupOptions = ['nosuid', 'noexec', 'nodev', 'relatime', 'ro']
 
+/** Components of the destinations of usual bind mounts, at most: `/var/run/secrets/kubernetes.io/serviceaccount` has five. */
+const DEEPEST = 6
+
+/** Options of bind mounts that engines write for files and volumes of theirs. */
+const bindOptions = [
+  'rbind rprivate',
+  'rbind rprivate rw',
+  'rbind rprivate ro',
+  'rbind ro rprivate',
+  'rbind rw rprivate',
+  'bind rprivate',
+  'bind rprivate rw',
+  'bind rprivate ro',
+]
+
 /** Makes the templates for a machine. */
 export function prepareUsual(machine: Machine): void {
   for (const mounts of orders)
@@ -78,6 +94,8 @@ export function prepareUsual(machine: Machine): void {
   for (const path of masked.split(' ')) prepare(machine, `linux.maskedPaths (${path})`, (b) => planMask(b, path, null))
   for (const path of readonly.split(' '))
     prepare(machine, `linux.readonlyPaths (${path})`, (b) => planReadonlyPath(b, path))
+  for (let depth = 1; depth <= DEEPEST; depth++) prepareBinding(machine, depth)
+  for (const words of bindOptions) readMountOptions(words.split(' '))
   prepare(machine, DEFAULT_DEVICES, planDefaultDevices)
   const { set, clear } = readMountOptions(cgroupOptions)
   for (const name of hierarchies.split(' ')) {

@@ -110,11 +110,28 @@ export interface Description {
 const refOf = (arg: Arg): number | undefined => (typeof arg === 'object' && 'ref' in arg ? arg.ref : undefined)
 const isStep = (arg: Arg): arg is Step => refOf(arg) === Ref.STEP
 
-/** A piece of plan in its final form but for addresses: see `Batch.insert`. */
+/** First of the characters that stand for texts to be filled in: Unicode's private use area. */
+const BLANK = 0xe000
+
+/** Stands, in a plan of which a template is made, for a text that is known when that is inserted; alone, or as a part of longer texts. */
+export const blank = (index: number): string => String.fromCharCode(BLANK + index)
+
+/** A text with its blanks filled in. */
+function fill(pattern: string, fillings: readonly string[]): string {
+  let text = ''
+  for (let at = 0; at < pattern.length; at++) text += fillings[pattern.charCodeAt(at) - BLANK] ?? pattern[at]
+  return text
+}
+
+const hasBlank = (text: string): boolean => /[\ue000-\ue0ff]/.test(text)
+
+/** A piece of plan in its final form but for addresses, and texts to be filled in: see `Batch.insert`. */
 export interface Template {
   readonly ops: Uint32Array
   readonly data: Uint8Array
   readonly dataWords: readonly number[]
+  /** Texts with blanks, each with the words that hold its address. */
+  readonly patterns: readonly { readonly text: string; readonly words: readonly number[] }[]
   readonly resultWords: readonly number[]
   readonly jumpWords: readonly number[]
   readonly jumpTargets: readonly number[]
@@ -141,7 +158,7 @@ export class Batch {
   private readonly subjects: string[] = []
   private readonly subjectsFrom: number[] = []
   /** Templates, and the index of their first operation. */
-  private readonly inserted: { base: number; template: Template }[] = []
+  private readonly inserted: { base: number; template: Template; fillings: readonly string[] }[] = []
   private subject = ''
   ops = new Uint32Array(32 * OP_WORDS)
   private bytes = new Uint8Array(1024)
@@ -351,8 +368,8 @@ export class Batch {
     return REPLY_SIZE + 8 * this.count
   }
 
-  /** Appends a prepared piece of plan, as if it had been planned here. */
-  insert(template: Template): void {
+  /** Appends a prepared piece of plan, as if it had been planned here with these texts in place of the blanks. */
+  insert(template: Template, fillings: readonly string[] = []): void {
     const base = this.count
     const from = base * OP_WORDS
     while (from + template.ops.length > this.ops.length) this.growOps()
@@ -363,11 +380,15 @@ export class Batch {
     const { dataWords, resultWords, jumpWords, jumpTargets } = template
     for (let i = 0; i < dataWords.length; i++) ops[from + dataWords[i]!]! += offset
     for (let i = 0; i < resultWords.length; i++) ops[from + resultWords[i]!]! += 8 * base
+    for (const { text, words } of template.patterns) {
+      const address = DATA + this.stringAt(fill(text, fillings))
+      for (let i = 0; i < words.length; i++) ops[from + words[i]!] = address
+    }
     for (let i = 0; i < jumpWords.length; i++) {
       this.jumpWords.push(from + jumpWords[i]!)
       this.jumpLabels.push({ index: base + jumpTargets[i]! })
     }
-    this.inserted.push({ base, template })
+    this.inserted.push({ base, template, fillings })
     this.count += template.count
   }
 
@@ -379,10 +400,14 @@ export class Batch {
       this.argLists.flatMap((args, index) =>
         args.flatMap((arg, i) => (refers(arg) ? [index * OP_WORDS + Op.ARGS / 4 + 2 * i] : [])),
       )
+    const patterns = [...this.strings_.keys()]
+      .filter(hasBlank)
+      .map((text) => ({ text, words: wordsOf((arg) => arg === text) }))
     return {
       ops: this.ops.slice(0, this.count * OP_WORDS),
       data: this.bytes.slice(0, this.dataLength),
-      dataWords: wordsOf((arg) => typeof arg === 'string' || refOf(arg) === Ref.DATA),
+      dataWords: wordsOf((arg) => (typeof arg === 'string' ? !hasBlank(arg) : refOf(arg) === Ref.DATA)),
+      patterns,
       resultWords: wordsOf(isStep),
       jumpWords: this.jumpWords,
       jumpTargets: this.jumpLabels.map((label) => resolve(label, this.count)),
@@ -399,13 +424,16 @@ export class Batch {
   /** What the operation at an index is, also where it came with a template. */
   describe(index: number): Description {
     let own = index
-    for (const { base, template } of this.inserted) {
+    for (const { base, template, fillings } of this.inserted) {
       if (index < base) break
       if (index < base + template.count) {
         const description = template.describe(index - base)
         return {
           ...description,
-          args: description.args.map((arg) => (isStep(arg) ? new Step(this, arg.index + base) : arg)),
+          args: description.args.map((arg) =>
+            isStep(arg) ? new Step(this, arg.index + base) : typeof arg === 'string' ? fill(arg, fillings) : arg,
+          ),
+          about: fill(description.about, fillings),
         }
       }
       own -= template.count

@@ -14,10 +14,10 @@ export function prepare(machine: Machine, key: string, plan: (b: Batch) => void)
   prepared.set(machine + key, b.template())
 }
 
-/** Plans what the key stands for if there is a template of it. */
-export function planIfPrepared(b: Batch, key: string): boolean {
+/** Plans what the key stands for if there is a template of it. `fillings`: texts for its blanks. */
+export function planIfPrepared(b: Batch, key: string, fillings?: readonly string[]): boolean {
   const template = prepared.get(b.machine + key)
-  if (template) b.insert(template)
+  if (template) b.insert(template, fillings)
   return template !== undefined
 }
 
