@@ -35,6 +35,7 @@ export const texts: Texts = {
     ],
     kill: [
       'A stopped container cannot be sent a signal; that is an error, save with --all.',
+      'The program is process 1 of its namespace: a signal that it has no handler for does not reach it, save SIGKILL. A container that was not started is ended by HUP, INT, QUIT, ABRT and TERM too.',
       'Signals are names with or without SIG, in any case, or numbers.',
     ],
     delete: [
@@ -54,7 +55,9 @@ export const texts: Texts = {
       'All that is asked for is set, or nothing. Values of zero and empty ones ask for nothing. Sizes are in bytes, or have a unit: b, k, m, g, t, p in powers of 1024. What has no counterpart on the cgroup version of the host is ignored, which --debug shows.',
     ],
     ps: ['With the format table, what follows the id is passed to ps(1) of the host.'],
-    list: ['Containers of other users are not shown, unless their folder is given with --root.'],
+    list: [
+      'Containers of other users are in other folders: --root names one. A state that belongs to neither the caller nor root is passed over with a warning.',
+    ],
     spec: ['An existing config.json is left alone; that is an error.'],
     features: [
       'The object follows features.md of the specification, and is made from the tables that runt works with.',
@@ -64,7 +67,7 @@ export const texts: Texts = {
 
 /** By command. */
 export const exitStatus: Readonly<Record<string, readonly string[]>> & { readonly default: readonly string[] } = {
-  default: ['0 if all went well, 1 if not.'],
+  default: ['0 if all went well, 1 if not, 255 where runt itself is wrong.'],
   run: [
     "The program's, or 128 + n if signal n ended it; 0 if detached; 1 if the container cannot be made or its program cannot be executed.",
   ],

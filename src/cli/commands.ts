@@ -60,7 +60,7 @@ export const globalOptions: readonly OptionEntry[] = [
     default: 'text',
     summary: 'how lines of the log look',
   },
-  { name: 'debug', summary: 'log every system call, and what was decided; as --log-level debug' },
+  { name: 'debug', summary: 'log every system call, and what was decided; the same as --log-level debug' },
   {
     name: 'log-level',
     value: 'level',
@@ -80,19 +80,19 @@ export const globalOptions: readonly OptionEntry[] = [
     choices: ['cgroupfs', 'systemd', 'disabled'],
     summary: 'who manages control groups; disabled: the container stays in that of the caller',
   },
-  { name: 'criu', value: 'path', summary: 'ignored' },
+  { name: 'criu', value: 'path', summary: 'ignored: runt makes no checkpoints' },
   {
     name: 'rootless',
     value: 'when',
     choices: ['true', 'false', 'auto'],
     default: 'auto',
     summary:
-      'get along without what may not be done to control groups (auto: where the caller is not root of the host)',
+      'ignore that the caller has no permission for control groups (auto: where the caller is not root of the host)',
   },
   { name: 'version', short: 'v', alias: 'V', summary: 'show the version' },
 ]
 
-const id: ArgumentEntry = { name: 'id', summary: 'the container: letters, digits, "_", "+", "-" and "."' }
+const id: ArgumentEntry = { name: 'id', summary: 'name of the container: letters, digits, "_", "+", "-" and "."' }
 
 const pidfdSocket: OptionEntry = {
   name: 'pidfd-socket',
@@ -103,7 +103,7 @@ const pidfdSocket: OptionEntry = {
 const regex: OptionEntry = {
   name: 'regex',
   short: 'r',
-  summary: 'the id is a regular expression: all containers whose ids it matches',
+  summary: 'take the id for a regular expression: all containers whose ids it matches',
 }
 
 const createOptions: readonly OptionEntry[] = [
@@ -123,7 +123,7 @@ const createOptions: readonly OptionEntry[] = [
     value: 'n',
     type: 'count',
     default: 0,
-    summary: 'pass on n more descriptors, from 3 (and past those of $LISTEN_FDS) on',
+    summary: 'pass on n more descriptors, from 3 on, or behind those of $LISTEN_FDS',
   },
   { name: 'no-subreaper', summary: 'ignored: runt needs no subreaper' },
 ]
@@ -155,7 +155,7 @@ const table = [
   },
   {
     name: 'delete',
-    summary: 'delete stopped containers',
+    summary: 'delete containers that have stopped, or were not started',
     arguments: [{ ...id, variadic: true }],
     options: [{ name: 'force', short: 'f', summary: 'kill a container that is still running, with SIGKILL' }, regex],
   },
@@ -166,7 +166,7 @@ const table = [
     options: [
       ...createOptions,
       { name: 'detach', short: 'd', summary: "do not wait for the container's end" },
-      { name: 'keep', summary: 'do not delete the container when it ended' },
+      { name: 'keep', summary: 'do not delete the container after its end' },
     ],
   },
   {
@@ -195,7 +195,7 @@ const table = [
         value: 'gid',
         type: 'count',
         repeatable: true,
-        summary: 'add a group',
+        summary: 'add a supplementary group',
       },
       {
         name: 'process',
@@ -205,15 +205,16 @@ const table = [
       },
       { name: 'detach', short: 'd', summary: "do not wait for the program's end" },
       { name: 'pid-file', value: 'path', summary: 'write the process id to a file' },
-      { name: 'process-label', value: 'label', summary: 'SELinux label' },
-      { name: 'apparmor', value: 'profile', summary: 'AppArmor profile' },
-      { name: 'no-new-privs', summary: 'set no_new_privs' },
+      { name: 'process-label', value: 'label', summary: 'SELinux label of the program' },
+      { name: 'apparmor', value: 'profile', summary: 'AppArmor profile of the program' },
+      { name: 'no-new-privs', summary: 'set no_new_privs for the program' },
       {
         name: 'cap',
         short: 'c',
         value: 'capability',
         repeatable: true,
-        summary: 'add a capability to the bounding, effective and permitted sets',
+        summary:
+          'add a capability to the bounding, effective and permitted sets, and where it is inheritable to the ambient one',
       },
       {
         name: 'preserve-fds',
@@ -249,7 +250,7 @@ const table = [
         short: 'r',
         value: 'file',
         summary:
-          'read them from a file, as linux.resources of config.json has them; "-" is standard input. Other flags then do not count',
+          'read them from a file, as linux.resources of config.json has them; "-" is standard input. Other flags are ignored then',
       },
       { name: 'blkio-weight', value: 'weight', summary: 'weight for disk I/O, 10 to 1000' },
       { name: 'cpu-period', value: 'us', summary: 'period of the CPU quota' },

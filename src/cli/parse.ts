@@ -124,7 +124,7 @@ function find(name: string): (typeof commands)[number] {
 
 /** What `runt --help` prints. */
 export function programHelp(): string {
-  return program.helpInformation()
+  return `${program.helpInformation()}\nrunt COMMAND --help lists the options of a command.\n`
 }
 
 /** What `runt COMMAND --help` prints. */
@@ -155,7 +155,7 @@ function capital(text: string): string {
 function addOptions(command: Command, entries: readonly OptionEntry[]): Command {
   for (const entry of entries) {
     const flags = `${entry.short ? `-${entry.short}, ` : ''}--${entry.name}${entry.value ? ` <${entry.value}>` : ''}`
-    const option = new Option(flags, entry.summary)
+    const option = new Option(flags, entry.repeatable ? `${entry.summary} (may be given several times)` : entry.summary)
     if (entry.default !== undefined) option.default(entry.default)
     if (entry.choices) option.choices(entry.choices)
     else if (entry.value !== undefined) {
