@@ -289,14 +289,16 @@ function blocks(results: Results): Record<string, string> {
   const { kernel, cpu, cgroups, load } = method.machine
   const lost = losses(results, (measure) => /^(run|life|inside)-(minimal|docker)$/.test(measure))
   return {
-    overview: [
+    first: [
+      markdown(overviewRows(results)),
       `Medians of ${method.rounds} paired rounds, ${method.date.slice(0, 10)}: ${cpu}, Linux ${kernel}, cgroup ${cgroups}, load ${load} at the start; ` +
         `${Object.entries(method.versions)
           .filter(([name]) => isRival(name))
           .map(([, version]) => version.replace(/ version /, ' '))
           .join(', ')}. In brackets: what runt takes of it.`,
+    ].join('\n\n'),
+    overview: [
       '![Time](docs/bench/minimal.svg)',
-      markdown(overviewRows(results)),
       markdown(overviewMemoryRows(results)),
       lost.length > 0 ? `Where runt loses:\n\n${list(lost)}` : 'None of the rivals takes less of any of this.',
     ].join('\n\n'),
