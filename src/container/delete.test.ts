@@ -33,14 +33,16 @@ const saved: Saved = {
 /** A host with the container; `answers` to calls, by name, in place of what an agreeable kernel says. `parked`: it can be started. */
 function host(
   answers: Record<string, number | string | ((text: string) => number | string | undefined)>,
-  { parked = true, state = saved, stat = undefined as string | undefined } = {},
+  { parked = true, zombie = false, state = saved, stat = undefined as string | undefined } = {},
 ): FakeHost & { made: string[]; left: Set<string> } {
   const made: string[] = []
   /** Folders of cgroups. */
   const left = new Set(['cpu', 'pids', 'memory'].map((name) => `/sys/fs/cgroup/${name}/box`))
   const fake = fakeHost(
     { '/run/runt/box/state.json': JSON.stringify(state), ...(stat === undefined ? {} : { '/proc/4711/stat': stat }) },
-    (_, { name, args, text }) => {
+    (_, { name, args, text, memory }) => {
+      // A look that does not wait: whether it is a zombie.
+      if (name === 'ppoll' && memory(args[2]!, 16).every((byte) => byte === 0)) return zombie ? 1 : 0
       if (name === 'pidfd_send_signal') made.push(`signal ${args[1]}`)
       if (name === 'ppoll') made.push('wait')
       if (name === 'faccessat' && !parked) return 'ENOENT'
@@ -93,6 +95,13 @@ test('a zombie, or another process with the pid, is not signalled', () => {
     remove(runtime, 'box', false)
     assert.equal(made, [...removed, 'rmdir folder'])
   }
+})
+
+test('a container whose init is a zombie is deleted in two round trips', () => {
+  const { runtime, host: own, made } = host({}, { zombie: true })
+  remove(runtime, 'box', false)
+  assert.equal(made, [...removed, 'rmdir folder'])
+  assert.is(own.answers, 2)
 })
 
 test('where pidfds are denied a container that has ended is deleted all the same', () => {

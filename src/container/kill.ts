@@ -131,14 +131,14 @@ export function waitForInit(runtime: Runtime): boolean {
   return (runtime.host.run(b).value(ended) ?? 0) > 0
 }
 
-/** Plans to wait until the process that is held has ended: the result is greater than 0 when it has in time. */
-export function planEnd(b: Batch): Step {
+/** Plans to wait until the process that is held has ended: the result is 1 when it has in time. */
+export function planEnd(b: Batch, patience = INIT_PATIENCE): Step {
   const end = b.label()
-  b.patience += INIT_PATIENCE
+  b.patience += patience
   // struct pollfd; events (u16) lies at 4.
   const poll = b.data(new Struct(8).u16(4, k.POLLIN).bytes)
   b.store(32, poll, slot(HostSlot.PIDFD))
-  const ready = b.call('ppoll', poll, 1, c.timespec(b, INIT_PATIENCE), 0, 8).on(ANY, end)
+  const ready = b.call('ppoll', poll, 1, c.timespec(b, patience), 0, 8).on(ANY, end)
   b.place(end)
   return ready
 }

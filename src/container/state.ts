@@ -318,7 +318,7 @@ export function planRemoveFolder(b: Batch, folder: string, left: Label | null = 
   // With a label the last call tells whether all could be removed.
   const expected = left ? ANY : (['ENOENT'] as const)
   b.about(`state folder (${folder})`)
-  for (const name of ['state.json', 'state.json.tmp', 'config.json', 'config.json.tmp', START_SOCKET, EXECUTOR_FILE]) {
+  for (const name of ['state.json', 'config.json', FILTER_FILE]) {
     const missing = b.label()
     c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(expected, missing)
     b.place(missing)
@@ -331,8 +331,11 @@ export function planRemoveFolder(b: Batch, folder: string, left: Label | null = 
   b.branch(removed, 'EQUAL', -Errno.ENOENT!, gone)
   const notify = `${folder}/${NOTIFY_FOLDER}`
   for (const [path, flags] of [
-    [`${folder}/${FILTER_FILE}`, 0],
-    // A `start` that was killed between two system calls has left it.
+    [`${folder}/${START_SOCKET}`, 0],
+    // Left by one who was killed between two system calls.
+    [`${folder}/state.json.tmp`, 0],
+    [`${folder}/config.json.tmp`, 0],
+    [`${folder}/${EXECUTOR_FILE}`, 0],
     [`${folder}/${CLAIMED_SOCKET}`, 0],
     [`${notify}/${NOTIFY_SOCKET}`, 0],
     [notify, k.AT_REMOVEDIR],
