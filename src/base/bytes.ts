@@ -48,11 +48,11 @@ function encodeSlowly(text: string): Uint8Array {
   return bytes.slice(0, length)
 }
 
-/** Encodes text as UTF-8 into `target` from `offset` on, which has room for it; gives the number of bytes. */
+/** Encodes text as UTF-8 into `target` from `offset` on, which has room for it; gives the number of bytes, -1 if one of them is a NUL. */
 export function encodeInto(text: string, target: Uint8Array, offset: number): number {
   const bytes = encodeUtf8(text)
   target.set(bytes, offset)
-  return bytes.length
+  return bytes.includes(0) ? -1 : bytes.length
 }
 
 /** Decodes UTF-8; each byte that is not part of a valid sequence becomes U+DC00 + byte. */

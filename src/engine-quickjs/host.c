@@ -397,18 +397,22 @@ static JSValue host_encode(JSContext *ctx, JSValueConst this, int argc, JSValueC
   return bytes == NULL ? JS_EXCEPTION : JS_NewArrayBuffer(ctx, bytes, length, free_bytes, NULL, 0);
 }
 
-/* encodeInto(text, bytes, offset): number of bytes */
+/* encodeInto(text, bytes, offset): number of bytes, -1 if one of them is a NUL */
 static JSValue host_encode_into(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   int64_t offset;
   size_t length, size;
-  uint8_t *target = bytes_of(ctx, argv[1], &size);
+  uint8_t *target = bytes_of(ctx, argv[1], &size), *copy = NULL;
   if (target == NULL || !integers(ctx, argv, 2, 1, &offset)) return JS_EXCEPTION;
-  uint8_t *bytes = encode(ctx, argv[0], &length);
-  if (bytes == NULL) return JS_EXCEPTION;
+  /* Text without surrogates is what it seems to be. */
+  const char *chars = JS_ToCStringLen(ctx, &length, argv[0]);
+  if (chars == NULL) return JS_EXCEPTION;
+  if (memchr(chars, 0xed, length) != NULL && (copy = encode(ctx, argv[0], &length)) == NULL) length = SIZE_MAX;
   int fits = offset >= 0 && (uint64_t)offset <= size && length <= size - offset;
-  if (fits) memcpy(target + offset, bytes, length);
-  js_free(ctx, bytes);
-  return fits ? JS_NewInt64(ctx, length) : JS_ThrowRangeError(ctx, "encodeInto: no room in the buffer");
+  if (fits) memcpy(target + offset, copy ? (const char *)copy : chars, length);
+  js_free(ctx, copy);
+  JS_FreeCString(ctx, chars);
+  if (!fits) return JS_HasException(ctx) ? JS_EXCEPTION : JS_ThrowRangeError(ctx, "encodeInto: no room in the buffer");
+  return JS_NewInt64(ctx, memchr(target + offset, 0, length) ? -1 : (int64_t)length);
 }
 
 /* decode(buffer, offset, length): string */

@@ -4,7 +4,7 @@
  * Some thousand operations are planned for a container, by an interpreter, while somebody waits for it to start. So
  * operations are written to their final form at once; only what is not known yet (jump targets, addresses of output
  * buffers, which lie behind all results) is remembered, and filled in by `encode`. Objects are told apart by a number,
- * not by their class.
+ * not by their class. `list[list.length] = item` is what Array.push does, without the cost of a call.
  */
 import { encodeInto } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
@@ -163,6 +163,8 @@ export class Batch {
   ops = new Uint32Array(32 * OP_WORDS)
   private bytes = new Uint8Array(1024)
   private dataLength = 0
+  /** How long the data may become before `bytes` has to grow. */
+  private room_ = 1024 - 8
   private outBytes = 0
   /** Offsets of strings in the data. */
   private readonly strings_ = new Map<string, number>()
@@ -187,8 +189,9 @@ export class Batch {
   about(text: string): this {
     if (text !== this.subject) {
       this.subject = text
-      append(this.subjects, text)
-      append(this.subjectsFrom, this.count)
+      const { subjects, subjectsFrom } = this
+      subjects[subjects.length] = text
+      subjectsFrom[subjectsFrom.length] = this.count
     }
     return this
   }
@@ -313,12 +316,14 @@ export class Batch {
   stringAt(text: string): number {
     const known = this.strings_.get(text)
     if (known !== undefined) return known
-    if (text.includes('\0'))
-      throw new RuntError(`${this.subject ? `${this.subject}: ` : ''}${JSON.stringify(text)} contains a NUL byte`)
     const offset = this.dataLength
     // At most three bytes of UTF-8 for a UTF-16 unit, and the NUL. Memory beyond the data is zero.
-    this.grow(3 * text.length + 1)
-    this.dataLength = (offset + encodeInto(text, this.bytes, offset) + 8) & ~7
+    const end = offset + 3 * text.length + 1
+    if (end > this.room_) this.grow(end)
+    const length = encodeInto(text, this.bytes, offset)
+    if (length < 0)
+      throw new RuntError(`${this.subject ? `${this.subject}: ` : ''}${JSON.stringify(text)} contains a NUL byte`)
+    this.dataLength = (offset + length + 8) & ~7
     this.strings_.set(text, offset)
     return offset
   }
@@ -454,22 +459,22 @@ export class Batch {
   }
 
   private target(index: number, label: Label): void {
-    append(this.jumpWords, index * OP_WORDS + TARGET_WORD)
-    append(this.jumpLabels, label)
+    const { jumpWords, jumpLabels } = this
+    jumpWords[jumpWords.length] = index * OP_WORDS + TARGET_WORD
+    jumpLabels[jumpLabels.length] = label
   }
 
-  /** Makes room for `length` more bytes of data behind what is there; zeros. */
+  /** Makes room for so many bytes of data; new ones are zero. */
   private grow(length: number): void {
-    const needed = this.dataLength + length + 8
-    if (needed <= this.bytes.length) return
-    const larger = new Uint8Array(Math.max(needed, 2 * this.bytes.length))
+    const larger = new Uint8Array(Math.max(length + 8, 2 * this.bytes.length))
     larger.set(this.bytes)
     this.bytes = larger
+    this.room_ = larger.length - 8
   }
 
   private room(length: number): number {
-    this.grow(length)
     const offset = this.dataLength
+    if (offset + length > this.room_) this.grow(offset + length)
     this.dataLength = (offset + length + 7) & ~7
     return offset
   }
@@ -507,11 +512,6 @@ export class Batch {
     for (let i = 0; i < forkWords.length; i++) ops[forkWords[i]!] = resolve(forkLabels[i]!, count)
     return message
   }
-}
-
-/** What Array.push does, without the cost of calling a built-in function. */
-function append<T>(list: T[], item: T): void {
-  list[list.length] = item
 }
 
 function resolve(label: Label, count: number): number {
