@@ -7,7 +7,7 @@ import { COMMIT, SPEC_VERSION, VERSION } from '../base/version.ts'
 import { create } from '../container/create.ts'
 import { remove } from '../container/delete.ts'
 import { type Event, measure, statsEvent, watch } from '../container/events.ts'
-import { type ExecOptions, exec } from '../container/exec.ts'
+import { exec } from '../container/exec.ts'
 import { features } from '../container/features.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
@@ -16,7 +16,13 @@ import { notifySocketOf } from '../container/notify.ts'
 import { pause, resume } from '../container/pause.ts'
 import { hostTable, look, pidsOf } from '../container/ps.ts'
 import { run } from '../container/run.ts'
-import { type CgroupManager, type CreateOptions, callerPid, type Runtime } from '../container/runtime.ts'
+import {
+  type CgroupManager,
+  type CreateOptions,
+  callerPid,
+  type ExecOptions,
+  type Runtime,
+} from '../container/runtime.ts'
 import { openSessions, type Sessions } from '../container/sessions.ts'
 import { start } from '../container/start.ts'
 import { state } from '../container/state.ts'

@@ -5,11 +5,15 @@ import * as cgroups from '../cgroup/manager.ts'
 import type { Config } from '../config/types.ts'
 import { Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, type Batch, slot } from '../session/batch.ts'
+import { Errno } from '../linux/errno.ts'
+import { ANY, Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { finishReading, planLongReading, planReading } from './files.ts'
 import { namespaceFlags } from './namespaces.ts'
 import { planAffinity } from './process.ts'
+import type { Runtime } from './runtime.ts'
 import { InitSlot } from './slots.ts'
+import type { Saved } from './state.ts'
 
 export interface Entry {
   id: string
@@ -154,4 +158,53 @@ export function placeBelow(paths: cgroups.CgroupPaths, wanted: readonly string[]
     })
   }
   return { ...paths, folders }
+}
+
+/**
+ * Moves a process that was not born in its cgroup2. Where processes of the container have handed controllers on, the container's own
+ * takes none itself (EBUSY, "no internal processes"); if nobody has named a cgroup, the process then goes where the container's init is.
+ */
+export function joinUnified(
+  runtime: Runtime,
+  saved: Saved,
+  folder: cgroups.CgroupFolder,
+  pid: number,
+  elsewhere: boolean,
+): void {
+  const { host, platform } = runtime
+  const b = new Batch(platform.machine)
+  const refused = b.label()
+  b.about('joining the cgroup')
+  const procs = c.openat(b, k.AT_FDCWD, `${cgroups.folderPath(folder)}/cgroup.procs`, k.O_WRONLY)
+  const written = c.write(b, procs, String(pid))
+  const expected = [...(elsewhere ? ['EBUSY'] : []), ...(saved.cgroup!.systemd ? ['EACCES'] : [])]
+  if (expected.length > 0) written.on(expected, refused)
+  b.place(refused)
+  c.close(b, procs)
+  const mountinfo = planLongReading(b, '/proc/self/mountinfo', 0x3000)
+  const membership = planReading(b, `/proc/${saved.pid}/cgroup`, 0x800)
+  const answer = host.run(b)
+  if (answer.ok(written)) return
+  const text = (reading: typeof mountinfo): string => {
+    const result = finishReading(host, platform.machine, answer, reading)
+    return 'text' in result ? result.text : ''
+  }
+  const own = cgroups
+    .detectLayout(text(mountinfo), text(membership))
+    .hierarchies.find(({ version, mountpoint }) => version === 2 && mountpoint === folder.mountpoint)
+  // The cgroup of this user's session, in which we are, is not the user's to take processes from. systemd can.
+  if (answer.value(written) === -Errno.EACCES!) {
+    try {
+      cgroups.attach(host, platform.machine, saved.cgroup!, folder.path, pid)
+    } catch (error) {
+      // A user's systemd does not tell EBUSY from other refusals.
+      if (!elsewhere || !own || own.own === folder.path) throw error
+      cgroups.attach(host, platform.machine, saved.cgroup!, own.own, pid)
+    }
+    return
+  }
+  if (!own) throw new RuntError(`joining the cgroup ${cgroups.folderPath(folder)}: EBUSY`, 'EBUSY')
+  const again = new Batch(platform.machine)
+  cgroups.join(again, { mode: 'v2', folders: [{ ...folder, path: own.own }] }, pid)
+  host.run(again)
 }

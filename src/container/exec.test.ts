@@ -4,7 +4,8 @@ import { VERSION } from '../base/version.ts'
 import { ARENA, SLOTS } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
-import { EXEC_DEFAULTS, type ExecOptions, exec } from './exec.ts'
+import { exec } from './exec.ts'
+import { EXEC_DEFAULTS, type ExecOptions } from './runtime.ts'
 import { fakeHost } from './testing/fake-host.ts'
 
 const config = {

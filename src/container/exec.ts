@@ -11,26 +11,22 @@
 import { RuntError } from '../base/errors.ts'
 import { attempt, succeed } from '../base/outcome.ts'
 import type { Machine } from '../base/platform.ts'
-import { VERSION } from '../base/version.ts'
-import * as cgroups from '../cgroup/manager.ts'
-import type { Config, Process } from '../config/types.ts'
-import { checkProcess, readChecked, readConfig, readProcess } from '../config/validate.ts'
+import type { Process } from '../config/types.ts'
 import { Flag } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { Errno } from '../linux/errno.ts'
 import { Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError, type Session, SessionLost } from '../session/session.ts'
 import { Train } from '../session/train.ts'
 import { keepsGroups } from './annotations.ts'
-import { placeBelow, planEntry } from './enter.ts'
+import { joinUnified, planEntry } from './enter.ts'
+import { interpretExec, type Plan } from './exec-process.ts'
 import { planSpawn, type Spawn } from './executors.ts'
 import {
   finishReading,
   pathFrom,
   planCwd,
   planGiven,
-  planLongReading,
   planReading,
   type Reading,
   readInput,
@@ -48,7 +44,7 @@ import * as processes from './process.ts'
 import { checkProgram, explainExecution } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import { planRelay, prepareRelay, type Settings } from './relay.ts'
-import type { Runtime } from './runtime.ts'
+import type { ExecOptions, Runtime } from './runtime.ts'
 import { agentOf, connectAgent, handOver, planChannel, planThread } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import {
@@ -69,55 +65,6 @@ import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
 /** Milliseconds between tries to start the stage, and how many there are. */
 const PAUSE = 10
 const TRIES = 500
-
-/** Null and empty lists leave the container's own process as it is. */
-export interface ExecOptions {
-  id: string
-  /** Program and arguments. */
-  command: readonly string[]
-  /** File with the process section of a config.json, `-` for standard input; it takes the place of the container's own process. */
-  process: string | null
-  cwd: string | null
-  /** `KEY=VALUE`, instead of the entry with this key if there is one. */
-  env: readonly string[]
-  user: { uid: number; gid: number | null } | null
-  additionalGids: readonly number[]
-  /** For the bounding, effective and permitted sets; for the ambient one where the container has them inheritable. */
-  capabilities: readonly string[]
-  noNewPrivileges: boolean
-  apparmorProfile: string | null
-  selinuxLabel: string | null
-  terminal: boolean
-  consoleSocket: string | null
-  pidfdSocket: string | null
-  detach: boolean
-  pidFile: string | null
-  preserveFds: number
-  /** Cgroups below the container's: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH`. */
-  cgroups: readonly string[]
-  ignorePaused: boolean
-}
-
-/** What is not asked for. */
-export const EXEC_DEFAULTS: Omit<ExecOptions, 'id' | 'command'> = {
-  process: null,
-  cwd: null,
-  env: [],
-  user: null,
-  additionalGids: [],
-  capabilities: [],
-  noNewPrivileges: false,
-  apparmorProfile: null,
-  selinuxLabel: null,
-  terminal: false,
-  consoleSocket: null,
-  pidfdSocket: null,
-  detach: false,
-  pidFile: null,
-  preserveFds: 0,
-  cgroups: [],
-  ignorePaused: false,
-}
 
 /** Bytes of memory that planning an exec takes. */
 const MEMORY = 192 << 10
@@ -176,7 +123,8 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   // 2. The container's init, and the stage: at once, while the config is parsed, if it is to have nothing but a descriptor of that init.
   const soon = options.process === null && !options.terminal && !saved.seccompAgent
   const { looking, pidfd, watch, kept, spawned } = sendLook(runtime, options, saved, soon)
-  const parse = (processText: string | null): Plan => interpret(runtime, options, saved, configText.text, processText)
+  const parse = (processText: string | null): Plan =>
+    interpretExec(runtime, options, saved, configText.text, processText)
   const parsed = options.process === '-' ? null : attempt(() => parse(fileText?.text ?? null))
   const looked = waitUnlessTaken(host, looking)
   let begun: Begun | null = spawned && looked.ok(spawned.pid) ? { started: looked, spawned } : null
@@ -396,87 +344,6 @@ function startStage(
   }
 }
 
-interface Plan {
-  config: Config
-  wanted: Process
-  cgroup: cgroups.CgroupPaths | null
-}
-
-/** Puts together what process is asked for. Throws a RuntError for what cannot be had. */
-function interpret(
-  runtime: Runtime,
-  options: ExecOptions,
-  saved: Saved,
-  configText: string,
-  processText: string | null,
-): Plan {
-  const path = `container ${options.id}: config.json`
-  const config = saved.checked === VERSION ? readChecked(configText, path) : readConfig(configText, path).config
-  const base = processText === null ? null : readProcess(processText, `--process (${options.process})`)
-  // The container's terminal has a size of its own.
-  const { terminal: _, consoleSize: __, ...own } = config.process
-  const wanted = combine(base ? inherit(base.process, own) : { ...own, args: [] }, options)
-  if (wanted.args.length === 0) throw new RuntError('no program: name one after the id, or a file with --process')
-  const warnings = checkProcess(wanted, 'command line')
-  for (const warning of base || options.capabilities.length > 0 ? warnings : []) runtime.warn(warning)
-  const { consoleSocket, detach } = options
-  terminals.checkTerminal({ terminal: wanted.terminal, consoleSocket, foreground: !detach })
-  return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups) }
-}
-
-/** What a file of `--process` leaves out of these is the container's, as with runc and crun: nobody means to take confinement away so. */
-const INHERITED = [
-  'capabilities',
-  'apparmorProfile',
-  'selinuxLabel',
-  'oomScoreAdj',
-  'scheduler',
-  'ioPriority',
-  'execCPUAffinity',
-] as const
-
-function inherit(given: Process, own: Partial<Process>): Process {
-  const whole = { ...given }
-  for (const name of INHERITED) {
-    if (given[name] === undefined || given[name] === '') Object.assign(whole, { [name]: own[name] })
-  }
-  return whole
-}
-
-/** The process with the changes of the command line. */
-function combine(base: Process, options: ExecOptions): Process {
-  const wanted: Process = { ...base, user: { ...base.user } }
-  if (options.command.length > 0) wanted.args = [...options.command]
-  if (options.cwd !== null) wanted.cwd = options.cwd
-  if (options.terminal) wanted.terminal = true
-  if (options.noNewPrivileges) wanted.noNewPrivileges = true
-  if (options.apparmorProfile !== null) wanted.apparmorProfile = options.apparmorProfile
-  if (options.selinuxLabel !== null) wanted.selinuxLabel = options.selinuxLabel
-  if (options.user) {
-    wanted.user.uid = options.user.uid
-    wanted.user.gid = options.user.gid ?? wanted.user.gid
-  }
-  if (options.additionalGids.length > 0)
-    wanted.user.additionalGids = [...(wanted.user.additionalGids ?? []), ...options.additionalGids]
-  if (options.capabilities.length > 0) {
-    const { bounding = [], effective = [], permitted = [], inheritable = [], ambient = [] } = wanted.capabilities ?? {}
-    const added = (set: string[]): string[] => [...set, ...options.capabilities]
-    wanted.capabilities = {
-      bounding: added(bounding),
-      effective: added(effective),
-      permitted: added(permitted),
-      inheritable,
-      ambient: [...ambient, ...options.capabilities.filter((name) => inheritable.includes(name))],
-    }
-  }
-  for (const entry of options.env) {
-    const key = `${entry.split('=', 1)[0]}=`
-    // Programs take the first of several entries with one key.
-    wanted.env = [...(wanted.env ?? []).filter((other) => !other.startsWith(key)), entry]
-  }
-  return wanted
-}
-
 /**
  * The container's root for the plans that need it. A working folder that is missing is an error here: the container
  * runs, and nothing is made in it behind its back.
@@ -489,55 +356,6 @@ function planRoot(b: Batch, { cwd }: Process): void {
   const folder = c.openInRoot(b, root, cwd, k.O_PATH | k.O_DIRECTORY).on(['EACCES', 'EPERM'], hidden)
   c.close(b, folder)
   b.place(hidden)
-}
-
-/**
- * Moves a process that was not born in its cgroup2. Where processes of the container have handed controllers on, the container's own
- * takes none itself (EBUSY, "no internal processes"); if nobody has named a cgroup, the process then goes where the container's init is.
- */
-function joinUnified(
-  runtime: Runtime,
-  saved: Saved,
-  folder: cgroups.CgroupFolder,
-  pid: number,
-  elsewhere: boolean,
-): void {
-  const { host, platform } = runtime
-  const b = new Batch(platform.machine)
-  const refused = b.label()
-  b.about('joining the cgroup')
-  const procs = c.openat(b, k.AT_FDCWD, `${cgroups.folderPath(folder)}/cgroup.procs`, k.O_WRONLY)
-  const written = c.write(b, procs, String(pid))
-  const expected = [...(elsewhere ? ['EBUSY'] : []), ...(saved.cgroup!.systemd ? ['EACCES'] : [])]
-  if (expected.length > 0) written.on(expected, refused)
-  b.place(refused)
-  c.close(b, procs)
-  const mountinfo = planLongReading(b, '/proc/self/mountinfo', 0x3000)
-  const membership = planReading(b, `/proc/${saved.pid}/cgroup`, 0x800)
-  const answer = host.run(b)
-  if (answer.ok(written)) return
-  const text = (reading: typeof mountinfo): string => {
-    const result = finishReading(host, platform.machine, answer, reading)
-    return 'text' in result ? result.text : ''
-  }
-  const own = cgroups
-    .detectLayout(text(mountinfo), text(membership))
-    .hierarchies.find(({ version, mountpoint }) => version === 2 && mountpoint === folder.mountpoint)
-  // The cgroup of this user's session, in which we are, is not the user's to take processes from. systemd can.
-  if (answer.value(written) === -Errno.EACCES!) {
-    try {
-      cgroups.attach(host, platform.machine, saved.cgroup!, folder.path, pid)
-    } catch (error) {
-      // A user's systemd does not tell EBUSY from other refusals.
-      if (!elsewhere || !own || own.own === folder.path) throw error
-      cgroups.attach(host, platform.machine, saved.cgroup!, own.own, pid)
-    }
-    return
-  }
-  if (!own) throw new RuntError(`joining the cgroup ${cgroups.folderPath(folder)}: EBUSY`, 'EBUSY')
-  const again = new Batch(platform.machine)
-  cgroups.join(again, { mode: 'v2', folders: [{ ...folder, path: own.own }] }, pid)
-  host.run(again)
 }
 
 /** Errors that the end of the container causes, in plain words. */

@@ -69,6 +69,55 @@ export interface RunOptions extends CreateOptions {
   keep: boolean
 }
 
+/** Options of `exec`. Null and empty lists leave the container's own process as it is. */
+export interface ExecOptions {
+  id: string
+  /** Program and arguments. */
+  command: readonly string[]
+  /** File with the process section of a config.json, `-` for standard input; it takes the place of the container's own process. */
+  process: string | null
+  cwd: string | null
+  /** `KEY=VALUE`, instead of the entry with this key if there is one. */
+  env: readonly string[]
+  user: { uid: number; gid: number | null } | null
+  additionalGids: readonly number[]
+  /** For the bounding, effective and permitted sets; for the ambient one where the container has them inheritable. */
+  capabilities: readonly string[]
+  noNewPrivileges: boolean
+  apparmorProfile: string | null
+  selinuxLabel: string | null
+  terminal: boolean
+  consoleSocket: string | null
+  pidfdSocket: string | null
+  detach: boolean
+  pidFile: string | null
+  preserveFds: number
+  /** Cgroups below the container's: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH`. */
+  cgroups: readonly string[]
+  ignorePaused: boolean
+}
+
+/** What is not asked for. */
+export const EXEC_DEFAULTS: Omit<ExecOptions, 'id' | 'command'> = {
+  process: null,
+  cwd: null,
+  env: [],
+  user: null,
+  additionalGids: [],
+  capabilities: [],
+  noNewPrivileges: false,
+  apparmorProfile: null,
+  selinuxLabel: null,
+  terminal: false,
+  consoleSocket: null,
+  pidfdSocket: null,
+  detach: false,
+  pidFile: null,
+  preserveFds: 0,
+  cgroups: [],
+  ignorePaused: false,
+}
+
 export type Status = 'creating' | 'created' | 'running' | 'stopped' | 'paused'
 
 /** What `state` prints (runtime-spec, runtime.md, State), with the extra fields that runc has and engines read. */

@@ -11,14 +11,21 @@ import { defaultRoot, findOwnFolder, findPlace } from '../cli/place.ts'
 import type { Config, Process, Resources } from '../config/types.ts'
 import { create } from '../container/create.ts'
 import { remove } from '../container/delete.ts'
-import { EXEC_DEFAULTS, type ExecOptions, exec } from '../container/exec.ts'
+import { exec } from '../container/exec.ts'
 import { checkId } from '../container/id.ts'
 import { kill } from '../container/kill.ts'
 import { list } from '../container/list.ts'
 import { pause, resume } from '../container/pause.ts'
 import { pidsOf } from '../container/ps.ts'
 import { run } from '../container/run.ts'
-import { CREATE_DEFAULTS, type Globals, type Runtime, type StateView } from '../container/runtime.ts'
+import {
+  CREATE_DEFAULTS,
+  EXEC_DEFAULTS,
+  type ExecOptions,
+  type Globals,
+  type Runtime,
+  type StateView,
+} from '../container/runtime.ts'
 import { openSessions } from '../container/sessions.ts'
 import { start } from '../container/start.ts'
 import { state } from '../container/state.ts'
