@@ -8,8 +8,7 @@
 import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-
-const capabilities = ['CAP_AUDIT_WRITE', 'CAP_KILL', 'CAP_NET_BIND_SERVICE']
+import { exampleSpec } from '../src/cli/spec.ts'
 
 export type Kind = 'minimal' | 'docker'
 
@@ -31,72 +30,15 @@ export function config(options: BundleOptions): object {
   return options.kind === 'docker' ? docker(options) : minimal(options)
 }
 
-function minimal(options: BundleOptions): object {
-  const namespaces = ['pid', 'network', 'ipc', 'uts', 'mount', ...(options.cgroupNamespace ? ['cgroup'] : [])]
+function minimal({ args, rootfs, cgroupsPath, cgroupNamespace, memoryLimit }: BundleOptions): object {
+  const spec = exampleSpec({ unified: cgroupNamespace, rootless: null })
+  const memory = memoryLimit === undefined ? {} : { memory: { limit: memoryLimit } }
   return {
+    ...spec,
     ociVersion: '1.0.2',
-    process: {
-      terminal: false,
-      user: { uid: 0, gid: 0 },
-      args: options.args,
-      env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'TERM=xterm'],
-      cwd: '/',
-      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-      rlimits: [{ type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 }],
-      noNewPrivileges: true,
-    },
-    root: { path: options.rootfs, readonly: true },
-    hostname: 'runt',
-    mounts: [
-      { destination: '/proc', type: 'proc', source: 'proc' },
-      {
-        destination: '/dev',
-        type: 'tmpfs',
-        source: 'tmpfs',
-        options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
-      },
-      {
-        destination: '/dev/pts',
-        type: 'devpts',
-        source: 'devpts',
-        options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-      },
-      {
-        destination: '/dev/shm',
-        type: 'tmpfs',
-        source: 'shm',
-        options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
-      },
-      { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-      { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-      {
-        destination: '/sys/fs/cgroup',
-        type: 'cgroup',
-        source: 'cgroup',
-        options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
-      },
-    ],
-    linux: {
-      cgroupsPath: options.cgroupsPath,
-      resources: {
-        devices: [{ allow: false, access: 'rwm' }],
-        ...(options.memoryLimit === undefined ? {} : { memory: { limit: options.memoryLimit } }),
-      },
-      namespaces: namespaces.map((type) => ({ type })),
-      maskedPaths: [
-        '/proc/acpi',
-        '/proc/asound',
-        '/proc/kcore',
-        '/proc/keys',
-        '/proc/latency_stats',
-        '/proc/timer_list',
-        '/proc/timer_stats',
-        '/proc/sched_debug',
-        '/sys/firmware',
-        '/proc/scsi',
-      ],
-      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
-    },
+    process: { ...spec.process, terminal: false, args },
+    root: { ...spec.root, path: rootfs },
+    linux: { ...spec.linux, cgroupsPath, resources: { ...spec.linux!.resources, ...memory } },
   }
 }
 

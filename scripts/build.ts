@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
-import { root, run, script } from './tools.ts'
+import { forNode, root, run, script } from './tools.ts'
 
 await script(async () => {
   const schema = join(root, 'scripts/build-schema.ts')
@@ -10,20 +10,12 @@ await script(async () => {
   const output = join(root, 'dist/node')
   rmSync(output, { recursive: true, force: true })
   await build({
+    ...forNode,
     entryPoints: [join(root, 'src/engine-node/runt.ts'), join(root, 'src/engine-node/index.ts')],
     absWorkingDir: root,
     outdir: output,
-    bundle: true,
     // The command and the library share most of their code.
     splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    external: ['koffi'],
-    // Commander is CommonJS and requires Node.js's own modules.
-    banner: {
-      js: "import { createRequire as runtRequire } from 'node:module'; const require = runtRequire(import.meta.url);",
-    },
     logLevel: 'warning',
   })
   chmodSync(join(output, 'runt.js'), 0o755)

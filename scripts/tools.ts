@@ -2,8 +2,22 @@
 import { spawnSync } from 'node:child_process'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { BuildOptions } from 'esbuild'
 
 export const root = resolve(fileURLToPath(import.meta.url), '../..')
+
+/** How esbuild makes what runs on Node.js. */
+export const forNode: BuildOptions = {
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  external: ['koffi'],
+  // Commander is CommonJS and requires Node.js's own modules.
+  banner: {
+    js: "import { createRequire as runtRequire } from 'node:module'; const require = runtRequire(import.meta.url);",
+  },
+}
 
 /** Something missing or wrong on the machine, in one line. */
 export class BuildError extends Error {}

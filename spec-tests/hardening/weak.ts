@@ -5,6 +5,7 @@
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
+import { forNode } from '../../scripts/tools.ts'
 import { repository } from '../harness.ts'
 import { weaken, weakenings } from './weakenings.ts'
 
@@ -22,16 +23,9 @@ async function bundle(): Promise<void> {
   const folder = mkdtempSync(`${BUNDLE}-`)
   const files = new Set(Object.values(weakenings).flatMap((pieces) => pieces.map(({ file }) => join(source, file))))
   await build({
+    ...forNode,
     entryPoints: [join(source, 'engine-node/runt.ts')],
     outfile: join(folder, 'runt.mjs'),
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    external: ['koffi'],
-    banner: {
-      js: "import { createRequire as runtRequire } from 'node:module'; const require = runtRequire(import.meta.url);",
-    },
     logLevel: 'error',
     plugins: [
       {

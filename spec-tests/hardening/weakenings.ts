@@ -171,11 +171,13 @@ export const weakenings = {
     { file: 'container/state.ts', from: 'theirs !== ours && theirs !== 0', to: 'false' },
     { file: 'container/state.ts', from: 'k.O_RDONLY | k.O_NOFOLLOW', to: 'k.O_RDONLY' },
   ],
-  'pid file itself': ['create', 'exec'].map((name) => ({
-    file: `container/${name}.ts`,
-    from: 'k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW',
-    to: 'k.O_WRONLY | k.O_CREAT | k.O_TRUNC',
-  })),
+  'pid file itself': [
+    {
+      file: 'container/pid-file.ts',
+      from: 'k.O_WRONLY | k.O_CREAT | k.O_TRUNC | k.O_NOFOLLOW',
+      to: 'k.O_WRONLY | k.O_CREAT | k.O_TRUNC',
+    },
+  ],
   ids: [{ file: 'container/id.ts', from: '/[^A-Za-z0-9_+.-]/u.exec(id)', to: 'null' }],
   'start time': [
     { file: 'container/kill.ts', from: 'readStat(text.text).startTime !== saved.startTime', to: 'false' },

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SPEC_VERSION } from '../base/version.ts'
+import { withoutEffect } from '../config/no-effect.ts'
 import { openPlatform } from '../engine-node/platform.ts'
 import { Session } from '../session/session.ts'
 import { exampleSpec, writeSpec } from './spec.ts'
@@ -16,6 +17,11 @@ test('the example runs sh with its own namespaces', () => {
   assert.equal(spec.process.args, ['sh'])
   assert.equal(types(spec), ['pid', 'network', 'ipc', 'uts', 'mount'])
   assert.equal(types(exampleSpec({ unified: true, rootless: null })).at(-1), 'cgroup')
+})
+
+test('all of the example has an effect', () => {
+  for (const rootless of [null, { uid: 1000, gid: 100 }])
+    assert.equal(withoutEffect(exampleSpec({ unified: true, rootless })), [])
 })
 
 test('the example of an unprivileged user maps that user and mounts nothing it may not', () => {

@@ -32,12 +32,7 @@ export function exampleSpec({ unified, rootless }: SpecOptions): Config {
       args: ['sh'],
       env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'TERM=xterm'],
       cwd: '/',
-      capabilities: {
-        bounding: capabilities(),
-        effective: capabilities(),
-        permitted: capabilities(),
-        ambient: capabilities(),
-      },
+      capabilities: { bounding: capabilities(), effective: capabilities(), permitted: capabilities() },
       rlimits: [{ type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 }],
       noNewPrivileges: true,
     },

@@ -2,7 +2,7 @@
 import { Struct } from '../base/bytes.ts'
 import { Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import { ANY, at, type Batch, type Label, load, slot } from '../session/batch.ts'
+import { ANY, at, type Batch, type Label, load, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { HostSlot } from './slots.ts'
 
@@ -36,11 +36,19 @@ export interface Interruption {
   label: Label
 }
 
-/** Forwards signals to a child until it ends, and leaves its exit status (128 + n when signal n ended it) in slot STATUS. */
+/** Leaves the exit status of a child that has ended, as waitid(2) tells it, in slot STATUS: 128 + n when signal n ended it. */
+export function planStatus(b: Batch, info: OutPointer): void {
+  const exited = b.label()
+  b.set(HostSlot.STATUS, load(info, 32, k.SI_STATUS))
+  b.branch(load(info, 32, k.SI_CODE), 'EQUAL', k.CLD_EXITED, exited)
+  b.add(slot(HostSlot.STATUS), 128).keep(HostSlot.STATUS)
+  b.place(exited)
+}
+
+/** Forwards signals to a child until it ends, and leaves its exit status in slot STATUS. */
 export function planWait(b: Batch, id: string, pid: number, interruption?: Interruption): void {
   const look = b.label()
   const next = b.label()
-  const exited = b.label()
   const done = b.label()
   const signal = b.out(128)
   const info = b.out(128)
@@ -50,11 +58,7 @@ export function planWait(b: Batch, id: string, pid: number, interruption?: Inter
   // All signals are blocked, so neither call can be interrupted.
   c.waitid(b, k.P_PID, pid, info, k.WEXITED | k.WNOHANG)
   b.branch(load(info, 32, k.SI_PID), 'EQUAL', 0, next)
-  b.branch(load(info, 32, k.SI_CODE), 'EQUAL', k.CLD_EXITED, exited)
-  b.add(load(info, 32, k.SI_STATUS), 128).keep(HostSlot.STATUS)
-  b.jump(done)
-  b.place(exited)
-  b.add(load(info, 32, k.SI_STATUS), 0).keep(HostSlot.STATUS)
+  planStatus(b, info)
   b.jump(done)
   b.place(next)
   if (interruption) planInterruption(b, interruption)

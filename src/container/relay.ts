@@ -11,7 +11,7 @@ import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { ANY, at, Batch, type Label, load, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
-import type { Interruption } from './foreground.ts'
+import { type Interruption, planStatus } from './foreground.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 
@@ -406,7 +406,6 @@ function planWrite(b: Batch, fd: c.Fd, position: number, left: number, end: Labe
 /** Whether the init has ended, and how: slots ENDED and STATUS. */
 function planLook(b: Batch, pid: number): void {
   const info = b.out(128)
-  const exited = b.label()
   const ended = b.label()
   const lost = b.label()
   const end = b.label()
@@ -414,11 +413,7 @@ function planLook(b: Batch, pid: number): void {
   b.store(32, at(info, 16), 0)
   c.waitid(b, k.P_PID, pid, info, k.WEXITED | k.WNOHANG).on(ANY, lost)
   b.branch(load(info, 32, k.SI_PID), 'EQUAL', 0, end)
-  b.branch(load(info, 32, k.SI_CODE), 'EQUAL', k.CLD_EXITED, exited)
-  b.add(load(info, 32, k.SI_STATUS), 128).keep(HostSlot.STATUS)
-  b.jump(ended)
-  b.place(exited)
-  b.add(load(info, 32, k.SI_STATUS), 0).keep(HostSlot.STATUS)
+  planStatus(b, info)
   b.jump(ended)
   b.place(lost)
   b.set(HostSlot.STATUS, LOST)

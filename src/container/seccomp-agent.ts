@@ -18,7 +18,7 @@ import { Flag, Slot } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Filter } from '../seccomp/compile.ts'
 import { planSeccomp } from '../seccomp/load.ts'
-import { ANY, at, Batch, type Label, load, type Step, slot } from '../session/batch.ts'
+import { ANY, at, Batch, type Label, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { CallError } from '../session/session.ts'
 import type { Runtime } from './runtime.ts'
@@ -161,10 +161,7 @@ export function connectAgent({ host, platform }: Runtime, { path }: Agent, socke
 /** Plans, in the host, the two ends of the channel to the process of an exec. */
 export function planChannel(b: Batch): void {
   b.about('linux.seccomp.listenerPath: socket pair')
-  const pair = b.out(8)
-  b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
-  b.set(HostSlot.CHANNEL, load(pair, 32, 0))
-  b.set(HostSlot.CHANNEL_END, load(pair, 32, 4))
+  c.socketPair(b, HostSlot.CHANNEL, HostSlot.CHANNEL_END)
 }
 
 function explain(error: CallError): RuntError {

@@ -101,10 +101,7 @@ export const deviceSource = (about: string, path: string, device: Device): Sourc
 
 /** Plans the pair of sockets between stage and init; in the stage, before the fork. */
 export function planPair(b: Batch): void {
-  const pair = b.data(new Uint8Array(8))
-  b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
-  b.set(InitSlot.SENDER, load(pair, 32))
-  b.set(InitSlot.RECEIVER, load(pair, 32, 4))
+  c.socketPair(b, InitSlot.SENDER, InitSlot.RECEIVER)
 }
 
 /** Plans to open a source, and to make sure that it is what it should be. Gives the descriptor. */

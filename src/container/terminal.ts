@@ -187,10 +187,7 @@ export function planMeeting(b: Batch, folder: string, name: string): void {
 /** Plans, in the host, the two ends on which the process of an exec will send its master: slots CONNECTION and MEETING. */
 export function planSocketPair(b: Batch): void {
   b.about('process.terminal: socket pair')
-  const pair = b.out(8)
-  b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
-  b.set(HostSlot.CONNECTION, load(pair, 32, 0))
-  b.set(HostSlot.MEETING, load(pair, 32, 4))
+  c.socketPair(b, HostSlot.CONNECTION, HostSlot.MEETING)
 }
 
 /** In an init: takes the connection that the host has made to `listener`. */

@@ -11,6 +11,7 @@ import {
   type Batch,
   type DataPointer,
   type Label,
+  load,
   type OutPointer,
   type Step,
   slot,
@@ -300,5 +301,13 @@ export function unixAddress(b: Batch, path: string): { pointer: DataPointer; len
 
 export const socket = (b: Batch, domain: number, type: number): Step =>
   b.call('socket', domain, type | k.SOCK_CLOEXEC, 0)
+
+/** socketpair(2) of the type SOCK_SEQPACKET. The two ends are kept in slots. */
+export function socketPair(b: Batch, one: number, other: number): void {
+  const pair = b.scratch(8)
+  b.call('socketpair', k.AF_UNIX, k.SOCK_SEQPACKET | k.SOCK_CLOEXEC, 0, pair)
+  b.set(one, load(pair, 32))
+  b.set(other, load(pair, 32, 4))
+}
 /** memfd_create(2). */
 export const memfdCreate = (b: Batch, name: string, flags: number): Step => b.call('memfd_create', name, flags)
