@@ -1,5 +1,4 @@
-/** Programs of the host's that answer a question: executed as the caller would, their output is read. */
-
+/** Programs of the host's, executed as the caller would; their output is read. */
 import { decodeUtf8, encodeUtf8 } from '../base/bytes.ts'
 import { DEFAULT_PATH } from '../base/paths.ts'
 import * as k from '../linux/constants.ts'
@@ -22,11 +21,15 @@ const PIECE = 0x1_0000
 const LONGEST_ENTRY = 4096
 const ENVIRONMENT = 0x8000
 
-/** Executes a program from $PATH and waits for it; null where there is none. Its stdin is /dev/null. */
-export function ask(runtime: Runtime, name: string, args: readonly string[]): Output | null {
+/**
+ * Executes a program from $PATH and waits for it; null where there is none. Its stdin is /dev/null. `about`: what for, in an error. Folders
+ * of $PATH that are relative are passed over: what lies in the working folder is nobody's choice.
+ */
+export function callProgram(runtime: Runtime, name: string, args: readonly string[], about = name): Output | null {
   const { host, platform } = runtime
   const { env } = platform
-  const b = new Batch(platform.machine).about(name)
+  const b = new Batch(platform.machine).about(about)
+  b.patience = Infinity
   const child = b.label()
   const parent = b.label()
   const failed = b.label()
@@ -44,11 +47,13 @@ export function ask(runtime: Runtime, name: string, args: readonly string[]): Ou
   must(b.call('dup3', file!, 1, 0))
   must(b.call('dup3', file!, 2, 0))
   must(b.call('close_range', 3, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC))
+  must(c.sigprocmask(b, k.SIG_SETMASK, 0n))
   const argv = b.strings([name, ...args])
   const envp = b.strings(passedOn(env))
   for (const folder of (env.PATH || DEFAULT_PATH).split(':')) {
+    if (!folder.startsWith('/')) continue
     const next = b.label()
-    b.call('execve', `${folder || '.'}/${name}`, argv, envp).on(ANY, next)
+    b.call('execve', `${folder}/${name}`, argv, envp).on(ANY, next)
     b.place(next)
   }
   b.place(failed)

@@ -54,6 +54,7 @@ const helper =
       info[24] = status
       return 0
     }
+    if (name === 'lseek') return says.length
     if (name !== 'pread64') return undefined
     memory(args[1]!, says.length).set(encodeUtf8(says))
     return says.length
@@ -95,6 +96,17 @@ test('what a helper says about its refusal is told in one line', () => {
     () => written(ranges, alice, helper(1, 'newuidmap: uid range [0-1) -> [5-6) not allowed\n')),
     /^linux\.uidMappings: newuidmap: uid range \[0-1\) -> \[5-6\) not allowed; \/etc\/subuid says/,
   )
+})
+
+test('a helper of a relative folder of $PATH is not executed', () => {
+  const paths: string[] = []
+  const { runtime } = fakeHost({}, (_executor, call) => {
+    if (call.name === 'execve') paths.push(call.text(call.args[0]!))
+    return call.name === 'clone' ? 0 : call.name === 'execve' ? 'ENOENT' : undefined
+  })
+  Object.assign(runtime.platform.env, { PATH: '.:/opt/bin::bin:/usr/bin' })
+  assert.throws(() => writeIdMaps(runtime, 4711, ranges, alice))
+  assert.equal([...new Set(paths)], ['/opt/bin/newuidmap', '/usr/bin/newuidmap'])
 })
 
 test('a namespace that is held is mapped, and its process is ended and waited for', () => {

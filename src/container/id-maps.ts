@@ -3,13 +3,12 @@
  * in it: with the right to (CAP_SETUID and CAP_SETGID) any; without it the caller's own ids, or by newuidmap(1) and newgidmap(1)
  * what /etc/subuid and /etc/subgid give to the caller.
  */
-import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
-import { DEFAULT_PATH } from '../base/paths.ts'
 import type { IdMapping } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { callProgram } from './host-program.ts'
 import type { Runtime } from './runtime.ts'
 
 export interface IdMaps {
@@ -33,10 +32,8 @@ export function callerOf({ host, platform }: Runtime, uid: number): Caller {
   return { uid, gid: host.run(b).value(gid)! }
 }
 
-/** Bytes of a helper's stderr that an error shows. */
+/** Characters of a helper's words that an error shows. */
 const SHOWN = 1024
-/** Exit status of a helper's process that could not execute it. */
-const NOT_EXECUTED = 127
 
 /** The lines of uid_map and gid_map. */
 const lines = (mappings: readonly IdMapping[]): string =>
@@ -72,56 +69,25 @@ export function writeIdMaps(runtime: Runtime, pid: number, maps: IdMaps, caller:
 
 /** Runs newuidmap or newgidmap, which have the rights of root to do it for others. */
 function callHelper(
-  { host, platform }: Runtime,
+  runtime: Runtime,
   name: 'newuidmap' | 'newgidmap',
   pid: number,
   field: string,
   mappings: readonly IdMapping[],
 ): void {
   const numbers = mappings.flatMap(({ containerID, hostID, size }) => [containerID, hostID, size])
-  const b = new Batch(platform.machine).about(`${field}: ${name}`)
-  const child = b.label()
-  const parent = b.label()
-  const stderr = c.memfdCreate(b, 'runt:stderr', k.MFD_CLOEXEC)
-  const forked = c.clone(b, k.SIGCHLD, child)
-  b.jump(parent)
-
-  b.place(child)
-  const failed = b.label()
-  b.call('dup3', stderr, 2, 0).on(ANY, failed)
-  b.call('close_range', 3, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC).on(ANY, failed)
-  c.sigprocmask(b, k.SIG_SETMASK, 0n).on(ANY, failed)
-  const args = b.strings([name, String(pid), ...numbers.map(String)])
-  const env = b.strings([])
-  for (const folder of (platform.env.PATH || DEFAULT_PATH).split(':')) {
-    const next = b.label()
-    if (folder.startsWith('/')) b.call('execve', `${folder}/${name}`, args, env).on(ANY, next)
-    b.place(next)
-  }
-  b.place(failed)
-  c.exitGroup(b, NOT_EXECUTED)
-
-  b.place(parent)
-  const info = b.out(128)
-  const text = b.out(SHOWN)
-  const wait = b.label()
-  b.patience = Infinity
-  b.place(wait)
-  c.waitid(b, k.P_PID, forked, info, k.WEXITED).on(['EINTR'], wait)
-  const shown = b.call('pread64', stderr, text, text.length, 0)
-  c.close(b, stderr)
-  const answer = host.run(b)
-  const status = answer.word(info, k.SI_STATUS)
-  if (answer.word(info, k.SI_CODE) === k.CLD_EXITED && status === 0) return
-  if (status === NOT_EXECUTED)
+  const output = callProgram(runtime, name, [pid, ...numbers].map(String), `${field}: ${name}`)
+  if (output === null)
     throw new RuntError(
       `${field}: only root may map other ids than the caller's own; for others ${name}(1) does it, and that is not installed (Debian's package uidmap)`,
     )
-  const said = decodeUtf8(answer.bytes(text, answer.value(shown)!))
+  if (output.status === 0) return
+  const said = output.text
+    .slice(0, SHOWN)
     .replace(/[\s\x00-\x1f\x7f]+/g, ' ')
     .trim()
   throw new RuntError(
-    `${field}: ${said || `${name}: exit status ${status}`}; /etc/sub${name.slice(3, 6)} says which ids a user has`,
+    `${field}: ${said || `${name}: exit status ${output.status}`}; /etc/sub${name.slice(3, 6)} says which ids a user has`,
   )
 }
 

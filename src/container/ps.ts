@@ -3,7 +3,7 @@ import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import { Batch } from '../session/batch.ts'
 import { finishReading, planReading, readText } from './files.ts'
-import { ask } from './host-program.ts'
+import { callProgram } from './host-program.ts'
 import type { Runtime } from './runtime.ts'
 import { loadState } from './state.ts'
 
@@ -42,7 +42,7 @@ export function pidsOf(runtime: Runtime, id: string): number[] {
  */
 export function hostTable(runtime: Runtime, pids: readonly number[], options: readonly string[]): string | null {
   const words = options.length > 0 ? options : ['-ef']
-  const output = ask(runtime, 'ps', words)
+  const output = callProgram(runtime, 'ps', words)
   if (!output || (output.status !== 0 && options.length === 0)) return null
   const [title = '', ...lines] = output.text.split('\n')
   const column = title.trim().split(/\s+/).indexOf('PID')
