@@ -4,10 +4,11 @@ import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import { AT_FDCWD, AT_REMOVEDIR } from '../linux/constants.ts'
 import { describeErrno, Errno } from '../linux/errno.ts'
-import { ANY, at, Batch, type Label, load } from '../session/batch.ts'
+import { ANY, at, Batch, type Label, load, slot } from '../session/batch.ts'
 import { faccessat, sleep, unlinkat } from '../session/calls.ts'
+import { planRows } from '../session/rows.ts'
 import type { Session } from '../session/session.ts'
-import { type CgroupPaths, folderPath } from './layout.ts'
+import { type CgroupFolder, type CgroupPaths, folderPath } from './layout.ts'
 import { processesBelow, processFolder } from './processes.ts'
 import { descendants } from './tree.ts'
 
@@ -15,23 +16,34 @@ import { descendants } from './tree.ts'
 const FIRST_WAIT = 100_000
 const LAST_WAIT = FIRST_WAIT * 2 ** 10
 
+/** Plans what is to be done for each folder; slot `turn` points to its path meanwhile. A place for what comes next follows. */
+function planForEach(b: Batch, folders: readonly CgroupFolder[], turn: number, body: (next: Label) => void): void {
+  const { pointer, stride } = planRows(b, folders.map(folderPath))
+  const again = b.label()
+  const next = b.label()
+  b.about('removing the cgroup')
+  b.set(turn, pointer)
+  b.place(again)
+  body(next)
+  b.place(next)
+  b.branch(b.add(slot(turn), stride).keep(turn), 'NOT_EQUAL', at(pointer, stride * folders.length), again)
+}
+
 /**
  * rmdir of the container's folders, for when nobody is left to look at the results. Waits for processes that are about to
  * be gone, 0.2 s at most for all. Goes on at `left` where a folder cannot be removed, because of sub-cgroups as a rule.
  */
-export function planRemove(b: Batch, paths: CgroupPaths, left: Label): void {
+export function planRemove(b: Batch, { folders }: CgroupPaths, left: Label, turn: number): void {
+  if (folders.length === 0) return
   const time = b.data(new Struct(16).u64(8, FIRST_WAIT).bytes, '{the wait so far, doubled}')
   const nanoseconds = load(time, 64, 8)
   b.patience += (2 * LAST_WAIT) / 1_000_000
-  for (const folder of paths.folders) {
-    const path = folderPath(folder)
+  planForEach(b, folders, turn, (next) => {
     const again = b.label()
     const failed = b.label()
     const slept = b.label()
-    const next = b.label()
-    b.about(`removing the cgroup ${path}`)
     b.place(again)
-    const removed = unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(ANY, failed)
+    const removed = b.call('unlinkat', AT_FDCWD, slot(turn), AT_REMOVEDIR).on(ANY, failed)
     b.jump(next)
     b.place(failed)
     b.branch(removed, 'EQUAL', -Errno.ENOENT!, next)
@@ -41,8 +53,7 @@ export function planRemove(b: Batch, paths: CgroupPaths, left: Label): void {
     b.place(slept)
     b.store(64, at(time, 8), b.add(nanoseconds, nanoseconds))
     b.jump(again)
-    b.place(next)
-  }
+  })
   b.about('')
 }
 
@@ -50,13 +61,12 @@ export function planRemove(b: Batch, paths: CgroupPaths, left: Label): void {
  * rmdir of the container's folders if there is nothing in them, which shows in the first one already. Goes on at `left` where there is
  * something, and on any other failure: `killAll` and `remove` have to do it then.
  */
-export function planRemoveEmpty(b: Batch, paths: CgroupPaths, left: Label): void {
+export function planRemoveEmpty(b: Batch, paths: CgroupPaths, left: Label, turn: number): void {
   const first = processFolder(paths)
-  for (const folder of first ? [first, ...paths.folders.filter((other) => other !== first)] : []) {
-    const path = folderPath(folder)
-    b.about(`removing the cgroup ${path}`)
-    unlinkat(b, AT_FDCWD, path, AT_REMOVEDIR).on(ANY, left)
-  }
+  if (!first) return
+  planForEach(b, [first, ...paths.folders.filter((other) => other !== first)], turn, () => {
+    b.call('unlinkat', AT_FDCWD, slot(turn), AT_REMOVEDIR).on(ANY, left)
+  })
 }
 
 /** Milliseconds that `remove` waits for a busy cgroup, and its longest pause. */

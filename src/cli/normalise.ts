@@ -82,10 +82,10 @@ function take(
   found: string[],
 ): number {
   const arg = args[at]!
-  const [, name, value] = /^--?([^=]*)(?:=(.*))?$/s.exec(arg) as unknown as [string, string, string | undefined]
-  const matches = (option: OptionEntry): boolean =>
-    option.name === name || option.short === name || option.alias === name
-  const option = options.find(matches) ?? (matches(HELP) ? HELP : undefined)
+  const equals = arg.indexOf('=')
+  const name = arg.slice(arg.startsWith('--') ? 2 : 1, equals < 0 ? undefined : equals)
+  const value = equals < 0 ? undefined : arg.slice(equals + 1)
+  const option = optionOf(name, options)
   if (!option) {
     const short = arg.startsWith('--') ? [] : shortForms(arg, options)
     if (short.length === 0) throw new UsageError(command, `unknown flag ${shown(arg)}`)
@@ -104,6 +104,12 @@ function take(
     for (let i = found.length - 1; i >= 0; i--) if (found[i] === flag) found.splice(i, 1)
   } else throw new UsageError(command, `flag ${flag}: ${quote(value)} is neither true nor false`)
   return at + 1
+}
+
+function optionOf(name: string, options: readonly OptionEntry[]): OptionEntry | undefined {
+  for (const option of options)
+    if (option.name === name || option.short === name || option.alias === name) return option
+  return HELP.name === name || HELP.short === name ? HELP : undefined
 }
 
 /**

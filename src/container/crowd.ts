@@ -3,13 +3,13 @@
  * long for sixty containers as for one, and two round trips answer for all. Only what is usual is understood here; whatever is not,
  * from a missing file to a foreign owner, is left to state.ts, one container at a time.
  */
-import { encodeInto } from '../base/bytes.ts'
 import type { Machine } from '../base/platform.ts'
 import { saysFrozen } from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
-import { ANY, at, Batch, type DataPointer, load, type OutPointer, type Step, slot } from '../session/batch.ts'
+import { ANY, at, Batch, load, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { planRows, type Rows } from '../session/rows.ts'
 import type { Session } from '../session/session.ts'
 import type { Status } from './runtime.ts'
 import { glimpse } from './saved.ts'
@@ -30,35 +30,6 @@ const LONGEST_STATE = 0x2000
 const USUAL_START = 0x300
 /** Of proc_pid_stat(5). What is looked for stands in front. */
 const STAT = 496
-
-/** Strings for a loop, NUL-terminated: rows of equal length, with as many columns each, at the same offsets in all. */
-interface Rows {
-  pointer: DataPointer
-  stride: number
-  offsets: number[]
-}
-
-function planRows(b: Batch, ...columns: readonly (readonly string[])[]): Rows {
-  const count = columns[0]!.length
-  let stride = 0
-  const offsets = columns.map((texts) => {
-    let longest = 0
-    for (const text of texts) if (text.length > longest) longest = text.length
-    const offset = stride
-    // UTF-8 has at most three bytes for a UTF-16 unit.
-    stride += (3 * longest + 8) & ~7
-    return offset
-  })
-  const bytes = new Uint8Array(stride * count)
-  columns.forEach((texts, column) => {
-    let offset = offsets[column]!
-    for (const text of texts) {
-      encodeInto(text, bytes, offset)
-      offset += stride
-    }
-  })
-  return { pointer: b.data(bytes, `[${count} rows]`), stride, offsets }
-}
 
 /**
  * Plans `body` for each row: CrowdSlot.STRINGS and CrowdSlot.RESULTS point to its strings, and to the place of its results. Gives how often

@@ -87,7 +87,7 @@ function planRemoveUsual(b: Batch, runtime: Runtime, saved: Saved, left: Label):
   // What else there is to be removed is so seldom that nobody waits for it.
   if (saved.cgroup?.systemd || saved.stack || saved.rdt) b.jump(left)
   else {
-    if (saved.cgroup) cgroups.planRemoveEmpty(b, saved.cgroup, left)
+    if (saved.cgroup) cgroups.planRemoveEmpty(b, saved.cgroup, left, HostSlot.FOLDER)
     planRemoveFolder(b, folderOf(runtime, saved.id))
   }
   return b.add(0, 0)

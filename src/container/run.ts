@@ -131,7 +131,7 @@ function planAttending(
     const failures = { waiting: b.label(), removing: b.label() }
     b.otherwise(failures.waiting)
     if (!options.keep) {
-      if (saved.cgroup) cgroups.planRemove(b, saved.cgroup, failures.removing)
+      if (saved.cgroup) cgroups.planRemove(b, saved.cgroup, failures.removing, HostSlot.FOLDER)
       if (saved.rdt) planRemoveRdt(b, saved.rdt)
       planRemoveFolder(b, folderOf(runtime, options.id), failures.removing)
     }

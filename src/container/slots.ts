@@ -47,6 +47,8 @@ export const HostSlot = {
   FILE: first + 8,
   /** The file of --log. */
   LOG: first + 9,
+  /** Path of the cgroup's folder whose turn it is to be removed. */
+  FOLDER: first + 10,
   /** Connection to the console socket. */
   CONSOLE: first + 40,
   /** Master of the container's terminal. */

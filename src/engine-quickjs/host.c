@@ -611,9 +611,24 @@ static JSValue host_args(JSContext *ctx, JSValueConst this, int argc, JSValueCon
   return strings(ctx, arguments[0] == NULL ? arguments : arguments + 1);
 }
 
-/* env(): "NAME=value" strings */
+/* env(): values by name. The first of two equal names counts, as for getenv(3). */
 static JSValue host_env(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
-  return strings(ctx, environ);
+  JSValue object = JS_NewObjectProto(ctx, JS_NULL);
+  for (char **next = environ; *next != NULL; next++) {
+    const char *entry = *next, *equals = entry[0] ? strchr(entry + 1, '=') : NULL;
+    if (equals == NULL) continue;
+    JSValue name = decode(ctx, (const uint8_t *)entry, equals - entry);
+    JSAtom atom = JS_ValueToAtom(ctx, name);
+    JS_FreeValue(ctx, name);
+    int done = JS_HasProperty(ctx, object, atom);
+    if (done == 0) {
+      JSValue value = decode(ctx, (const uint8_t *)equals + 1, strlen(equals + 1));
+      done = JS_DefinePropertyValue(ctx, object, atom, value, JS_PROP_C_W_E);
+    }
+    JS_FreeAtom(ctx, atom);
+    if (done < 0) return JS_EXCEPTION;
+  }
+  return object;
 }
 
 static const JSCFunctionListEntry host_functions[] = {

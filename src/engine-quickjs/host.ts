@@ -28,8 +28,8 @@ export interface Host {
   now(): number
   /** The arguments without the program's name. */
   args(): string[]
-  /** "NAME=value" strings. */
-  env(): string[]
+  /** The environment's values by name. The first of two equal names counts, as for getenv(3). */
+  env(): Record<string, string>
 }
 
 export const host = (globalThis as unknown as { host: Host }).host

@@ -28,16 +28,6 @@ function channel(fd: number, name: string): Channel {
   }
 }
 
-/** Splits "NAME=value" strings. The first of two equal names counts, as for getenv(3). */
-function environment(entries: readonly string[]): Record<string, string> {
-  const env: Record<string, string> = Object.create(null)
-  for (const entry of entries) {
-    const at = entry.indexOf('=', 1)
-    if (at > 0) env[entry.slice(0, at)] ??= entry.slice(at + 1)
-  }
-  return env
-}
-
 /** The process's platform. Call it when the program runs, not while modules are evaluated. */
 export function openPlatform(): Platform {
   let env: Record<string, string> | undefined
@@ -48,7 +38,7 @@ export function openPlatform(): Platform {
     self: ['/proc/self/exe'],
     args: host.args(),
     get env() {
-      env ??= environment(host.env())
+      env ??= host.env()
       return env
     },
     now: () => host.now(),
