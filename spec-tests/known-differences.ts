@@ -1,12 +1,8 @@
 /**
  * Where a runtime is known to differ from what a test expects, and why: runtime, heading, test, reason. The
  * test still runs; its failure counts as known. The list is about released versions (runc 1.1.5, crun 1.8.1).
- * The entries of runt are about what it does not do yet, and refuses; their failures count as skipped. What else it
- * does differently is a bug.
+ * runt has no entry: what it does differently is a bug.
  */
-
-/** Begins the reason of what is to come. */
-export const NOT_YET = 'not yet: '
 
 /** Begins the reason of a test that passed only when it was run again. */
 export const SECOND_ATTEMPT = 'second attempt: '
@@ -16,7 +12,6 @@ const same = (reason: string, ...tests: string[]): Record<string, string> =>
   Object.fromEntries(tests.map((name) => [name, reason]))
 
 export const differences: Record<string, Record<string, Record<string, string>>> = {
-  runt: {},
   runc: {
     'config-linux/shared-mounts': {
       ...same(
