@@ -1,11 +1,10 @@
-import { RuntError } from './errors.ts'
-
 /**
  * JSON for files that others write and 64-bit numbers: errors say where and what, integers keep their value.
  *
  * The engine's own parser does the work. The reader below runs only when that parser refused the text or
  * when a number is too large for it.
  */
+import { RuntError } from './errors.ts'
 
 /** How deep arrays and objects may nest. */
 export const DEPTH_MAX = 200

@@ -1,3 +1,4 @@
+/** Reads a config.json, and parts of one that come by themselves: JSON, then the schema, then the rules. */
 import { RuntError } from '../base/errors.ts'
 import { DEPTH_MAX, parseJsonExactly, parseJsonRoughly } from '../base/json.ts'
 import { join, show } from './checks.ts'
@@ -39,7 +40,10 @@ export interface ReadProcess {
   warnings: string[]
 }
 
-/** Checks a process section that was put together from others, which have been read, and from words of a command line: what the schema says is right already, and no NUL is in there. */
+/**
+ * Checks a process section that was put together from others, which have been read, and from words of a command line: what the schema says
+ * is right already, and no NUL is in there.
+ */
 export function checkProcess(process: Process, path: string): string[] {
   const warnings: string[] = []
   checkRules({ ...frame, process }, '', path, warnings)

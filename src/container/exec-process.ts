@@ -16,7 +16,9 @@ export interface Plan {
   cgroup: cgroups.CgroupPaths | null
 }
 
-/** `configText`: the container's config; `processText`: the file of --process, if there is one. Throws a RuntError for what cannot be had. */
+/**
+ * `configText`: the container's config; `processText`: the file of --process, if there is one. Throws a RuntError for what cannot be had.
+ */
 export function interpretExec(
   runtime: Runtime,
   options: ExecOptions,

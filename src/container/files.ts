@@ -52,7 +52,10 @@ export function planReading(b: Batch, path: string, size: number, flags = k.O_RD
   return { path, flags, fd, last, total: null, buffer }
 }
 
-/** As planReading, for a file that the caller names: it may be a pipe, of which a read gives what is there at that moment, and which cannot be read twice. */
+/**
+ * As planReading, for a file that the caller names: it may be a pipe, of which a read gives what is there at that moment, and which cannot
+ * be read twice.
+ */
 export const planGiven = (b: Batch, path: string): Reading => planLongReading(b, path, 0x2000, k.O_RDONLY, 0x2000)
 
 /** As planReading, for what comes in pieces, as files of procfs of several pages do. */

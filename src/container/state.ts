@@ -41,7 +41,10 @@ export interface Saved {
   keyring: boolean
   /** Path of the program in the container, for messages of `start`. */
   program: string
-  /** Version of runt that has checked its config.json, if that is without integers that a number cannot hold: that one need not check it again. */
+  /**
+   * Version of runt that has checked its config.json, if that is without integers that a number cannot hold: that one need not check it
+   * again.
+   */
   checked?: string | undefined
   /** Present where its pid namespace is not its own: the end of its init is then not that of its other processes. */
   sharesPids?: true | undefined

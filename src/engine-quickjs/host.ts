@@ -1,3 +1,4 @@
+/** The other half of host.c, as the brain sees it. */
 import type { Machine } from '../base/platform.ts'
 import type * as operation from '../session/operation.ts'
 

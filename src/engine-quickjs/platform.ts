@@ -1,3 +1,4 @@
+/** The platform on QuickJS: sessions over the descriptors that the launcher has left, all else by host.c. */
 import { RuntError } from '../base/errors.ts'
 import type { Channel, Platform } from '../base/platform.ts'
 import { describeErrno, Errno, errnoName } from '../linux/errno.ts'
