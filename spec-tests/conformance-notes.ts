@@ -69,6 +69,10 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
   },
   'config-linux/cgroups': {
     'cpu.burst is set': 'config-linux.md, CPU (since 1.1) has burst; the peers are older. The test is right.',
+    'delete --force ends a container that has frozen itself below its cgroup':
+      "runtime.md, Delete: what was made for the container is to be deleted; --force is the peers' own flag, to do so whatever state it is in. The test is right.",
+    'delete --force ends a container that has frozen itself deeper than a path can say':
+      "runtime.md, Delete: what was made for the container is to be deleted; --force is the peers' own flag, to do so whatever state it is in. The test is right.",
     'pids.limit 0 is a limit in a configuration of version 1.3.0':
       'config-linux.md, PIDs (since 1.3): 0 is a valid limit and SHOULD be treated as such; it was none before, and the peers are older. The test is right. It expects 1 in the file, which forbids a second process as 0 does.',
   },

@@ -263,6 +263,12 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a rate of zero takes the limit away': 'leaves it as it is',
     },
     'config-linux/cgroups': {
+      'cgroups below that nest deeper than a path can say are removed with the container':
+        'leaves them: "file name too long"',
+      'delete --force ends a container that has frozen itself below its cgroup':
+        'says after 10 s "container init still running"',
+      'delete --force ends a container that has frozen itself deeper than a path can say':
+        'says after 10 s "container init still running"',
       'pids.limit 0 is a limit in a configuration of version 1.3.0': 'zero means no limit (before runtime-spec 1.3)',
       'cpu.idle is set': 'cpu.idle (runtime-spec 1.1) is not known',
       'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',
@@ -722,6 +728,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'leaves control groups behind where it fails',
     },
     'config-linux/cgroups': {
+      'delete --force ends a container that has frozen itself below its cgroup': 'leaves its process, frozen',
+      'delete --force ends a container that has frozen itself deeper than a path can say': 'leaves its process, frozen',
       'pids.limit 0 is a limit in a configuration of version 1.3.0': 'zero means no limit (before runtime-spec 1.3)',
       'pids.limit -1 is set': 'writes -1 to pids.max, which the kernel refuses',
       'cpu.burst is set': 'cpu.burst (runtime-spec 1.1) is not known',

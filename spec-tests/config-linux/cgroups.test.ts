@@ -1,5 +1,5 @@
 /** runtime-spec, config-linux.md: "Control groups". */
-import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
@@ -295,5 +295,55 @@ test('events --stats prints one JSON object with the usage', () => {
   assert.ok(data.pids.current >= 1)
   assert.ok(data.memory.usage.usage > 0)
 })
+
+/** Makes `count` cgroups, one in the other, below a folder; calls `body` in the last one, and removes what is left of them. */
+function nest(folder: string, count: number, body: () => void): void {
+  const here = process.cwd()
+  const name = 'x'.repeat(100)
+  process.chdir(folder)
+  try {
+    for (let level = 0; level < count; level++) {
+      mkdirSync(name)
+      process.chdir(name)
+    }
+    body()
+  } finally {
+    process.chdir(here)
+    let depth = 0
+    try {
+      process.chdir(folder)
+      for (; existsSync(name); depth++) process.chdir(name)
+      for (; depth > 0; depth--) {
+        process.chdir('..')
+        rmdirSync(name)
+      }
+    } catch {}
+    process.chdir(here)
+  }
+}
+
+test('cgroups below that nest deeper than a path can say are removed with the container', () => {
+  const c = started()
+  nest(cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)!, 50, () => {
+    ok(c.delete('--force'))
+    leavesNothing()
+  })
+})
+
+for (const [where, depth] of [
+  ['below its cgroup', 2],
+  ['deeper than a path can say', 50],
+] as const)
+  test(`delete --force ends a container that has frozen itself ${where}`, () => {
+    const c = started()
+    const folder = cgroupDirectory('freezer', c.bundle.config.linux.cgroupsPath)
+    if (folder === null || unified) skip('what is frozen by cgroup2 can be killed; no hierarchy of the freezer')
+    nest(folder, depth, () => {
+      writeFileSync('cgroup.procs', String(c.state().pid))
+      writeFileSync('../freezer.state', 'FROZEN')
+      ok(c.delete('--force'))
+      leavesNothing()
+    })
+  })
 
 run()

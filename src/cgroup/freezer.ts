@@ -6,7 +6,7 @@ import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import { AT_FDCWD, O_RDONLY, O_WRONLY } from '../linux/constants.ts'
-import { ANY, Batch } from '../session/batch.ts'
+import { ANY, type Arg, Batch } from '../session/batch.ts'
 import { close, openat, read, readFile, sleep, write, writeFile } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
@@ -114,6 +114,18 @@ export function thawAnyhow(host: Session, machine: Machine, paths: CgroupPaths):
   close(b, fd)
   b.place(end)
   host.recover(b)
+}
+
+/** Tells the freezer of an open cgroup1 folder to let go; where it is none there is nothing to do. */
+export function planThawing(b: Batch, folder: Arg): void {
+  const { control, thawed } = freezers[1]
+  const written = b.label()
+  const end = b.label()
+  const fd = openat(b, folder, control, O_WRONLY).on(ANY, end)
+  write(b, fd, thawed).on(ANY, written)
+  b.place(written)
+  close(b, fd)
+  b.place(end)
 }
 
 function freezerFolder(paths: CgroupPaths): CgroupFolder {

@@ -16,6 +16,7 @@ import { writesFor } from './limits.ts'
 import { systemd } from './systemd/driver.ts'
 import type { Systemd } from './systemd/manager.ts'
 
+export { thawBelow } from './deep.ts'
 export { delegate } from './delegate.ts'
 export { CgroupInUse, type Making } from './driver.ts'
 export { FROZEN_WORD, freeze, freezerFile, saysFrozen, thaw, thawAnyhow } from './freezer.ts'

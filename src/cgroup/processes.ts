@@ -5,6 +5,7 @@ import { AT_FDCWD, O_RDONLY, O_WRONLY, SIGNALS } from '../linux/constants.ts'
 import { ANY, type Arg, at, Batch, load, type OutPointer, type Step } from '../session/batch.ts'
 import { close, kill, openat, sleep, write } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
+import { thawBelow } from './deep.ts'
 import { freeze, thawAnyhow } from './freezer.ts'
 import { type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { descendants } from './tree.ts'
@@ -139,7 +140,8 @@ export function killAll(host: Session, machine: Machine, paths: CgroupPaths): vo
       // Those that are on their way out already need no freezer.
       if (waited > 0) holdStill(host, machine, paths)
       signalEach(host, machine, waited > 0 ? processes(host, machine, paths) : pids, SIGNALS.KILL!)
-      thawAnyhow(host, machine, paths)
+      if (waited > 0) thawBelow(host, machine, paths)
+      else thawAnyhow(host, machine, paths)
     }
     pause = Math.min(Math.max(1, 2 * pause), LONGEST_PAUSE)
     const b = new Batch(machine).about('ending the processes of the cgroup')

@@ -8,6 +8,7 @@ import { ANY, at, Batch, type Label, load, slot } from '../session/batch.ts'
 import { faccessat, sleep, unlinkat } from '../session/calls.ts'
 import { planRows } from '../session/rows.ts'
 import type { Session } from '../session/session.ts'
+import { isDeep, removeDeep } from './deep.ts'
 import { type CgroupFolder, type CgroupPaths, folderPath } from './layout.ts'
 import { processesBelow, processFolder } from './processes.ts'
 import { descendants } from './tree.ts'
@@ -81,7 +82,12 @@ export function remove(host: Session, machine: Machine, paths: CgroupPaths): voi
   let busy = removeFolders(host, machine, paths.folders.map(folderPath), 0)
   let wait = 0
   for (let waited = 0; busy.length > 0; waited += wait) {
-    const below = busy.flatMap((path) => descendants(host, machine, path))
+    const below = busy.flatMap((path) => {
+      const inside = descendants(host, machine, path)
+      if (!isDeep(inside)) return inside
+      removeDeep(host, machine, path)
+      return []
+    })
     const left = removeFolders(host, machine, [...below, ...busy], wait)
     busy = busy.filter((path) => left.includes(path))
     if (waited > REMOVE_PATIENCE && busy.length > 0) {
@@ -96,7 +102,7 @@ export function remove(host: Session, machine: Machine, paths: CgroupPaths): voi
 }
 
 /** Folders of one batch, to keep messages small. */
-const CHUNK = 200
+const CHUNK = 100
 
 /** rmdir of each; gives those that are busy. Throws a RuntError for any other failure. */
 function removeFolders(host: Session, machine: Machine, folders: readonly string[], wait: number): string[] {

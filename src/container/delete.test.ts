@@ -142,7 +142,7 @@ test('a cgroup with something in it is looked through, and the state stays until
 test('an init that does not end keeps its container', () => {
   const { runtime, made } = host({ ppoll: 0 })
   assert.throws(() => remove(runtime, 'box', false), /process 4711 did not end within 10 s of SIGKILL/)
-  assert.equal(made, ['signal 9', 'wait'])
+  assert.equal(made, ['signal 9', 'wait', 'wait'])
 })
 
 test('what else a container may leave is removed step by step', () => {

@@ -68,18 +68,19 @@ function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): boolean {
   const last = new Batch(platform.machine)
   const left = last.label()
   const ended = status === 'stopped' ? null : planKilling(last, saved)
-  if (held) c.close(last, slot(HostSlot.PIDFD))
   if (ended) last.branch(ended, 'LESS', 1, left)
+  if (held) c.close(last, slot(HostSlot.PIDFD))
   const done = planRemoveUsual(last, runtime, saved, left)
   last.place(left)
   const outcome = host.run(last)
-  if (ended && (outcome.value(ended) ?? 0) < 1) throw stays(saved)
-  return outcome.ok(done)
+  if (!ended || (outcome.value(ended) ?? 0) > 0) return outcome.ok(done)
+  waitThawed(runtime, saved)
+  return false
 }
 
 function planKilling(b: Batch, saved: Saved): Step {
   planSignal(b, saved, k.SIGKILL)
-  return planEnd(b)
+  return planEnd(b, FIRST_PATIENCE)
 }
 
 /** Plans to remove what a container leaves as a rule; the result is there if that was all. Goes on at `left` where it is not. */
@@ -107,10 +108,19 @@ function removeAll(runtime: Runtime, saved: Saved): void {
   host.run(b)
 }
 
+/** Milliseconds after which something seems to hold a killed init. */
+const FIRST_PATIENCE = 500
+
 function endInit(runtime: Runtime, saved: Saved, paused: boolean): void {
   if (!signalInit(runtime, saved, k.SIGKILL)) return
   // A frozen process of cgroup v1 dies only when it is thawed.
   if (paused) cgroups.thawAnyhow(runtime.host, runtime.platform.machine, saved.cgroup!)
+  if (!waitForInit(runtime, FIRST_PATIENCE)) waitThawed(runtime, saved)
+}
+
+/** It may be frozen in a cgroup below its own. */
+function waitThawed(runtime: Runtime, saved: Saved): void {
+  if (saved.cgroup) cgroups.thawBelow(runtime.host, runtime.platform.machine, saved.cgroup)
   if (!waitForInit(runtime)) throw stays(saved)
 }
 

@@ -124,14 +124,14 @@ export function signalInit(runtime: Runtime, saved: Saved, signal: number): bool
 /** Milliseconds that a killed init has to end. */
 export const INIT_PATIENCE = 10_000
 
-/** Waits until the process that is held has ended; false if it does not in time. */
-export function waitForInit(runtime: Runtime): boolean {
+/** Waits until the process that is held has ended; false if it does not in `patience` milliseconds. */
+export function waitForInit(runtime: Runtime, patience = INIT_PATIENCE): boolean {
   const b = new Batch(runtime.platform.machine)
-  const ended = planEnd(b)
+  const ended = planEnd(b, patience)
   return (runtime.host.run(b).value(ended) ?? 0) > 0
 }
 
-/** Plans to wait until the process that is held has ended: the result is 1 when it has in time. */
+/** Plans to wait until the process that is held has ended: the result is 1 when it has in `patience` milliseconds. */
 export function planEnd(b: Batch, patience = INIT_PATIENCE): Step {
   const end = b.label()
   b.patience += patience
