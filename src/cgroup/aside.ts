@@ -1,6 +1,6 @@
 /** Plans for what seldom happens. They go behind all others, so that the usual way has no jumps. */
 import { Errno } from '../linux/errno.ts'
-import type { Batch, Step } from '../session/batch.ts'
+import type { Batch, Label, Step } from '../session/batch.ts'
 
 export type Aside = (() => void)[]
 
@@ -20,11 +20,19 @@ export function placeAside(b: Batch, aside: Aside): void {
 export type Reasons = Readonly<Record<string, string>>
 
 /** Ends the batch with a sentence of our own where a step fails with one of the errnos. `about` makes it of the reason. */
-export function explain(b: Batch, aside: Aside, step: Step, reasons: Reasons, about: (reason: string) => string): void {
+export function explain(
+  b: Batch,
+  aside: Aside,
+  step: Step,
+  reasons: Reasons,
+  about: (reason: string) => string,
+  again: Label | null = null,
+): void {
   const refused = b.label()
-  step.on(Object.keys(reasons), refused)
+  step.on([...Object.keys(reasons), ...(again ? ['EAGAIN'] : [])], refused)
   aside.push(() => {
     b.place(refused)
+    if (again) b.branch(step, 'EQUAL', -Errno.EAGAIN!, again)
     for (const [errno, reason] of Object.entries(reasons)) {
       const other = b.label()
       b.about(about(reason))

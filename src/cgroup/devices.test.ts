@@ -9,6 +9,7 @@ import type { DeviceRule } from '../config/types.ts'
 import { type NodePlatform, openPlatform } from '../engine-node/platform.ts'
 import { Batch } from '../session/batch.ts'
 import { Session } from '../session/session.ts'
+import { FakeKernel } from '../session/testing/fake-kernel.ts'
 import { allowsAll, deviceLines, deviceProgram, INSTRUCTION_SIZE, planDevices, planReplaceDevices } from './devices.ts'
 import { detectLayout } from './layout.ts'
 import { type DeviceAccess, runProgram, verify } from './testing/ebpf.ts'
@@ -199,6 +200,15 @@ test('rules that allow everything are known, and what is too long is refused', (
     () => deviceProgram(many),
     /^linux\.resources\.devices: 4000 rules make a BPF program of \d+ instructions/,
   )
+})
+
+test('a program whose verification was interrupted is loaded again', () => {
+  let loads = 0
+  const kernel = new FakeKernel(({ name, args }) => (name === 'bpf' && args[0] === 5 && ++loads < 3 ? 'EAGAIN' : 7))
+  const b = new Batch('x86_64')
+  planDevices(b, '/sys/fs/cgroup/box', deviceProgram([]))
+  new Session('host', kernel).run(b)
+  assert.is(loads, 3)
 })
 
 const layout = detectLayout(readFileSync('/proc/self/mountinfo', 'utf8'), readFileSync('/proc/self/cgroup', 'utf8'))

@@ -32,7 +32,8 @@ import {
   O_RDONLY,
   O_WRONLY,
 } from '../linux/constants.ts'
-import { ANY, at, Batch, load, type Step } from '../session/batch.ts'
+import { Errno } from '../linux/errno.ts'
+import { ANY, at, Batch, type Label, load, type Step } from '../session/batch.ts'
 import { close, openat, write } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
@@ -299,9 +300,15 @@ export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array {
  */
 const ATTR_SIZE = 128
 
-/** Ends the batch with a sentence of our own where a bpf(2) fails with one of up to four errnos. */
-const explainBpf = (b: Batch, aside: Aside, step: Step, call: string, reasons: Reasons): void =>
-  explain(b, aside, step, reasons, (reason) => `${FIELD}: ${reason}: bpf(${call})`)
+/** Ends the batch with a sentence of our own where a bpf(2) fails with one of up to four errnos; at EAGAIN it goes on at `again`, if given. */
+const explainBpf = (
+  b: Batch,
+  aside: Aside,
+  step: Step,
+  call: string,
+  reasons: Reasons,
+  again: Label | null = null,
+): void => explain(b, aside, step, reasons, (reason) => `${FIELD}: ${reason}: bpf(${call})`, again)
 
 const LOAD_REASONS = {
   ENOSYS: 'on cgroup v2 they need BPF, which the kernel lacks (CONFIG_BPF_SYSCALL)',
@@ -313,8 +320,11 @@ const ATTACH_REASONS = {
   EPERM: 'a cgroup above has a BPF program for devices that allows none below it',
 }
 
-/** BPF_PROG_LOAD. The result is the program's descriptor, which is closed on execve. */
-function loadProgram(b: Batch, program: Uint8Array): Step {
+/**
+ * BPF_PROG_LOAD. The result is the program's descriptor, which is closed on execve. On EAGAIN it is to be done again, at `again`: the
+ * verifier gives up a long program when there is other work for the process, as on a busy machine; libbpf tries again, too.
+ */
+function loadProgram(b: Batch, program: Uint8Array, again: Label): Step {
   const count = program.length / INSTRUCTION_SIZE
   const attr = new Struct(ATTR_SIZE).u32(0, BPF_PROG_TYPE_CGROUP_DEVICE).u32(4, count)
   // prog_name.
@@ -322,6 +332,7 @@ function loadProgram(b: Batch, program: Uint8Array): Step {
   // The license: only helpers, of which the program uses none, ask for one that is compatible with the GPL.
   const pointers = { 8: b.data(program), 16: b.string('Apache-2.0') }
   b.about(FIELD)
+  b.place(again)
   return b.call('bpf', BPF_PROG_LOAD, b.structure(attr.bytes, pointers, `program of ${count} instructions`), ATTR_SIZE)
 }
 
@@ -343,8 +354,9 @@ function changeProgram(b: Batch, command: number, cgroup: Step, program: Step, r
  */
 export function planDevices(b: Batch, folder: string, program: Uint8Array): void {
   const aside: Aside = []
-  const loaded = loadProgram(b, program)
-  explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
+  const reload = b.label()
+  const loaded = loadProgram(b, program, reload)
+  explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS, reload)
   const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
   explainBpf(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
   close(b, cgroup)
@@ -367,9 +379,17 @@ export function planReplaceDevices(b: Batch, folder: string, program: Uint8Array
   const single = b.label()
   const attached = b.label()
   const end = b.label()
-  const loaded = loadProgram(b, program)
-  if (optional) loaded.on(ANY, end)
-  else explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS)
+  const reload = b.label()
+  const loaded = loadProgram(b, program, reload)
+  if (optional) {
+    const failed = b.label()
+    loaded.on(ANY, failed)
+    aside.push(() => {
+      b.place(failed)
+      b.branch(loaded, 'EQUAL', -Errno.EAGAIN!, reload)
+      b.jump(end)
+    })
+  } else explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS, reload)
   const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
 
   const ids = b.data(new Uint8Array(4 * PROGRAMS_MAX))
