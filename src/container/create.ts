@@ -38,6 +38,7 @@ import {
   planReading,
   planWriting,
   type Reading,
+  USUAL_CONFIG,
 } from './files.ts'
 import { type Foreseen, filterOf, foresee, planKeeping } from './filter.ts'
 import { callCreateHooks, laterHooks, partsOf, pausesFor } from './hooks.ts'
@@ -142,7 +143,8 @@ function tell(
   const uid = facts.call('geteuid')
   const folderOfBundle = options.bundle.replace(/\/+$/, '') || (options.bundle ? '/' : '.')
   const configPath = options.config ?? `${folderOfBundle}/config.json`
-  const configReading = options.config === null ? planReading(facts, configPath, 0x4000) : planGiven(facts, configPath)
+  const configReading =
+    options.config === null ? planReading(facts, configPath, USUAL_CONFIG) : planGiven(facts, configPath)
   const mountinfo = planLongReading(facts, '/proc/self/mountinfo', 0x3000)
   const ownCgroup = planReading(facts, '/proc/self/cgroup', 0x800)
   const uidMap = planUidMap(facts, runtime)

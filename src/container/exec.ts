@@ -30,6 +30,7 @@ import {
   planReading,
   type Reading,
   readInput,
+  USUAL_CONFIG,
   unreadable,
 } from './files.ts'
 import { filterOf, foresee, planRecalling, recall } from './filter.ts'
@@ -108,7 +109,12 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   if (!options.detach) planSignals(given)
   const cwd = planCwd(given)
   const look = planLook(given, runtime, planTrust(given, runtime), options.id, 0x4000)
-  const config = planReading(given, `${folderOf(runtime, options.id)}/config.json`, 0x4000, k.O_RDONLY | k.O_NONBLOCK)
+  const config = planReading(
+    given,
+    `${folderOf(runtime, options.id)}/config.json`,
+    USUAL_CONFIG,
+    k.O_RDONLY | k.O_NONBLOCK,
+  )
   const file = options.process !== null && options.process !== '-' ? planGiven(given, options.process) : null
   host.send(given)
   platform.prepare?.(MEMORY)

@@ -18,6 +18,8 @@ const CHUNK = 0x1_0000
 const NAMES = 0x8000
 /** Bytes that one operation writes. */
 const PIECE = 0x8000
+/** Bytes of a usual config.json and one more, with a seccomp profile and indentation: it is read in one go. */
+export const USUAL_CONFIG = 0x6000
 /** Longest file that is read whole; config.json of a sane container is some KiB. */
 const LONGEST = 64 * 1024 * 1024
 
