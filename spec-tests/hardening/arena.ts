@@ -77,7 +77,8 @@ export interface Terms {
 export type Spent = 'spent'
 
 export interface Arena {
-  attack(name: string, terms: Terms, body: (round: number) => Spent | undefined | void): void
+  /** A body may say `spent`. */
+  attack(name: string, terms: Terms, body: (round: number) => unknown): void
   run(): void
 }
 
@@ -167,19 +168,24 @@ export function withHostPrograms(config: Config): void {
 /** It reads what strace writes, and exchanges two paths after the nth call from the first on that matches. */
 const EXCHANGE = `
 import ctypes, re, sys
-word, nth, one, other, done = sys.argv[1:]
+word, nth, one, other, ready, done = sys.argv[1:]
+libc = ctypes.CDLL(None)
+open(ready, "w").close()
 calls = 0
 for line in sys.stdin:
     if "unfinished" not in line and (calls or re.search(word, line)):
         calls += 1
     if calls == int(nth):
         # AT_FDCWD, RENAME_EXCHANGE
-        ctypes.CDLL(None).renameat2(-100, one.encode(), -100, other.encode(), 2)
+        libc.renameat2(-100, one.encode(), -100, other.encode(), 2)
         open(done, "w").close()
         break
 for line in sys.stdin:
     pass
 `
+
+/** The command waits for a file: an attacker that is still coming up is no attacker. */
+const WAIT = 'until [ -e "$0" ]; do sleep 0.01; done; exec "$@"'
 
 export interface Exchange {
   one: string
@@ -195,10 +201,15 @@ export interface Exchange {
  * next one, until there is none. So a race is won whenever it can be. What was exchanged stays so.
  */
 export function exchanged({ one, other, word, extra }: Exchange, round: number, body: () => void): Spent | undefined {
-  const [program, done] = [join(extra, 'exchange.py'), join(extra, 'exchanged')]
+  const program = join(extra, 'exchange.py')
+  const ready = join(extra, 'ready')
+  const done = join(extra, 'exchanged')
   writeFileSync(program, EXCHANGE)
-  const attacker = ['python3', program, word, String(round + 1), one, other, done].join(' ')
-  slowly(body, PATHS, WINDOW, `|${attacker}`)
+  const attacker = ['python3', program, word, String(round + 1), one, other, ready, done].join(' ')
+  withRuntime(
+    (words) => ['sh', '-c', WAIT, ready, ...words],
+    () => slowly(body, PATHS, WINDOW, `|${attacker}`),
+  )
   if (existsSync(done)) return
   if (round === 0) throw new Error(`the runtime makes no system call with ${word}: ${lastWords}`)
   return 'spent'
