@@ -133,8 +133,8 @@ export interface Template {
   /** Texts with blanks, each with the words that hold its address. */
   readonly patterns: readonly { readonly text: string; readonly words: readonly number[] }[]
   readonly resultWords: readonly number[]
+  /** Words whose high half says where to go on: an operation of the template. */
   readonly jumpWords: readonly number[]
-  readonly jumpTargets: readonly number[]
   /** How many operations. */
   readonly count: number
   readonly describe: (index: number) => Description
@@ -382,17 +382,14 @@ export class Batch {
     const offset = this.room(template.data.length)
     this.bytes.set(template.data, offset)
     const { ops } = this
-    const { dataWords, resultWords, jumpWords, jumpTargets } = template
+    const { dataWords, resultWords, jumpWords } = template
     for (let i = 0; i < dataWords.length; i++) ops[from + dataWords[i]!]! += offset
     for (let i = 0; i < resultWords.length; i++) ops[from + resultWords[i]!]! += 8 * base
     for (const { text, words } of template.patterns) {
       const address = DATA + this.stringAt(fill(text, fillings))
       for (let i = 0; i < words.length; i++) ops[from + words[i]!] = address
     }
-    for (let i = 0; i < jumpWords.length; i++) {
-      this.jumpWords.push(from + jumpWords[i]!)
-      this.jumpLabels.push({ index: base + jumpTargets[i]! })
-    }
+    for (let i = 0; i < jumpWords.length; i++) ops[from + jumpWords[i]!]! += base << 16
     this.inserted.push({ base, template, fillings })
     this.count += template.count
   }
@@ -408,14 +405,17 @@ export class Batch {
     const patterns = [...this.strings_.keys()]
       .filter(hasBlank)
       .map((text) => ({ text, words: wordsOf((arg) => arg === text) }))
+    const ops = this.ops.slice(0, this.count * OP_WORDS)
+    this.jumpWords.forEach((word, index) => {
+      ops[word]! |= resolve(this.jumpLabels[index]!, this.count) << 16
+    })
     return {
-      ops: this.ops.slice(0, this.count * OP_WORDS),
+      ops,
       data: this.bytes.slice(0, this.dataLength),
       dataWords: wordsOf((arg) => (typeof arg === 'string' ? !hasBlank(arg) : refOf(arg) === Ref.DATA)),
       patterns,
       resultWords: wordsOf(isStep),
       jumpWords: this.jumpWords,
-      jumpTargets: this.jumpLabels.map((label) => resolve(label, this.count)),
       count: this.count,
       describe: (index) => this.describe(index),
     }
