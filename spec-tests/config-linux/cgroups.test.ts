@@ -13,7 +13,7 @@ import {
   started,
   withoutSystemd,
 } from '../harness.ts'
-import { cgroupDirectories, cgroupDirectory, groupOf, hierarchies, lacksController, unified } from '../host.ts'
+import { cgroupDirectories, cgroupDirectory, groupOf, hierarchies, lacksController, unified, waitFor } from '../host.ts'
 
 const { test, run } = heading('config-linux/cgroups')
 
@@ -309,16 +309,25 @@ function nest(folder: string, count: number, body: () => void): void {
     body()
   } finally {
     process.chdir(here)
-    let depth = 0
     try {
-      process.chdir(folder)
-      for (; existsSync(name); depth++) process.chdir(name)
-      for (; depth > 0; depth--) {
-        process.chdir('..')
-        rmdirSync(name)
-      }
+      unnest(folder, name)
     } catch {}
     process.chdir(here)
+  }
+}
+
+/** Nothing is left to do, unless the runtime has left something: then it may be frozen, with SIGKILL pending. */
+function unnest(folder: string, name: string): void {
+  process.chdir(folder)
+  let depth = 0
+  for (; existsSync(name); depth++) {
+    process.chdir(name)
+    if (existsSync('freezer.state')) writeFileSync('freezer.state', 'THAWED')
+  }
+  waitFor(() => readFileSync('cgroup.procs', 'utf8') === '', 2000)
+  for (; depth > 0; depth--) {
+    process.chdir('..')
+    rmdirSync(name)
   }
 }
 
