@@ -12,9 +12,9 @@ import * as c from '../session/calls.ts'
 import { planRows, type Rows } from '../session/rows.ts'
 import type { Session } from '../session/session.ts'
 import type { Status } from './runtime.ts'
-import { glimpse } from './saved.ts'
 import { CrowdSlot } from './slots.ts'
 import { type Shown, START_SOCKET, statusOf } from './state.ts'
+import { glimpse } from './state-shape.ts'
 
 /** How many containers a loop is for at most. */
 export const MOST = 64

@@ -15,9 +15,9 @@ import type { RdtGroups } from './intel-rdt.ts'
 import { ownerText, withOwners } from './owners.ts'
 import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
-import { wrongField } from './saved.ts'
 import type { Agent } from './seccomp-agent.ts'
 import type { Stack } from './shared-mounts.ts'
+import { wrongField } from './state-shape.ts'
 
 /** What state.json holds. Version 1 of its format. */
 export interface Saved {
