@@ -18,6 +18,8 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
       'The specification has no exec; a terminal that has its size from the start is what a caller expects.',
   },
   'config/hooks': {
+    'of several who delete a container at once one calls its poststop hooks':
+      'runtime.md, Lifecycle, steps 11 to 13: one delete destroys the container, then its poststop hooks are called. The test is right: a hook that is called twice may free what another container has meanwhile.',
     'a hook without args is called with its path, without env with nothing':
       'config.md, POSIX-platform Hooks: env has "the same semantics as IEEE Std 1003.1-2008\'s environ". Without env there is nothing to hand over: the test is right, though nobody minds more.',
     'a startContainer hook that fails makes start fail, and leaves a stopped container for delete':

@@ -206,6 +206,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'exec has the limits, the umask and the OOM score of the configuration': 'passes over the umask',
     },
     'config/hooks': {
+      'of several who delete a container at once one calls its poststop hooks':
+        'a race: several of them find the state, and call the hooks',
       'a createContainer hook without env has the environment of the caller': 'it gets that of the program',
       ...same(
         'start does not wait for these hooks',
@@ -846,6 +848,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'does not set LISTEN_FDS and LISTEN_PID for the program',
     },
     'config/hooks': {
+      'of several who delete a container at once one calls its poststop hooks':
+        'a race: several of them find the state, and call the hooks',
       'every kind of hook takes large arguments and environments, several of a kind too':
         'a race: a hook that ends before it has read the state is an error',
       'startContainer hooks get the state on stdin, and the status is created': 'the status is starting',

@@ -409,6 +409,25 @@ only('runt', 'a poststop hook that fails is a warning, and those after it are ca
   assert.equal(order(made), ['last'])
 })
 
+test('of several who delete a container at once one calls its poststop hooks', async () => {
+  for (let round = 0; round < 4; round++) {
+    const made = bundle((config) => {
+      config.process.args = ['true']
+    })
+    made.config.hooks = { poststop: [hook(made, `poststop${round}`)] }
+    made.write()
+    const c = container(made)
+    ok(c.create())
+    ok(c.start())
+    c.until('stopped')
+    const [program, ...rest] = words(['delete', c.id])
+    const several = [1, 2, 3].map(() => spawn(program!, rest, { stdio: 'ignore', env: environment() }))
+    await Promise.all(several.map(ended))
+    assert.equal(order(made), [`poststop${round}`])
+  }
+  leavesNothing()
+})
+
 test('a startContainer hook that fails makes start fail, and leaves a stopped container for delete', () => {
   const made = bundle((config) => {
     config.process.args = ['echo', 'ran']

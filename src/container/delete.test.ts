@@ -153,6 +153,17 @@ test('what else a container may leave is removed step by step', () => {
   assert.ok(own.log.some((line) => line.includes('/sys/fs/resctrl/box')))
 })
 
+test('of several who delete a container the one who removes its state calls the hooks', () => {
+  const state: Saved = { ...saved, hooks: { poststart: [], poststop: [{ path: '/hook' }] } }
+  const called = ({ runtime, host: own }: ReturnType<typeof host>): boolean => {
+    remove(runtime, 'box', false)
+    return own.answers > 2
+  }
+  assert.ok(called(host({ pidfd_open: 'ESRCH' }, { state })))
+  const unlinkat = (path: string): string | undefined => (path.endsWith('/state.json') ? 'ENOENT' : undefined)
+  assert.not(called(host({ pidfd_open: 'ESRCH', unlinkat }, { state })))
+})
+
 test('kill takes three round trips, and lets go of the process', () => {
   const { runtime, host: own, made } = host({}, { parked: false })
   kill(runtime, 'box', 15, false)

@@ -5,6 +5,7 @@ import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { Batch, type Label, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import type { Answer } from '../session/session.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
 import { INIT_PATIENCE, planEnd, planHold, planSignal, signalInit, waitForInit } from './kill.ts'
@@ -32,16 +33,19 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
     host.run(b)
     return
   }
-  if (!endAndRemove(runtime, saved, force)) removeAll(runtime, saved)
-  callPoststop(runtime, saved)
+  const remover = endAndRemove(runtime, saved, force) ?? removeAll(runtime, saved)
+  if (remover === 'this') callPoststop(runtime, saved)
 }
 
-/** Ends the init, unless it has ended. True if what it leaves was removed on the way, which costs no further round trip. */
-function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): boolean {
+/** Who has removed the state: of several who delete a container at once one calls its hooks. */
+type Remover = 'this' | 'another'
+
+/** Ends the init, unless it has ended. Not null if what it leaves was removed on the way, which costs no further round trip. */
+function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): Remover | null {
   const { host, platform } = runtime
   if (saved.pid === 0) {
     if (!force) throw new RuntError(cannotDelete(saved.id, 'creating'))
-    return false
+    return null
   }
   const b = new Batch(platform.machine)
   const gone = b.label()
@@ -57,13 +61,13 @@ function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): boolean {
   const removed = planRemoveUsual(b, runtime, saved, end)
   b.place(end)
   const answer = host.run(b)
-  if (answer.ok(removing)) return answer.ok(removed)
+  if (answer.ok(removing)) return removerOf(answer, removed)
   const status = finishWatch(runtime, answer, saved, watch)
   if (!force && status !== 'stopped' && status !== 'created') throw new RuntError(cannotDelete(saved.id, status))
   const held = answer.ok(pidfd)
   if (status !== 'stopped' && (status === 'paused' || !held)) {
     endInit(runtime, saved, status === 'paused')
-    return false
+    return null
   }
   const last = new Batch(platform.machine)
   const left = last.label()
@@ -73,9 +77,9 @@ function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): boolean {
   const done = planRemoveUsual(last, runtime, saved, left)
   last.place(left)
   const outcome = host.run(last)
-  if (!ended || (outcome.value(ended) ?? 0) > 0) return outcome.ok(done)
+  if (!ended || (outcome.value(ended) ?? 0) > 0) return removerOf(outcome, done)
   waitThawed(runtime, saved)
-  return false
+  return null
 }
 
 function planKilling(b: Batch, saved: Saved): Step {
@@ -83,19 +87,31 @@ function planKilling(b: Batch, saved: Saved): Step {
   return planEnd(b, FIRST_PATIENCE)
 }
 
-/** Plans to remove what a container leaves as a rule; the result is there if that was all. Goes on at `left` where it is not. */
-function planRemoveUsual(b: Batch, runtime: Runtime, saved: Saved, left: Label): Step {
+/** What a batch removes: its last step, which is done if that was all there was, and the step that removes the state. */
+interface Removal {
+  all: Step
+  state: Step | null
+}
+
+/** Plans to remove what a container leaves as a rule. Goes on at `left` where that is not all. */
+function planRemoveUsual(b: Batch, runtime: Runtime, saved: Saved, left: Label): Removal {
+  let state: Step | null = null
   // What else there is to be removed is so seldom that nobody waits for it.
   if (saved.cgroup?.systemd || saved.stack || saved.rdt) b.jump(left)
   else {
     if (saved.cgroup) cgroups.planRemoveEmpty(b, saved.cgroup, left, HostSlot.FOLDER)
-    planRemoveFolder(b, folderOf(runtime, saved.id))
+    state = planRemoveFolder(b, folderOf(runtime, saved.id))
   }
-  return b.add(0, 0)
+  return { all: b.add(0, 0), state }
+}
+
+function removerOf(answer: Answer, { all, state }: Removal): Remover | null {
+  if (!answer.ok(all)) return null
+  return state && answer.ok(state) ? 'this' : 'another'
 }
 
 /** Removes what is left, whatever it is. */
-function removeAll(runtime: Runtime, saved: Saved): void {
+function removeAll(runtime: Runtime, saved: Saved): Remover {
   const { host, platform } = runtime
   if (saved.cgroup) {
     cgroups.killAll(host, platform.machine, saved.cgroup)
@@ -104,8 +120,8 @@ function removeAll(runtime: Runtime, saved: Saved): void {
   if (saved.stack) unmountStack(runtime, saved.stack)
   const b = new Batch(platform.machine)
   if (saved.rdt) planRemoveRdt(b, saved.rdt)
-  planRemoveFolder(b, folderOf(runtime, saved.id))
-  host.run(b)
+  const state = planRemoveFolder(b, folderOf(runtime, saved.id))
+  return host.run(b).ok(state) ? 'this' : 'another'
 }
 
 /** Milliseconds after which something seems to hold a killed init. */

@@ -316,16 +316,18 @@ export function planClaim(b: Batch, root: string, folder: string): Step {
 
 /**
  * Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error.
+ * The result is 0 where the state was there: for one of several who delete the container.
  */
-export function planRemoveFolder(b: Batch, folder: string, left: Label | null = null): void {
+export function planRemoveFolder(b: Batch, folder: string, left: Label | null = null): Step {
   // With a label the last call tells whether all could be removed.
   const expected = left ? ANY : (['ENOENT'] as const)
   b.about(`state folder (${folder})`)
-  for (const name of ['state.json', 'config.json', FILTER_FILE]) {
+  const [state] = ['state.json', 'config.json', FILTER_FILE].map((name) => {
     const missing = b.label()
-    c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(expected, missing)
+    const step = c.unlinkat(b, k.AT_FDCWD, `${folder}/${name}`).on(expected, missing)
     b.place(missing)
-  }
+    return step
+  }) as [Step]
   const seldom = b.label()
   const gone = b.label()
   const removed = c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR).on(left ? ANY : ['ENOENT', 'ENOTEMPTY'], seldom)
@@ -350,4 +352,5 @@ export function planRemoveFolder(b: Batch, folder: string, left: Label | null = 
   const last = c.unlinkat(b, k.AT_FDCWD, folder, k.AT_REMOVEDIR)
   if (left) last.on(ANY, left)
   b.place(gone)
+  return state
 }
