@@ -17,21 +17,21 @@ interface Run {
  * without hardware virtualization (all headings, other kernels) to who asks for it: `npm run vm`.
  */
 const runs: readonly Run[] = [
-  {
-    name: 'cgroups by systemd',
-    headings: ['config-linux/cgroups', 'runtime/pause'],
-    job: { init: 'systemd', environment: { CGROUP_MANAGER: 'systemd' } },
-  },
-  { name: 'cgroup v2', headings: ['runtime/pause', 'runtime/update', 'runtime/kill'], job: {} },
+  { name: 'systemd', headings: ['systemd/'], job: { init: 'systemd' } },
   {
     name: 'cgroup v2',
     headings: ['config-linux/cgroups', 'config-linux/block-io', 'config-linux/devices', 'runtime/lifecycle'],
     job: {},
   },
-  { name: 'systemd', headings: ['systemd/'], job: { init: 'systemd' } },
-  { name: 'rootless', headings: ['rootless/'], job: { init: 'systemd', user: 'tester' } },
   { name: 'hardening', headings: ['hardening/descriptors', 'hardening/procfs'], job: {} },
   { name: 'hardening', headings: ['hardening/host', 'hardening/mounts'], job: {} },
+  { name: 'cgroup v2', headings: ['runtime/pause', 'runtime/update', 'runtime/kill'], job: {} },
+  {
+    name: 'cgroups by systemd',
+    headings: ['config-linux/cgroups', 'runtime/pause'],
+    job: { init: 'systemd', environment: { CGROUP_MANAGER: 'systemd' } },
+  },
+  { name: 'rootless', headings: ['rootless/'], job: { init: 'systemd', user: 'tester' } },
   { name: 'SELinux', headings: ['selinux/'], job: { security: 'selinux' } },
 ]
 
