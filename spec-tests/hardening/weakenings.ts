@@ -17,7 +17,7 @@ const NONE = 'undefined'
 
 /** By name: what is taken out. */
 export const weakenings = {
-  seals: [{ file: 'container/executors.ts', from: 'k.F_SEAL_WRITE', to: '0' }],
+  seals: [{ file: 'container/spawn-stage.ts', from: 'k.F_SEAL_WRITE', to: '0' }],
   'paths in the root': [
     {
       file: 'session/calls.ts',
@@ -59,7 +59,7 @@ export const weakenings = {
       to: 'c.openat(b, k.AT_FDCWD, wanted.cwd, k.O_PATH).keep(InitSlot.TARGET)',
     },
     {
-      file: 'container/executors.ts',
+      file: 'container/spawn-stage.ts',
       from: "b.call('close_range', 3 + preserved, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)",
       to: NONE,
     },

@@ -10,7 +10,7 @@ import { ANY, Batch, type Label, load, type Step } from '../session/batch.ts'
 import { close, mkdirat, openat, read, unlinkat, write } from '../session/calls.ts'
 import { type Answer, CallError, type Session } from '../session/session.ts'
 import { Train } from '../session/train.ts'
-import { type Aside, placeAside } from './aside.ts'
+import { type ColdPaths, placeColdPaths } from './cold-paths.ts'
 import { allowsAll } from './devices.ts'
 import { CgroupInUse, type Driver, type Making } from './driver.ts'
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
@@ -132,20 +132,20 @@ function planCgroup(
   const attempts: Step[] = []
   const writes = writesFor(paths, resources, ignored)
   const b = train.next('cgroup')
-  const aside: Aside = []
+  const cold: ColdPaths = []
   for (const folder of paths.folders) {
     const filled = b.label()
     const fill = folder.controllers.includes('cpuset') ? b.label() : null
-    if (refusals) makeFolder(b, aside, folder, fill ?? filled, () => planRefusal(b, folder, fill ?? filled, refusals))
+    if (refusals) makeFolder(b, cold, folder, fill ?? filled, () => planRefusal(b, folder, fill ?? filled, refusals))
     else {
       b.about('linux.cgroupsPath')
       attempts.push(mkdirat(b, AT_FDCWD, folderPath(folder), 0o755))
     }
-    if (fill) inheritCpuset(b, aside, folder, fill)
+    if (fill) inheritCpuset(b, cold, folder, fill)
     b.place(filled)
-    if (folder.version === 2) enable(b, aside, folder, wantedControllers(paths, writes))
+    if (folder.version === 2) enable(b, cold, folder, wantedControllers(paths, writes))
   }
-  placeAside(b, aside)
+  placeColdPaths(b, cold)
   planLimits(train, paths, writes)
   const { devices = [] } = resources
   if (
@@ -169,16 +169,16 @@ export function planAdoption(
 ): void {
   const writes = writesFor(paths, resources, [])
   const b = train.next('cgroup')
-  const aside: Aside = []
+  const cold: ColdPaths = []
   for (const folder of paths.folders) {
     const filled = b.label()
     const fill = folder.controllers.includes('cpuset') ? b.label() : null
-    makeFolder(b, aside, folder, fill ?? filled, () => b.jump(fill ?? filled))
-    if (fill) inheritCpuset(b, aside, folder, fill)
+    makeFolder(b, cold, folder, fill ?? filled, () => b.jump(fill ?? filled))
+    if (fill) inheritCpuset(b, cold, folder, fill)
     b.place(filled)
-    if (folder.version === 2) enable(b, aside, folder, neededControllers(paths, writes))
+    if (folder.version === 2) enable(b, cold, folder, neededControllers(paths, writes))
   }
-  placeAside(b, aside)
+  placeColdPaths(b, cold)
   planLimits(train, paths, writes)
   if (rules) planDeviceRules(train, paths, rules, 'none')
 }
@@ -187,12 +187,12 @@ export function planAdoption(
  * mkdir of the leaf, and only if that fails of its parents. Goes on at `other` when it was not simply made; `exists` plans what is done
  * about a leaf that is there.
  */
-function makeFolder(b: Batch, aside: Aside, folder: CgroupFolder, other: Label, exists: () => void): void {
+function makeFolder(b: Batch, cold: ColdPaths, folder: CgroupFolder, other: Label, exists: () => void): void {
   const leaf = folderPath(folder)
   const failed = b.label()
   b.about('linux.cgroupsPath')
   const made = mkdirat(b, AT_FDCWD, leaf, 0o755).on(['ENOENT', 'EEXIST'], failed)
-  aside.push(() => {
+  cold.push(() => {
     const there = b.label()
     b.place(failed)
     b.about('linux.cgroupsPath')
@@ -250,7 +250,7 @@ const CPUSET_FILES = ['cpuset.cpus', 'cpuset.mems']
  * A new v1 cpuset has neither CPUs nor memory nodes and takes no process (cpuset(7)): it gets those of its parent. Operations
  * at `fill` do the same for every level that has none.
  */
-function inheritCpuset(b: Batch, aside: Aside, folder: CgroupFolder, fill: Label): void {
+function inheritCpuset(b: Batch, cold: ColdPaths, folder: CgroupFolder, fill: Label): void {
   const { mountpoint, path } = folder
   const levels = ['', ...ancestors(path), path].map((level) => mountpoint + level)
   const buffer = b.out(CPUSET_LIST)
@@ -267,7 +267,7 @@ function inheritCpuset(b: Batch, aside: Aside, folder: CgroupFolder, fill: Label
     close(b, own)
   }
   b.place(done)
-  aside.push(() => {
+  cold.push(() => {
     b.place(fill)
     b.about('linux.cgroupsPath')
     for (let i = 1; i < levels.length; i++)
@@ -308,7 +308,7 @@ const neededControllers = (paths: CgroupPaths, writes: readonly Write[]): string
  * Hands controllers on from the mount point to the container's parent. What cannot be had is left out: the limit that needs it
  * finds its file missing.
  */
-function enable(b: Batch, aside: Aside, { mountpoint, path }: CgroupFolder, controllers: readonly string[]): void {
+function enable(b: Batch, cold: ColdPaths, { mountpoint, path }: CgroupFolder, controllers: readonly string[]): void {
   if (controllers.length === 0) return
   for (const level of ['', ...ancestors(path)]) {
     const next = b.label()
@@ -319,7 +319,7 @@ function enable(b: Batch, aside: Aside, { mountpoint, path }: CgroupFolder, cont
     b.place(written)
     close(b, fd)
     b.place(next)
-    aside.push(() => {
+    cold.push(() => {
       b.place(singly)
       for (const name of controllers) {
         const tried = b.label()

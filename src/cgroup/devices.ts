@@ -37,7 +37,7 @@ import { ANY, at, Batch, type Label, load, type Step } from '../session/batch.ts
 import { close, openat, write } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
-import { type Aside, explain, placeAside, type Reasons } from './aside.ts'
+import { type ColdPaths, explainErrnos, placeColdPaths, type Reasons } from './cold-paths.ts'
 import { type CgroupFolder, folderPath } from './layout.ts'
 
 const FIELD = 'linux.resources.devices'
@@ -303,12 +303,12 @@ const ATTR_SIZE = 128
 /** Ends the batch with a sentence of our own where a bpf(2) fails with one of up to four errnos; at EAGAIN it goes on at `again`, if given. */
 const explainBpf = (
   b: Batch,
-  aside: Aside,
+  cold: ColdPaths,
   step: Step,
   call: string,
   reasons: Reasons,
   again: Label | null = null,
-): void => explain(b, aside, step, reasons, (reason) => `${FIELD}: ${reason}: bpf(${call})`, again)
+): void => explainErrnos(b, cold, step, reasons, (reason) => `${FIELD}: ${reason}: bpf(${call})`, again)
 
 const LOAD_REASONS = {
   ENOSYS: 'on cgroup v2 they need BPF, which the kernel lacks (CONFIG_BPF_SYSCALL)',
@@ -353,15 +353,15 @@ function changeProgram(b: Batch, command: number, cgroup: Step, program: Step, r
  * above go on to apply: an access needs all of them to allow it (BPF_F_ALLOW_MULTI, Linux 4.15).
  */
 export function planDevices(b: Batch, folder: string, program: Uint8Array): void {
-  const aside: Aside = []
+  const cold: ColdPaths = []
   const reload = b.label()
   const loaded = loadProgram(b, program, reload)
-  explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS, reload)
+  explainBpf(b, cold, loaded, 'BPF_PROG_LOAD', LOAD_REASONS, reload)
   const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
-  explainBpf(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  explainBpf(b, cold, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
   close(b, cgroup)
   close(b, loaded)
-  placeAside(b, aside)
+  placeColdPaths(b, cold)
 }
 
 /** The kernel attaches no more programs to one cgroup (BPF_CGROUP_MAX_PROGS). */
@@ -373,7 +373,7 @@ const PROGRAMS_MAX = 64
  * `optional`, for a program that allows everything: where BPF is not to be had, nothing is done.
  */
 export function planReplaceDevices(b: Batch, folder: string, program: Uint8Array, optional = false): void {
-  const aside: Aside = []
+  const cold: ColdPaths = []
   const again = b.label()
   const fresh = b.label()
   const single = b.label()
@@ -384,12 +384,12 @@ export function planReplaceDevices(b: Batch, folder: string, program: Uint8Array
   if (optional) {
     const failed = b.label()
     loaded.on(ANY, failed)
-    aside.push(() => {
+    cold.push(() => {
       b.place(failed)
       b.branch(loaded, 'EQUAL', -Errno.EAGAIN!, reload)
       b.jump(end)
     })
-  } else explainBpf(b, aside, loaded, 'BPF_PROG_LOAD', LOAD_REASONS, reload)
+  } else explainBpf(b, cold, loaded, 'BPF_PROG_LOAD', LOAD_REASONS, reload)
   const cgroup = openat(b, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY)
 
   const ids = b.data(new Uint8Array(4 * PROGRAMS_MAX))
@@ -410,14 +410,14 @@ export function planReplaceDevices(b: Batch, folder: string, program: Uint8Array
   b.jump(again)
 
   b.place(single)
-  explainBpf(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded, old), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  explainBpf(b, cold, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded, old), 'BPF_PROG_ATTACH', ATTACH_REASONS)
   close(b, old)
   b.jump(attached)
   b.place(fresh)
-  explainBpf(b, aside, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
+  explainBpf(b, cold, changeProgram(b, BPF_PROG_ATTACH, cgroup, loaded), 'BPF_PROG_ATTACH', ATTACH_REASONS)
   b.place(attached)
   close(b, cgroup)
   close(b, loaded)
   b.place(end)
-  placeAside(b, aside)
+  placeColdPaths(b, cold)
 }

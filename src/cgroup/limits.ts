@@ -5,7 +5,7 @@ import { AT_FDCWD, O_RDONLY, O_WRONLY } from '../linux/constants.ts'
 import { type Batch, load } from '../session/batch.ts'
 import { close, openat, read, write, writeFile } from '../session/calls.ts'
 import type { Train } from '../session/train.ts'
-import { type Aside, explain, placeAside } from './aside.ts'
+import { type ColdPaths, explainErrnos, placeColdPaths } from './cold-paths.ts'
 import { allowsAll, deviceProgram, planDeviceLines, planDevices, planReplaceDevices } from './devices.ts'
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { planWrites, type Write } from './table.ts'
@@ -31,13 +31,13 @@ const CHUNK = 64
 export function planLimits(train: Train, paths: CgroupPaths, writes: readonly Write[]): void {
   for (let start = 0; start < writes.length; start += CHUNK) {
     const b = train.next('cgroup')
-    const aside: Aside = []
-    for (const item of writes.slice(start, start + CHUNK)) planLimit(b, aside, paths, item, writes)
-    placeAside(b, aside)
+    const cold: ColdPaths = []
+    for (const item of writes.slice(start, start + CHUNK)) planLimit(b, cold, paths, item, writes)
+    placeColdPaths(b, cold)
   }
 }
 
-function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, others: readonly Write[]): void {
+function planLimit(b: Batch, cold: ColdPaths, paths: CgroupPaths, item: Write, others: readonly Write[]): void {
   const folder = folderOf(paths, item.controller)!
   const done = b.label()
   const partner = item.partner === undefined ? undefined : others.find(({ field }) => field === item.partner)
@@ -50,12 +50,12 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
     const fd = openat(b, AT_FDCWD, path, O_WRONLY).on(['ENOENT'], absent)
     const written = write(b, fd, content)
     close(b, fd)
-    if (item.reasons) explain(b, aside, written, item.reasons, (reason) => `${about}: ${reason}`)
+    if (item.reasons) explainErrnos(b, cold, written, item.reasons, (reason) => `${about}: ${reason}`)
     if (item.field === REALTIME) {
       const refused = b.label()
       written.on(['EINVAL'], refused)
       const period = others.find(({ field }) => field === 'cpu.realtimePeriod')?.files[0]?.content
-      aside.push(() => {
+      cold.push(() => {
         b.place(refused)
         giveRealtime(b, folder, content, period)
         b.about(about)
@@ -68,9 +68,9 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
     if (partner) {
       const refused = b.label()
       written.on(['EINVAL'], refused)
-      aside.push(() => {
+      cold.push(() => {
         b.place(refused)
-        planLimit(b, aside, paths, partner, [])
+        planLimit(b, cold, paths, partner, [])
         b.about(about)
         write(b, fd, content)
         close(b, fd)
@@ -81,7 +81,7 @@ function planLimit(b: Batch, aside: Aside, paths: CgroupPaths, item: Write, othe
       b.jump(done)
       b.place(absent)
     } else if (!item.optional)
-      aside.push(() => {
+      cold.push(() => {
         b.place(absent)
         b.about(`${about}: ${whyAbsent(item, folder)}`)
         b.fail('ENOENT')

@@ -4,7 +4,7 @@
  */
 import { RuntError } from '../base/errors.ts'
 import type { BlockIOResources, Int64, Resources, ThrottleDevice } from '../config/types.ts'
-import type { Reasons } from './aside.ts'
+import type { Reasons } from './cold-paths.ts'
 
 /** One write to a file of the container's cgroup. */
 export interface Write {

@@ -29,7 +29,6 @@ import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { danglingTarget, makeTarget } from './dangling-targets.ts'
 import { planDevices } from './devices.ts'
-import { planSpawn } from './executors.ts'
 import {
   finishReading,
   pathFrom,
@@ -78,6 +77,7 @@ import {
   type Source,
   sourcesOf,
 } from './sources.ts'
+import { planSpawn } from './spawn-stage.ts'
 import { folderOf, planClaim, planSaving, readStat, type Saved, START_SOCKET } from './state.ts'
 import { stoppedAt } from './stop.ts'
 import { checkSysctls, planSysctls } from './sysctls.ts'

@@ -21,7 +21,6 @@ import { Train } from '../session/train.ts'
 import { keepsGroups } from './annotations.ts'
 import { joinUnified, planEntry } from './enter.ts'
 import { interpretExec, type Plan } from './exec-process.ts'
-import { planSpawn, type Spawn } from './executors.ts'
 import {
   finishReading,
   pathFrom,
@@ -48,6 +47,7 @@ import { planRelay, prepareRelay, type Settings } from './relay.ts'
 import type { ExecOptions, Runtime } from './runtime.ts'
 import { agentOf, connectAgent, handOver, planChannel, planThread } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
+import { planSpawn, type Spawn } from './spawn-stage.ts'
 import {
   finishLook,
   finishWatch,

@@ -3,10 +3,13 @@ import { RuntError } from '../base/errors.ts'
 import * as k from '../linux/constants.ts'
 import { Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { namesIn } from './files.ts'
+import { withOwners } from './owners.ts'
+import type { Runtime, StateView } from './runtime.ts'
 import {
   finishLooking,
   finishWatching,
-  fitsCrowd,
+  fitsScan,
   type Looking,
   MOST,
   planLooking,
@@ -14,11 +17,8 @@ import {
   STATES,
   USUAL_STATE,
   type Watching,
-} from './crowd.ts'
-import { namesIn } from './files.ts'
-import { withOwners } from './owners.ts'
-import type { Runtime, StateView } from './runtime.ts'
-import { CrowdSlot } from './slots.ts'
+} from './scan.ts'
+import { ScanSlot } from './slots.ts'
 import { planOwner, tryLoadState, viewOf } from './state.ts'
 
 /**
@@ -74,7 +74,7 @@ function lookAtAll(
   const missing = open.label()
   const folder = c
     .openat(open, k.AT_FDCWD, globals.root, k.O_RDONLY | k.O_DIRECTORY)
-    .keep(CrowdSlot.ROOT)
+    .keep(ScanSlot.ROOT)
     .on(['ENOENT'], missing)
   const uid = open.call('geteuid')
   const owner = planOwner(open, globals.root)
@@ -88,7 +88,7 @@ function lookAtAll(
 
   const views = new Map<string, StateView | null>()
   // Whose folder it is decides whether anything in it can be trusted; state.ts says so.
-  const waiting = whose === us || whose === 0 ? ids.filter(fitsCrowd) : []
+  const waiting = whose === us || whose === 0 ? ids.filter(fitsScan) : []
   let size = Math.min(MOST, Math.max(FEWEST, Math.ceil(waiting.length / LOOPS)))
   let room = Math.min(STATES, USUAL_STATE * size)
   let next = 0
@@ -127,7 +127,7 @@ function lookAtAll(
   }
 
   const close = new Batch(machine).about(about)
-  c.close(close, slot(CrowdSlot.ROOT))
+  c.close(close, slot(ScanSlot.ROOT))
   host.run(close)
   return { ids, views }
 }

@@ -80,15 +80,15 @@ export const HostSlot = {
   LISTENER_TAKEN: first + 73,
 } as const
 
-/** In the host executor: for loops over many containers (crowd.ts). */
-export const CrowdSlot = {
+/** In the host executor: for the loops of `list` over many containers (scan.ts). */
+export const ScanSlot = {
   /** The folder of all states. */
   ROOT: first + 16,
-  /** Which row it is, and where its strings and results are. */
+  /** Number of the current row, and where its strings and results are. */
   TURN: first + 17,
   STRINGS: first + 18,
   RESULTS: first + 19,
-  /** What has come of it so far. */
+  /** Result of the current row so far: a length or a negative errno. */
   OUTCOME: first + 20,
   /** Where the next text goes. */
   TEXT: first + 21,
@@ -168,7 +168,7 @@ const namesOf = (...tables: Readonly<Record<string, number>>[]): SlotNames =>
   )
 
 /** For error messages: the slots of the host executor, and those of stage and init. */
-export const hostSlots = namesOf(HookSlot, HostSlot, CrowdSlot)
+export const hostSlots = namesOf(HookSlot, HostSlot, ScanSlot)
 export const initSlots: SlotNames = {
   ...namesOf(HookSlot, InitSlot),
   ...Object.fromEntries(

@@ -8,7 +8,6 @@ import { ANY, Batch, type Label, type OutPointer, type Step } from '../session/b
 import * as c from '../session/calls.ts'
 import type { Answer } from '../session/session.ts'
 import type { Train } from '../session/train.ts'
-import { EXECUTOR_FILE } from './executors.ts'
 import { finishReading, planReading, planWriting, type Reading, unreadable } from './files.ts'
 import { FILTER_FILE } from './filter.ts'
 import type { RdtGroups } from './intel-rdt.ts'
@@ -17,6 +16,7 @@ import { unknownId } from './phrases.ts'
 import type { Runtime, StateView, Status } from './runtime.ts'
 import type { Agent } from './seccomp-agent.ts'
 import type { Stack } from './shared-mounts.ts'
+import { EXECUTOR_FILE } from './spawn-stage.ts'
 import { wrongField } from './state-shape.ts'
 
 /** What state.json holds. Version 1 of its format. */

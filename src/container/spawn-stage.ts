@@ -1,4 +1,4 @@
-/** Starts the stage: the executor's image in a sealed memfd, executed by a child of the host. */
+/** Starts the stage: a child of the host executes the executor's image from a sealed memfd. */
 import { SESSION_WORD, STAGE_IMAGE, STAGE_IMAGE_SIZE } from '../executor/elf.ts'
 import { SLOTS, Slot, TEXT } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
@@ -7,7 +7,7 @@ import { type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { HostSlot, SIGNAL } from './slots.ts'
 
-/** Name in the state folder of the file that stands in for the memfd, for a moment. */
+/** Name of the file in the state folder that replaces the memfd where none can be executed. It exists for a moment only. */
 export const EXECUTOR_FILE = 'executor'
 
 export interface Spawn {
@@ -18,11 +18,12 @@ export interface Spawn {
 }
 
 /**
- * The file that stage and init are executed from cannot be written by anyone: a container that gets at /proc/PID/exe of the
- * init finds a sealed copy, never the host's runt (CVE-2019-5736).
- * `folder` is the container's state folder. `handed`: slots of more descriptors that the stage gets; the host's own are closed.
- * `preserved`: how many of the caller's descriptors from 3 on the program is to have. No other goes along, not even as far as the execve of
- * the program: a path such as /proc/self/fd/9/bin/sh would lead out of the container (CVE-2024-21626).
+ * Plans, in the host, to start the stage. Nobody can write to the file that stage and init are executed from: a container that opens
+ * /proc/PID/exe of its init finds a sealed copy, never the host's runt (CVE-2019-5736).
+ *
+ * `folder`: the container's state folder. `handed`: slots of descriptors that move to the stage; the host closes its own. `preserved`: how
+ * many of the caller's descriptors, from 3 on, the program will get. No others get into the stage, because until the program's execve a
+ * path such as /proc/self/fd/9/bin/sh would lead out of the container (CVE-2024-21626).
  */
 export function planSpawn(
   b: Batch,
@@ -54,8 +55,8 @@ export function planSpawn(
   c.memfdCreate(b, 'runt', k.MFD_CLOEXEC | k.MFD_ALLOW_SEALING).keep(HostSlot.MEMFD)
   b.jump(made)
 
-  // No memfd, or none that may be executed (sysctl vm.memfd_noexec): a file without a name that nobody can have open for writing. A
-  // container that gets at it finds a copy that no one else will execute.
+  // No memfd, or none that may be executed (sysctl vm.memfd_noexec). Then the image goes to a file that is unlinked at once: nobody can
+  // have it open for writing, and a container that gets at it finds a copy that nothing else will execute.
   b.place(without)
   const path = `${folder}/${EXECUTOR_FILE}`
   b.about(`executor (no memfd can be executed here; ${path} instead)`)
@@ -78,7 +79,7 @@ export function planSpawn(
   b.place(child)
   b.session(slot(Slot.STAGE_SESSION))
   b.call('close_range', 3 + preserved, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
-  // The brain parses config.json meanwhile.
+  // These calls take a while; the brain parses config.json meanwhile.
   c.defaultActions(b, SIGNAL)
   for (const fd of passed) c.fcntl(b, slot(fd), k.F_SETFD, 0)
   b.call('execveat', memfd, '', b.strings(['runt:stage']), b.strings([]), k.AT_EMPTY_PATH)
