@@ -189,7 +189,9 @@ export function faults(): Costs {
     plan.push(...Array.from({ length: 5 }, () => 'order\t0\t1'))
     const shell = ['--mount', 'sh', '-c', IN_MEMORY, 'sh', memory, files, driver]
     const input = `${plan.join('\n')}\n`
-    const { stdout, stderr, status } = spawnSync('unshare', shell, { input, encoding: 'utf8', timeout: 60_000 })
+    // The environment takes pages too, and npm adds a lot to it.
+    const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }
+    const { stdout, stderr, status } = spawnSync('unshare', shell, { input, env, encoding: 'utf8', timeout: 60_000 })
     if (status !== 0) throw new Error(`driver: status ${status}: ${stderr}`)
     const samples = stdout
       .trim()
