@@ -1,8 +1,8 @@
 /**
- * The story of a container's set-up, from top to bottom. `launch` tells it; `create` parks the init at the end, `run` lets it go on.
+ * How a container is set up, from top to bottom: read `setUp`. Afterwards `create` parks the init, and `run` lets it go on.
  *
- * Three executors work at the same time, and the brain plans meanwhile: what is planned is sent piece by piece. What one has to wait for
- * is said where it waits:
+ * Three executors work at the same time, and the brain plans for all of them, sending each plan piece by piece. Where one has to wait for
+ * another, a comment there says why:
  *
  *   host    reads config.json ── claims the id, starts the stage ── makes the cgroup ───────────── saves the state
  *   stage                          joins and creates namespaces, forks the init (on cgroup2 once the cgroup is there)
@@ -97,22 +97,26 @@ export interface Launched {
   /** What the init needs if it is parked. */
   kept: KeptOpen
   filter: Filter | null
-  /** The host's last batch, to be waited for before the init gets its own; null if it has been. */
-  told: Batch | null
+  /** The host's batch that writes the results (see `planResults`), to be waited for before the init gets its last batch; null: done. */
+  results: Batch | null
   progress: Progress
 }
 
-/**
- * Sets a container up, up to the point where only its program is to be executed. On failure nothing of it is left. `foreground`: the
- * caller stays, and finds the master of the container's terminal, if it has one, in the host's slot TERMINAL. `goesOn`: the program is
- * executed at once.
- */
-export function launch(runtime: Runtime, options: CreateOptions, foreground: boolean, goesOn: boolean): Launched {
-  const progress = noProgress()
-  return orUndo(runtime, options.id, progress, () => tell(runtime, options, foreground, goesOn, progress))
+/** What the caller of `launch` does afterwards. */
+export interface Afterwards {
+  /** It stays until the container ends, and finds the master of the container's terminal, if there is one, in the host's slot TERMINAL. */
+  foreground: boolean
+  /** It lets the init execute the program at once, as `run` does, instead of parking it. */
+  startsNow: boolean
 }
 
-/** Does a part of the story; if it fails, nothing of the container is left. */
+/** Sets a container up to the point where only its program is still to be executed. On failure nothing of it is left. */
+export function launch(runtime: Runtime, options: CreateOptions, afterwards: Afterwards): Launched {
+  const progress = noProgress()
+  return orUndo(runtime, options.id, progress, () => setUp(runtime, options, afterwards, progress))
+}
+
+/** Does a part of the set-up; if it fails, what was made of the container so far is removed. */
 export function orUndo<T>(runtime: Runtime, id: string, progress: Progress, part: () => T): T {
   try {
     return part()
@@ -123,11 +127,11 @@ export function orUndo<T>(runtime: Runtime, id: string, progress: Progress, part
   }
 }
 
-function tell(
+/** The whole set-up, in order. `progress` says at each moment what would have to be undone. */
+function setUp(
   runtime: Runtime,
   options: CreateOptions,
-  foreground: boolean,
-  goesOn: boolean,
+  { foreground, startsNow }: Afterwards,
   progress: Progress,
 ): Launched {
   const { host, stage, init } = runtime
@@ -192,16 +196,25 @@ function tell(
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
   const privileged = known.value(uid) === 0
-  // In a mount namespace of somebody else's the init may not find the cgroup's files; in a cgroup namespace it may not leave its root.
-  const pushed = joinsNamespace(config, 'mount') || joinsNamespace(config, 'cgroup')
-  const joins = pushed || !cgroup ? null : cgroups.leftToJoin(cgroup)
+  // Usually the init moves itself into its cgroup. It cannot if it joins a mount namespace, where the cgroup's files may not be found, or a
+  // cgroup namespace, whose root it may not leave: then the host moves it.
+  const movedByHost = joinsNamespace(config, 'mount') || joinsNamespace(config, 'cgroup')
+  const joins = movedByHost || !cgroup ? null : cgroups.leftToJoin(cgroup)
   const { oomScoreAdj } = config.process
   const mounts = config.mounts ?? []
   const resources = privileged || cgroup?.systemd ? config.linux?.resources : withoutDevices(config.linux?.resources)
   if (resources !== config.linux?.resources && config.linux?.resources?.devices?.length) runtime.debug(DEVICES_LEFT_OUT)
-  // A caller without rights reaches no more than the init.
+  // In a user namespace the stage opens files for the init and sends them. If the caller is no root, it can reach no more than the init.
   const sends = user !== null && privileged
   let sources: Source[] = []
+  // On cgroup2 the init is born in its cgroup, which must be there before; but systemd has to be given a living process, the init. And a
+  // caller who is not root may be denied the cgroup, which has to be known before the init tries to join it.
+  const unified = !cgroup?.systemd && (cgroup?.folders.some((folder) => folder.version === 2) ?? false)
+  const cgroupFirst = unified || (cgroup !== null && !cgroup.systemd && !privileged)
+  // Usually the init needs nothing from outside but its cgroup. Then its whole plan can be sent as soon as that is there.
+  const { intelRdt, netDevices } = config.linux ?? {}
+  const needsOnlyCgroup =
+    privileged && !user && !stack && !movedByHost && !systemd && !intelRdt && !netDevices && !mounts.some(asksForIdmap)
 
   // 3. The namespaces. The stage forks the init into them and ends; but first it opens for it what is out of reach in a user namespace.
   const namespaces = new Batch(machine)
@@ -233,11 +246,7 @@ function tell(
     stage.send(born)
     if (!sends) stage.send(goodbye, Flag.SILENT)
   }
-  // On cgroup2 the init is born in its cgroup, which has to be there by then. systemd has to be given a process: the init. To another user
-  // than root a cgroup may be denied: then the init must not try to join it.
-  const unified = !cgroup?.systemd && (cgroup?.folders.some((folder) => folder.version === 2) ?? false)
-  const first = unified || (cgroup !== null && !cgroup.systemd && !privileged)
-  if (!first && !stack) startStage()
+  if (!cgroupFirst && !stack) startStage()
 
   // 4. The cgroup is made by the host while the init mounts. The state is saved first, so that `delete` finds all there is.
   const saved: Saved = {
@@ -262,11 +271,11 @@ function tell(
     stack: stack ?? undefined,
   }
   if (stack) {
-    // What will be mounted for the caller too is found by `delete`, whatever becomes of us.
+    // From here on things are mounted for the caller too. With a saved state, `delete` finds them whatever becomes of this process.
     const saving = new Train(host, machine)
     planSaving(saving, runtime, saved)
     host.wait(saving.depart())
-    if (!first) startStage()
+    if (!cgroupFirst) startStage()
   }
   const state = new Train(host, machine)
   planSaving(state, runtime, saved)
@@ -274,16 +283,13 @@ function tell(
   if (config.process.terminal) terminals.planMeeting(state.next('process.terminal'), folder, START_SOCKET)
   const making = cgroup && cgroups.begin(state, cgroup, resources, systemd)
   const control = state.depart()
+  // Waits for the cgroup. Every call after the first gives the same outcome at once.
   let made: Outcome<void> | null = null
   const finishMaking = (): Outcome<void> => {
     made ??= attempt(() => finishCgroup(runtime, control, making, cgroupOwner(config), progress))
     return made
   }
-  // Usually the init waits for nothing but the cgroup.
-  const { intelRdt, netDevices } = config.linux ?? {}
-  const plain =
-    privileged && !user && !stack && !pushed && !systemd && !intelRdt && !netDevices && !mounts.some(asksForIdmap)
-  if (first && !plain) {
+  if (cgroupFirst && !needsOnlyCgroup) {
     succeed(finishMaking())
     startStage()
   }
@@ -292,17 +298,18 @@ function tell(
   const train = new Train(init, machine)
   const firstLate = mounts.findIndex(dependsOnCgroup)
   const early = firstLate < 0 ? mounts.length : firstLate
-  // What waits for the cgroup: on cgroup2 the birth of the init, elsewhere all that comes after it has joined.
+  // Lets go what waits for the cgroup: the birth of the init, if the cgroup comes first, or all that the init does once it has joined.
   let released = false
-  const proceed = (): void => {
-    if (first) startStage()
+  const release = (): void => {
+    if (cgroupFirst) startStage()
     train.release()
     released = true
   }
-  const onceMade = (): boolean => {
+  // Called between pieces of the plan. True once the host has answered, so that it need not be asked again.
+  const releaseOnceMade = (): boolean => {
     if (!host.hasAnswer()) return false
-    // What went wrong is said in its turn.
-    if (!('error' in finishMaking()) && cgroup?.folders.length !== 0) proceed()
+    // A failure, or a cgroup that was denied, is dealt with in step 8.
+    if (!('error' in finishMaking()) && cgroup?.folders.length !== 0) release()
     return true
   }
   const planBeginning = (): Inside => {
@@ -314,7 +321,7 @@ function tell(
     if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations))
     processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
     rootfs.planRoot(train.next('mounts'), config, root, reach)
-    if (plain && first) train.piece()
+    if (needsOnlyCgroup && cgroupFirst) train.piece()
     const slave = stack !== null && !/shared/.test(config.linux?.rootfsPropagation ?? '')
     const setting: MountSetting = { bundle, cgroup: shownCgroup(config, cgroup, layout), label, reach, idmapped, slave }
     for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
@@ -322,34 +329,34 @@ function tell(
     const revealing = options.noPivot && !stack ? rootfs.revealingMounts(cgroupFacts.mountinfo, root) : null
     return { config, options, mounts, setting, early, joins, foreseen, listener: listenerFd, revealing }
   }
-  if (plain && first) train.hold(onceMade)
+  if (needsOnlyCgroup && cgroupFirst) train.hold(releaseOnceMade)
   const planned = attempt(() => {
     const inside = planBeginning()
 
     // 6. The rest of the file system and the change of root.
     // 7. The process becomes what the config says, and looks for its program as the user who will run it.
     // Planned now, sent once the init has a cgroup to join.
-    if (!plain || !first) train.hold(plain ? onceMade : null)
+    if (!needsOnlyCgroup || !cgroupFirst) train.hold(needsOnlyCgroup ? releaseOnceMade : null)
     return { inside, looking: planInside(train, inside, early) }
   })
   if ('error' in planned) {
-    // To be taken back, what has been made meanwhile has to be known.
+    // `undo` has to know what has been made meanwhile.
     if (!systemd) finishMaking()
     throw planned.error
   }
   let { inside, looking } = planned.value
 
-  // 8. The init is in its cgroup before anything of the container's can run in it or see it.
-  if (plain && first && !released) {
+  // 8. The init gets into its cgroup before anything of the container's can run in it or see it.
+  if (needsOnlyCgroup && cgroupFirst && !released) {
     succeed(finishMaking())
     if (cgroup?.folders.length === 0) {
-      // Root of a user namespace may have been denied it: nothing of it is to be joined or shown.
+      // Root of a user namespace may have been denied the cgroup: planned anew, without joining or showing it.
       train.drop()
       train.hold()
       inside = planBeginning()
       looking = planInside(train, inside, early)
     }
-    proceed()
+    release()
   }
   const birth = attempt(() => stage.wait(born))
   if ('value' in birth) progress.init = birth.value.value(pid)!
@@ -358,23 +365,23 @@ function tell(
   succeed(finishMaking())
   saved.pid = progress.init
   progress.saved = saved
-  if (!first && cgroup?.folders.length === 0) {
+  if (!cgroupFirst && cgroup?.folders.length === 0) {
     train.drop()
     if (user) inside = planBeginning()
     else inside.setting = { ...inside.setting, cgroup: shownCgroup(config, cgroup, layout) }
     train.hold()
     looking = planInside(train, inside, early)
   }
-  if (pushed && cgroup) {
-    const pushing = new Batch(machine)
-    cgroups.join(pushing, cgroups.leftToJoin(cgroup), progress.init)
-    host.run(pushing)
+  if (movedByHost && cgroup) {
+    const moving = new Batch(machine)
+    cgroups.join(moving, cgroups.leftToJoin(cgroup), progress.init)
+    host.run(moving)
   }
   moveDevices(runtime, config, progress.init)
   if (config.linux?.intelRdt && resctrl !== null) {
     saved.rdt = { joined: [], made: [] }
     applyRdt(runtime, config.linux.intelRdt, resctrl, options.id, progress.init, saved.rdt)
-    // What was made is found by `delete`, whatever becomes of us.
+    // So that `delete` finds what was made, whatever becomes of this process.
     const saving = new Train(host, machine)
     planSaving(saving, runtime, saved)
     host.wait(saving.depart())
@@ -409,40 +416,40 @@ function tell(
   if ('errno' in statText)
     throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
   saved.startTime = readStat(statText.text).startTime
-  // The init is busy now with all that was planned for it.
+  // Compiled now, while the init is busy with its plan.
   const filter = foreseen && filterOf(config, machine)
   for (const warning of filter?.warnings ?? []) runtime.debug(warning)
-  // 9. What the caller asks for later stands in the state. `create` says it once all is well: then the container can be started. `run` lets
-  // the host write while the init works.
-  const finish = new Train(host, machine)
-  const planTelling = (): void => {
-    // Limits may be higher than what the root of a user namespace can set.
-    if (inside.setting.reach.unprivileged) processes.planLimits(finish.next('process'), config.process, saved.pid)
-    if (filter) saved.filter = planKeeping(finish, folder, filter)
-    planSaving(finish, runtime, saved)
+  // 9. The results: the final state, the pid file, pidfds. `create` writes them when all is well, for from then on the container can be
+  // started. `run` has the host write them while the init still works, unless hooks or other work of the host come first.
+  const results = new Train(host, machine)
+  const planResults = (): void => {
+    // By the host, because limits may be higher than what the root of a user namespace can set.
+    if (inside.setting.reach.unprivileged) processes.planLimits(results.next('process'), config.process, saved.pid)
+    if (filter) saved.filter = planKeeping(results, folder, filter)
+    planSaving(results, runtime, saved)
     const receiver = options.pidfdSocket === null ? pidfdReceiver(config.annotations) : undefined
     if (receiver !== undefined) {
-      const b = finish.next('annotations (run.oci.pidfd_receiver)')
+      const b = results.next('annotations (run.oci.pidfd_receiver)')
       planPidfdSocket(b, receiver)
       planSendPidfd(b, receiver, saved.pid, 'standard')
     }
     if (options.pidfdSocket !== null)
-      planSendPidfd(finish.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
+      planSendPidfd(results.next('--pidfd-socket'), options.pidfdSocket, saved.pid, 'standard')
     if (options.pidFile === null) return
     const path = pathFrom(cwd, known, options.pidFile)
     progress.pidFile = path
-    planPidFile(finish.next('--pid-file'), path, saved.pid)
+    planPidFile(results.next('--pid-file'), path, saved.pid)
   }
   const parts = partsOf(config).length > 0
-  const soon = goesOn && plain && !pausesFor(config) && !parts
-  if (soon) planTelling()
-  let telling = soon ? finish.depart() : null
-  const quieten = (): void => {
-    if (telling) host.wait(telling)
-    telling = null
+  const writesEarly = startsNow && needsOnlyCgroup && !pausesFor(config) && !parts
+  if (writesEarly) planResults()
+  let sent = writesEarly ? results.depart() : null
+  const waitForResults = (): void => {
+    if (sent) host.wait(sent)
+    sent = null
   }
 
-  const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking, quieten)
+  const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking, waitForResults)
   const program = checkProgram(init, machine, config, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
@@ -450,21 +457,21 @@ function tell(
   if (parts) saved.served = { home }
   runtime.debug(`container ${options.id}: program ${program}`)
   if (terminal) {
-    const b = finish.next('process.terminal')
+    const b = results.next('process.terminal')
     terminals.planTaking(b)
     if (consoleSocket !== null) terminals.planGiving(b, consoleSocket, answer.word(terminal))
   }
-  if (!soon) planTelling()
-  const told = !soon || terminal ? finish.depart() : telling
+  if (!writesEarly) planResults()
+  const last = !writesEarly || terminal ? results.depart() : sent
   const kept = { listener: listenerFd, session: initSession, preserved: options.preserveFds + options.listenFds }
-  return { config, saved, home, filter, kept, told, progress }
+  return { config, saved, home, filter, kept, results: last, progress }
 }
 
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
-  const launched = launch(runtime, options, false, false)
+  const launched = launch(runtime, options, { foreground: false, startsNow: false })
   if (launched.saved.owner !== 0 && createsNamespace(launched.config, 'pid')) {
-    // `exec` of a user may enter the namespaces of processes only that the user may look into. Nobody else is in there.
+    // A user's `exec` may enter the namespaces of dumpable processes only. That is safe here: nobody else is in the pid namespace.
     const open = new Batch(runtime.platform.machine).about('parked')
     c.prctl(open, k.PR_SET_DUMPABLE, 1)
     runtime.init.send(open, Flag.SILENT)
@@ -472,12 +479,12 @@ export function create(runtime: Runtime, options: CreateOptions): void {
   const park = new Batch(runtime.platform.machine)
   planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.kept)
   orUndo(runtime, options.id, launched.progress, () => {
-    if (launched.told) runtime.host.wait(launched.told)
+    if (launched.results) runtime.host.wait(launched.results)
     runtime.init.send(park, Flag.SILENT, PARK_SEQUENCE)
   })
 }
 
-/** What the init's part of the story needs. */
+/** What the init's part of the plan is made from. */
 interface Inside {
   config: Config
   options: CreateOptions
@@ -489,14 +496,15 @@ interface Inside {
   joins: cgroups.CgroupPaths | null
   foreseen: Foreseen | null
   listener: number
-  /** Mounts of the host that have to go; null with pivot_root. */
+  /** Mounts of the host that have to be unmounted where the root is changed without pivot_root; null with it. */
   revealing: readonly string[] | null
 }
 
-/** What the init has been asked last. */
+/** What the init's plan will answer. */
 interface Looking {
-  /** What to wait for before hooks are called, where there are any; what comes after it is held back. */
+  /** With hooks before the change of root: the batch to wait for before they are called. What comes after it is held back. */
   pause: Batch | null
+  /** The last batch, in which all of the following is looked for. */
   batch: Batch
   lookup: processes.Lookup
   /** /etc/passwd, where HOME is to be taken from it. */
@@ -554,9 +562,9 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
 }
 
 /**
- * Waits for the init, and calls hooks on the way. Where a mount's destination is a symbolic link to what isn't there, that is made,
- * and the plan goes on from that mount: seldom enough for the usual way to know nothing of it. So with mounts that begin with a copy.
- * `quieten` waits for what the host has been asked before.
+ * Waits for the init, and calls hooks on the way. Some mounts cannot be planned without looking at the image first: a destination that
+ * is a dangling symbolic link, a tmpfs that begins with a copy. They are rare, so the usual plan ignores them and fails there; then the
+ * mount is dealt with, and the rest is planned anew from the next one on. `waitForResults` makes the host free for that.
  */
 function finishInside(
   runtime: Runtime,
@@ -564,7 +572,7 @@ function finishInside(
   inside: Inside,
   saved: Saved,
   first: Looking,
-  quieten: () => void,
+  waitForResults: () => void,
 ): Looking & { answer: Answer } {
   const { init } = runtime
   for (let looking = first; ; ) {
@@ -577,7 +585,7 @@ function finishInside(
       return { ...looking, answer: init.wait(looking.batch) }
     } catch (error) {
       const refused = inside.setting.reach.unprivileged ? null : refusedFrom(error, inside.mounts.length)
-      if (refused !== null) quieten()
+      if (refused !== null) waitForResults()
       if (refused !== null && isMapped(runtime)) {
         inside.setting = { ...inside.setting, reach: { ...inside.setting.reach, unprivileged: true } }
         init.recover(new Batch(runtime.platform.machine))
@@ -630,14 +638,14 @@ function finishCgroup(
   }
   const { cgroup } = making
   try {
-    // What is not there is not joined, and not in the state.
+    // Folders that could not be made are neither joined nor saved in the state.
     cgroup.folders = cgroups.finish(host, making, control, progress.init || progress.stage).folders
     progress.cgroup = cgroup
     if (owner !== null) cgroups.delegate(host, platform.machine, cgroup, owner)
   } catch (error) {
     if (!(error instanceof cgroups.CgroupInUse)) progress.cgroup = cgroup
     if (!isDeniedDevices(error) || !isMapped(runtime)) throw error
-    // The engine's user namespace has no rights over devices that could be taken away.
+    // In the user namespace of an engine around runt, device rules cannot be set, nor are they needed: it has no rights over devices.
     host.recover(new Batch(platform.machine))
     making.ignored.push(DEVICES_LEFT_OUT)
   }
@@ -646,7 +654,7 @@ function finishCgroup(
   for (const sentence of making.ignored) runtime.debug(sentence)
 }
 
-/** Mounts that show the cgroup, and those that begin with a copy of what the image has there: the cgroup pays for that memory. */
+/** Mounts that show the cgroup, and those that begin with a copy of the image's files, whose memory is to be charged to the cgroup. */
 const dependsOnCgroup = ({ type, options }: Mount): boolean =>
   type === 'cgroup' || type === 'cgroup2' || (options?.includes('tmpcopyup') ?? false)
 
@@ -681,14 +689,14 @@ function interpret(
   if (runtime.globals.debug) for (const sentence of withoutEffect(config)) runtime.debug(`config.json: ${sentence}`)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
   if (options.notifySocket !== null) amend(config, folderOf(runtime, options.id))
-  // The program is process 1 of its namespace; where it has none, the peers say so all the same.
+  // LISTEN_PID=1, for the program is process 1 of its pid namespace. Without such a namespace that is wrong, but runc and crun do the same.
   if (options.listenFds > 0) {
     const { LISTEN_FDNAMES } = runtime.platform.env
     const names = LISTEN_FDNAMES ? [`LISTEN_FDNAMES=${LISTEN_FDNAMES}`] : []
     config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1', ...names]
   }
   const place = placeCgroup(runtime, config, options.id, cgroupFacts)
-  // Without SELinux nobody would read the label, and file systems refuse it.
+  // Without SELinux a label is left out: file systems would refuse the option.
   const selinux = config.linux?.mountLabel && / - selinuxfs /.test(cgroupFacts.mountinfo)
   return {
     config,

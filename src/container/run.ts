@@ -28,7 +28,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     planSignals(b)
     host.send(b, Flag.SILENT)
   }
-  const launched = launch(runtime, options, !options.detach, true)
+  const launched = launch(runtime, options, { foreground: !options.detach, startsNow: true })
   if (!options.detach) platform.expectSignals?.()
   const program = new Batch(platform.machine)
   const { seccompAgent, pid } = launched.saved
@@ -44,7 +44,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const attends = !options.detach && notifySocket === null
   let settings: Settings = null
   const attendance = orUndo(runtime, options.id, launched.progress, () => {
-    if (launched.told) host.wait(launched.told)
+    if (launched.results) host.wait(launched.results)
     if (!options.detach && launched.config.process.terminal) settings = prepareRelay(runtime, launched.config.process)
     if (options.notifySocket !== null) openNotify(runtime, options.id)
     if (seccompAgent) connectAgent(runtime, seccompAgent, startSocket)
