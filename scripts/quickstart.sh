@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 
 [ "$(uname -s)" = Linux ] || fail 'containers need Linux'
-[ "$(id -u)" = 0 ] || fail 'runt makes containers as root only so far; try: sudo npm run quickstart'
+[ "$(id -u)" = 0 ] || fail 'the quick start makes its container as root: try sudo npm run quickstart'
 command -v node >/dev/null || fail 'Node.js is missing: version 20 or later is needed'
 command -v npm >/dev/null || fail 'npm is missing'
 node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' || fail "Node.js $(node --version) is too old: 20 is needed"

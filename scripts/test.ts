@@ -202,7 +202,7 @@ const absent = missing()
 if (absent.length > 0)
   console.log(`Missing Debian packages: apt-get install ${absent.map((need) => need.package).join(' ')}`)
 const required = absent.filter((need) => !need.optional)
-if (!isRoot) console.log('Not root: the black-box tests will fail, for runt makes containers as root only.')
+if (!isRoot) console.log('Not root: the black-box tests will fail, for most of them make containers as root.')
 
 const results: (Counts & { name: string; seconds: number })[] = []
 for (const name of positionals.length > 0 ? positionals : Object.keys(stages)) {
