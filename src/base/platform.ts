@@ -29,6 +29,8 @@ export interface Platform {
   readonly args: readonly string[]
   /** The caller's environment. Bytes that are not UTF-8 are kept as lone surrogates (see bytes.ts). */
   readonly env: Readonly<Record<string, string>>
+  /** One variable of it, which costs less than all; undefined if it isn't set (getenv(3)). */
+  getenv(name: string): string | undefined
   /** Milliseconds since 1970-01-01 UTC, with a fraction. */
   now(): number
   /** Makes memory ready for a command that plans much, `bytes` of it, in time that would be spent waiting. */

@@ -30,6 +30,7 @@ async function runt(args: readonly string[], real: Platform | null = null): Prom
     machine: real?.machine ?? 'x86_64',
     args,
     env: {},
+    getenv: () => undefined,
     now: () => 0,
     host: real?.host ?? unreachable,
     stage: unreachable,

@@ -133,7 +133,7 @@ class Program {
       globals: {
         root:
           root === null
-            ? defaultRoot(this.place, this.platform.env, (uid) =>
+            ? defaultRoot(this.place, this.platform.getenv, (uid) =>
                 findOwnFolder(this.sessions.host, this.platform.machine, uid),
               )
             : this.absolute(root),
@@ -164,7 +164,7 @@ const actions: Record<Exclude<CommandName, 'help' | 'spec' | 'trace' | 'checkpoi
   },
   start(runtime, _options, [id]) {
     checkId(id!)
-    start(runtime, id!, notifySocketOf(runtime.platform.env))
+    start(runtime, id!, notifySocketOf(runtime.platform))
     return 0
   },
   state(runtime, _options, [id]) {
@@ -291,7 +291,7 @@ function createOptions(runtime: Runtime, id: string, options: Options): CreateOp
     pidfdSocket: options.text('pidfd-socket'),
     preserveFds: options.count('preserve-fds'),
     listenFds: listenFds(runtime),
-    notifySocket: notifySocketOf(runtime.platform.env),
+    notifySocket: notifySocketOf(runtime.platform),
     noPivot: options.flag('no-pivot'),
     noNewKeyring: options.flag('no-new-keyring'),
   }
@@ -345,11 +345,11 @@ function intervalOf(options: Options): number {
 
 /** How many descriptors systemd has opened for us, sd_listen_fds(3): $LISTEN_FDS, if $LISTEN_PID is us. */
 function listenFds({ platform, host }: Runtime): number {
-  const { LISTEN_FDS, LISTEN_PID } = platform.env
-  if (!LISTEN_FDS || !/^\d{1,4}$/.test(LISTEN_FDS)) return 0
+  const count = platform.getenv('LISTEN_FDS')
+  if (!count || !/^\d{1,4}$/.test(count)) return 0
   const batch = new Batch(platform.machine)
   const self = callerPid(batch, platform.engine)
-  return host.run(batch).value(self) === Number(LISTEN_PID) ? Number(LISTEN_FDS) : 0
+  return host.run(batch).value(self) === Number(platform.getenv('LISTEN_PID')) ? Number(count) : 0
 }
 
 /** Carries out a command line. Returns the exit status; errors are told, not thrown. */

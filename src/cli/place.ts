@@ -1,7 +1,7 @@
 /** Where the caller stands: working folder, user, and the folder of the state that follows from them. */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
-import type { Machine } from '../base/platform.ts'
+import type { Machine, Platform } from '../base/platform.ts'
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_RDONLY, S_IFDIR, S_IFMT, STX_MODE, STX_UID } from '../linux/constants.ts'
 import { mapsAllIds } from '../linux/id-map.ts'
 import { ANY, Batch, type OutPointer, type Step } from '../session/batch.ts'
@@ -94,13 +94,9 @@ export function findOwnFolder(host: Session, machine: Machine, uid: number): str
  * ordinary user: then the latter counts if it is set and `USER` is not root (as runc decides). `ownFolder` stands in for a
  * variable that is not set.
  */
-export function defaultRoot(
-  place: Place,
-  env: Readonly<Record<string, string>>,
-  ownFolder: (uid: number) => string,
-): string {
-  const folder = env.XDG_RUNTIME_DIR
-  if (place.uid === 0 && !(place.mapped && folder && env.USER !== 'root')) return '/run/runt'
+export function defaultRoot(place: Place, getenv: Platform['getenv'], ownFolder: (uid: number) => string): string {
+  const folder = getenv('XDG_RUNTIME_DIR')
+  if (place.uid === 0 && !(place.mapped && folder && getenv('USER') !== 'root')) return '/run/runt'
   if (!folder) return `${ownFolder(place.uid)}/runt`
   if (!folder.startsWith('/')) throw new RuntError(`XDG_RUNTIME_DIR is not an absolute path: ${JSON.stringify(folder)}`)
   return `${folder.replace(/\/+$/, '')}/runt`

@@ -691,8 +691,8 @@ function interpret(
   if (options.notifySocket !== null) amend(config, folderOf(runtime, options.id))
   // LISTEN_PID=1, for the program is process 1 of its pid namespace. Without such a namespace that is wrong, but runc and crun do the same.
   if (options.listenFds > 0) {
-    const { LISTEN_FDNAMES } = runtime.platform.env
-    const names = LISTEN_FDNAMES ? [`LISTEN_FDNAMES=${LISTEN_FDNAMES}`] : []
+    const given = runtime.platform.getenv('LISTEN_FDNAMES')
+    const names = given ? [`LISTEN_FDNAMES=${given}`] : []
     config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1', ...names]
   }
   const place = placeCgroup(runtime, config, options.id, cgroupFacts)

@@ -9,6 +9,7 @@
  * `run` in the foreground stays what the manager watches. Otherwise that is the container's init, and the command ends when it is ready.
  */
 import { decodeUtf8, encodeUtf8, Struct } from '../base/bytes.ts'
+import type { Platform } from '../base/platform.ts'
 import type { Config } from '../config/types.ts'
 import * as k from '../linux/constants.ts'
 import { ANY, at, Batch, type DataPointer, load, type Step, slot } from '../session/batch.ts'
@@ -28,7 +29,8 @@ const LONGEST = 4096
 const BARRIER = 30
 
 /** The socket of the service manager, if the caller has one: a path, or with `@` an abstract name (sd_notify(3)). */
-export function notifySocketOf({ NOTIFY_SOCKET: socket }: Readonly<Record<string, string>>): string | null {
+export function notifySocketOf(platform: Platform): string | null {
+  const socket = platform.getenv('NOTIFY_SOCKET')
   return socket && /^[/@]./.test(socket) && encodeUtf8(socket).length <= 107 ? socket : null
 }
 

@@ -221,7 +221,7 @@ export class Runt {
     const sessions = openSessions(platform)
     const place = findPlace(sessions.host, platform.machine)
     const ownFolder = (uid: number): string => findOwnFolder(sessions.host, platform.machine, uid)
-    const root = this.#options.root ?? defaultRoot(place, platform.env, ownFolder)
+    const root = this.#options.root ?? defaultRoot(place, platform.getenv, ownFolder)
     const { cgroupManager = 'cgroupfs', rootless = 'auto' } = this.#options
     const globals: Globals = { root, debug: false, cgroupManager, rootless }
     return { platform, ...sessions, globals, warn, debug() {}, lastWords() {} }

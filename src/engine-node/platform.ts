@@ -246,13 +246,15 @@ export function openPlatform(args: readonly string[] = process.argv.slice(2), st
     }
   }
 
+  const env = rawEnvironment()
   return {
     engine: 'node',
     machine,
     // The bundles of command and library lie beside each other.
     self: [process.execPath, fileURLToPath(new URL('runt.js', import.meta.url))],
     args: rawArguments(args),
-    env: rawEnvironment(),
+    env,
+    getenv: (name) => env[name],
     now: () => performance.timeOrigin + performance.now(),
     host,
     stage,

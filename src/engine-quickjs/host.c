@@ -611,6 +611,15 @@ static JSValue host_args(JSContext *ctx, JSValueConst this, int argc, JSValueCon
   return strings(ctx, arguments[0] == NULL ? arguments : arguments + 1);
 }
 
+/* getenv(name): its value in the environment; undefined if it has none */
+static JSValue host_getenv(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  const char *name = JS_ToCString(ctx, argv[0]);
+  if (name == NULL) return JS_EXCEPTION;
+  const char *value = getenv(name);
+  JS_FreeCString(ctx, name);
+  return value == NULL ? JS_UNDEFINED : decode(ctx, (const uint8_t *)value, strlen(value));
+}
+
 /* env(): values by name. The first of two equal names counts, as for getenv(3). */
 static JSValue host_env(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   JSValue object = JS_NewObjectProto(ctx, JS_NULL);
@@ -639,6 +648,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("addOperation", 5, host_add_operation),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now), JS_CFUNC_DEF("prepare", 1, host_prepare),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
+    JS_CFUNC_DEF("getenv", 1, host_getenv),
 #if defined(__x86_64__)
     JS_PROP_STRING_DEF("machine", "x86_64", JS_PROP_ENUMERABLE),
 #elif defined(__aarch64__)

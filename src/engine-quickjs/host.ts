@@ -31,6 +31,8 @@ export interface Host {
   args(): string[]
   /** The environment's values by name. The first of two equal names counts, as for getenv(3). */
   env(): Record<string, string>
+  /** One value of it. */
+  getenv(name: string): string | undefined
 }
 
 export const host = (globalThis as unknown as { host: Host }).host

@@ -48,9 +48,9 @@ test('the launcher performs batches', () => {
   assert.match(stdout, /^\d+$/)
 })
 
-test('the environment reaches the brain', () => {
-  assert.is(run(['env', 'A'], { A: 'b=c é' }).stdout, 'b=c é')
-  assert.is(run(['env', 'A'], {}).stdout, 'unset')
+test('the environment reaches the brain, all of it and a variable', () => {
+  assert.is(run(['env', 'A'], { A: 'b=c é' }).stdout, 'b=c é b=c é')
+  assert.is(run(['env', 'A'], {}).stdout, 'unset unset')
 })
 
 test('after handing over the launcher ends on its own', () => {

@@ -42,6 +42,7 @@ export function openPlatform(): Platform {
       env ??= host.env()
       return env
     },
+    getenv: (name) => host.getenv(name),
     now: () => host.now(),
     prepare: (bytes) => host.prepare(bytes),
     host: channel(Descriptor.HOST, 'host'),

@@ -116,6 +116,7 @@ export function fakeHost(
     self: ['/runt'],
     args: [],
     env: {},
+    getenv: () => undefined,
     now: () => 1_700_000_000_000,
     host,
     stage,

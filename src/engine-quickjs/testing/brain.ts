@@ -38,7 +38,7 @@ export function start(): number {
       platform.stdout(`${planEverything(platform.machine)}\n${planMistake(platform.machine)}`)
       return 0
     case 'env':
-      platform.stdout(platform.env[args[0]!] ?? 'unset')
+      platform.stdout(`${platform.env[args[0]!] ?? 'unset'} ${platform.getenv(args[0]!) ?? 'unset'}`)
       return 0
     case 'lone':
       platform.stdout('\ud800x\udc00')
