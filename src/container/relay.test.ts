@@ -5,7 +5,8 @@ import { Reply } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import { type Call, FakeKernel } from '../session/testing/fake-kernel.ts'
-import { makeRaw, planRelay, type Settings } from './relay.ts'
+import { makeRaw, type Settings } from './caller-terminal.ts'
+import { planRelay } from './relay.ts'
 import { HostSlot } from './slots.ts'
 
 const [MASTER, OUTPUT, SIGNALS, PID] = [20, 1, 21, 4711]
