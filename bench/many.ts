@@ -1,9 +1,10 @@
 /** What a runtime takes when there are many containers already. Each has a program that sleeps, and the minimal config. */
 import { readFileSync } from 'node:fs'
 import { type Crowd, type Method, rounded, type Sample } from './results.ts'
+import { sleep } from './sleep.ts'
 import { spread } from './statistics.ts'
 import { drive } from './times.ts'
-import { invoke, type Runtime, removeContainers, sleep, type Workshop } from './workshop.ts'
+import { invoke, type Runtime, removeContainers, type Workshop } from './workshop.ts'
 
 /** Processes that the largest crowd may have beyond one for each container: what runtimes themselves need for a moment. */
 const SPARE_PROCESSES = 500

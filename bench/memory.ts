@@ -4,15 +4,8 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import {
-  environment,
-  invoke,
-  killAll,
-  type Runtime,
-  removeContainers as remove,
-  sleep,
-  type Workshop,
-} from './workshop.ts'
+import { sleep } from './sleep.ts'
+import { environment, invoke, killAll, type Runtime, removeContainers as remove, type Workshop } from './workshop.ts'
 
 const PAGE = 4096
 /** Every runtime is expected to manage with this. */

@@ -14,7 +14,6 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
-  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -25,12 +24,21 @@ import { findStale } from '../scripts/stale.ts'
 import type { Seccomp } from '../src/config/types.ts'
 import { compile as compileFilter } from '../src/seccomp/compile.ts'
 import { type BundleOptions, config, type Kind, makeRootfs, writeBundle } from './bundle.ts'
+import {
+  CGROUP,
+  cgroupMounts,
+  demandUnused,
+  findHierarchies,
+  type Hierarchies,
+  makeCgroups,
+  membersOf,
+  removeCgroup,
+  removeCgroups,
+} from './cgroups.ts'
+import { sleep } from './sleep.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const project = dirname(here)
-
-/** The cgroup of all containers of the benchmark. */
-const CGROUP = '/runt-bench'
 
 export type Verb = 'run' | 'create' | 'start' | 'state' | 'exec' | 'delete' | 'list'
 
@@ -88,22 +96,6 @@ export interface Workshop {
 export function environment(): NodeJS.ProcessEnv {
   const { NODE_EXTRA_CA_CERTS: _, ...rest } = process.env
   return rest
-}
-
-interface CgroupMount {
-  readonly path: string
-  readonly type: string
-}
-
-/** Mounts of cgroup hierarchies in this mount namespace, from /proc/self/mountinfo (proc(5)). */
-function cgroupMounts(): CgroupMount[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .flatMap((line) => {
-      const [mount, filesystem] = line.split(' - ')
-      const type = filesystem?.split(' ')[0]
-      return type === 'cgroup' || type === 'cgroup2' ? [{ path: mount!.split(' ')[4]!, type }] : []
-    })
 }
 
 /**
@@ -181,34 +173,6 @@ function writeFlags(bundle: string, options: BundleOptions, sleeps: boolean): vo
   }
 }
 
-function removeCgroup(path: string): void {
-  if (!existsSync(path)) return
-  for (const name of readdirSync(path, { withFileTypes: true }))
-    if (name.isDirectory()) removeCgroup(join(path, name.name))
-  const until = Date.now() + 2000
-  for (;;) {
-    try {
-      for (const pid of membersOf(path)) process.kill(pid, 'SIGKILL')
-      rmdirSync(path)
-      return
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === 'ENOENT') return
-      // A killed process is a member until it has been reaped, and is then no longer there to be killed.
-      if ((code !== 'EBUSY' && code !== 'ESRCH') || Date.now() > until) throw error
-      sleep(10)
-    }
-  }
-}
-
-function membersOf(path: string): number[] {
-  try {
-    return readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number)
-  } catch {
-    return []
-  }
-}
-
 /** Files that an ELF program is loaded from: itself and its libraries, by ldd(1). */
 function loadedFrom(program: string): string[] {
   const { stdout } = spawnSync('ldd', [program], { encoding: 'utf8' })
@@ -256,8 +220,68 @@ export function removeContainers(workshop: Workshop, runtime: Runtime, instances
   workshop.clear(runtime)
 }
 
-export function sleep(milliseconds: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
+/** Where the bundle and the cgroup of a container are. */
+const bundleOf = (folder: string, name: string, { instance = 0 }: Target) =>
+  join(folder, 'bundles', `${name}-${instance}`)
+const cgroupOf = (name: string, { instance = 0 }: Target) => `${CGROUP}/${name}-${instance}`
+
+/** A runtime that is called like runc. `files`: what it is loaded from. */
+function runtimeOf(folder: string, name: string, program: readonly string[], files: readonly string[]): Runtime {
+  const command: Runtime['command'] = (verb, target = {}) => [
+    ...program,
+    ...['--root', join(folder, 'state', name), verb],
+    ...(verb === 'run' || verb === 'create' ? ['--bundle', bundleOf(folder, name, target)] : []),
+    ...(verb === 'delete' ? ['--force'] : []),
+    ...(target.detach ? ['--detach'] : []),
+    ...(verb === 'list' ? [] : [`runt-bench-${name}-${target.instance ?? 0}`]),
+    ...(verb === 'exec' ? ['/bin/true'] : []),
+  ]
+  const stale = findStale(program)
+  if (stale) console.error(`bench: ${stale.sentence}`)
+  return { name, version: firstLine(program), files, command }
+}
+
+/** floor.c, which has arguments of its own. */
+function floorOf(folder: string, program: string, mountpoints: readonly string[]): Runtime {
+  return {
+    name: 'floor',
+    version: `static C program, ${execFileSync('gcc', ['--version'], { encoding: 'utf8' }).split('\n')[0]}`,
+    files: [program],
+    command: (verb, target = {}) => [
+      ...[program, verb, bundleOf(folder, 'floor', target)],
+      ...(verb === 'start' || verb === 'state'
+        ? []
+        : [cgroupOf('floor', target).slice(1), String(target.memoryLimit ?? 0), ...mountpoints]),
+    ],
+  }
+}
+
+/** The runtimes on this machine, and what is missing of them. `only`: names of those that are wanted. */
+function findRuntimes(
+  folder: string,
+  floor: Runtime,
+  only: readonly string[] | undefined,
+): Pick<Workshop, 'runtimes' | 'missing'> {
+  const runtimes: Runtime[] = []
+  const missing: string[] = []
+  const wants = (name: string) => !only || only.includes(name)
+  const find = (name: string, wanted: string) => {
+    const program = wants(name) ? findProgram(wanted) : undefined
+    if (!program && wants(name)) missing.push(`${name}: ${wanted} not found`)
+    return program
+  }
+  const runt = find('runt', process.env.RUNT ?? join(project, 'dist/runt'))
+  if (runt) runtimes.push(runtimeOf(folder, 'runt', [runt], [runt, `${runt}-brain`]))
+  const onNode = process.env.RUNT_NODE ?? join(project, 'dist/node/runt.js')
+  if (existsSync(onNode) && wants('runt-node'))
+    runtimes.push(runtimeOf(folder, 'runt-node', [process.execPath, onNode], []))
+  else if (wants('runt-node')) missing.push(`runt-node: ${onNode} not found`)
+  for (const name of ['crun', 'runc', 'youki']) {
+    const program = find(name, process.env[name.toUpperCase()] ?? name)
+    if (program) runtimes.push(runtimeOf(folder, name, [program], loadedFrom(program)))
+  }
+  if (wants('floor')) runtimes.push(floor)
+  return { runtimes, missing }
 }
 
 /** Compiles the helpers, finds the runtimes, makes bundles and control groups. `only`: names of the runtimes wanted. */
@@ -265,154 +289,85 @@ function openWorkshop(only: readonly string[] | undefined): Workshop {
   if (process.getuid!() !== 0) throw new Error('the benchmark makes control groups and devices: run it as root')
   const busybox = findProgram(process.env.BUSYBOX ?? 'busybox')
   if (!busybox) throw new Error('no static busybox found (install busybox-static or set BUSYBOX)')
-  const hierarchies = [...new Set(cgroupMounts().map((mount) => mount.path))]
-  const unified = cgroupMounts().every((mount) => mount.type === 'cgroup2')
-  for (const mount of hierarchies) {
-    const parent = mount + CGROUP
-    const names = existsSync(parent) ? readdirSync(parent) : []
-    for (const name of names)
-      if (membersOf(join(parent, name)).length > 0)
-        throw new Error(`${mount}${CGROUP} has processes: another benchmark is running, or one was killed`)
-  }
+  const hierarchies = findHierarchies()
+  demandUnused(hierarchies)
   const folder = mkdtempSync(join(tmpdir(), 'runt-bench-'))
-  const removeCgroups = () => {
-    for (const mount of hierarchies) removeCgroup(mount + CGROUP)
-  }
   const children = new Set<ChildProcess>()
   const close = () => {
     for (const child of children) child.kill('SIGKILL')
     // What the killed were just making is there now, or will be in a moment.
     if (children.size > 0) sleep(500)
-    removeCgroups()
+    removeCgroups(hierarchies)
     execFileSync('rm', ['-rf', '--one-file-system', folder])
   }
   try {
-    removeCgroups()
-    for (const mount of hierarchies) {
-      // A second child keeps runtimes that tidy up empty parents from removing the shared one.
-      const parent = mount + CGROUP
-      mkdirSync(parent)
-      for (const file of ['cpuset.cpus', 'cpuset.mems'])
-        if (!unified && existsSync(join(parent, file)))
-          writeFileSync(join(parent, file), readFileSync(join(mount, file)))
-      mkdirSync(join(parent, 'keep'))
-    }
-    if (unified) {
-      const parent = hierarchies[0]! + CGROUP
-      const offered = readFileSync(join(parent, 'cgroup.controllers'), 'utf8').split(/\s+/)
-      for (const controller of ['cpu', 'memory', 'pids'])
-        if (offered.includes(controller)) writeFileSync(join(parent, 'cgroup.subtree_control'), `+${controller}`)
-    }
-
-    const driver = compile('driver.c', folder)
-    const floor = compile('floor.c', folder)
+    makeCgroups(hierarchies)
+    for (const name of ['state', 'bundles']) mkdirSync(join(folder, name))
     const rootfs = join(folder, 'rootfs')
     makeRootfs(rootfs, busybox)
-    const bundleOf = (name: string, { instance = 0 }: Target) => join(folder, 'bundles', `${name}-${instance}`)
-    const cgroupOf = (name: string, { instance = 0 }: Target) => `${CGROUP}/${name}-${instance}`
-    const runtimes: Runtime[] = []
-    const missing: string[] = []
-    const wants = (name: string) => !only || only.includes(name)
-    const addProgram = (name: string, program: readonly string[], files: readonly string[]) => {
-      const command: Runtime['command'] = (verb, target = {}) => [
-        ...program,
-        ...['--root', join(folder, 'state', name), verb],
-        ...(verb === 'run' || verb === 'create' ? ['--bundle', bundleOf(name, target)] : []),
-        ...(verb === 'delete' ? ['--force'] : []),
-        ...(target.detach ? ['--detach'] : []),
-        ...(verb === 'list' ? [] : [`runt-bench-${name}-${target.instance ?? 0}`]),
-        ...(verb === 'exec' ? ['/bin/true'] : []),
-      ]
-      const stale = findStale(program)
-      if (stale) console.error(`bench: ${stale.sentence}`)
-      runtimes.push({ name, version: firstLine(program), files, command })
-    }
-    const find = (name: string, wanted: string) => {
-      const program = wants(name) ? findProgram(wanted) : undefined
-      if (!program && wants(name)) missing.push(`${name}: ${wanted} not found`)
-      return program
-    }
-
-    mkdirSync(join(folder, 'state'))
-    mkdirSync(join(folder, 'bundles'))
-    const runt = find('runt', process.env.RUNT ?? join(project, 'dist/runt'))
-    if (runt) addProgram('runt', [runt], [runt, `${runt}-brain`])
-    const onNode = process.env.RUNT_NODE ?? join(project, 'dist/node/runt.js')
-    if (existsSync(onNode) && wants('runt-node')) addProgram('runt-node', [process.execPath, onNode], [])
-    else if (wants('runt-node')) missing.push(`runt-node: ${onNode} not found`)
-    for (const name of ['crun', 'runc', 'youki']) {
-      const program = find(name, process.env[name.toUpperCase()] ?? name)
-      if (program) addProgram(name, [program], loadedFrom(program))
-    }
-    if (wants('floor'))
-      runtimes.push({
-        name: 'floor',
-        version: `static C program, ${execFileSync('gcc', ['--version'], { encoding: 'utf8' }).split('\n')[0]}`,
-        files: [floor],
-        command: (verb, target = {}) => [
-          ...[floor, verb, bundleOf('floor', target)],
-          ...(verb === 'start' || verb === 'state'
-            ? []
-            : [cgroupOf('floor', target).slice(1), String(target.memoryLimit ?? 0), ...hierarchies]),
-        ],
-      })
-    const ownCgroups = ({ name }: Runtime) =>
-      hierarchies.flatMap((mount) =>
-        readdirSync(mount + CGROUP)
-          .filter((child) => child.startsWith(name) && /^-\d+$/.test(child.slice(name.length)))
-          .map((child) => join(mount + CGROUP, child)),
-      )
-
-    const put = (file: string, text: string) => {
-      for (const mount of hierarchies) {
-        const path = join(mount + CGROUP, file)
-        if (existsSync(path)) writeFileSync(path, text)
-      }
-    }
-    return {
-      folder,
-      driver,
-      runtimes,
-      missing,
-      configure(runtime, { kind = 'minimal', sleeps = false, memoryLimit, instances = 1 }) {
-        for (let instance = 0; instance < instances; instance++) {
-          const bundle = bundleOf(runtime.name, { instance })
-          const options: BundleOptions = {
-            kind,
-            args: sleeps ? ['/bin/sleep', '100000'] : ['/bin/true'],
-            rootfs,
-            cgroupsPath: cgroupOf(runtime.name, { instance }),
-            cgroupNamespace: unified,
-            ...(memoryLimit === undefined ? {} : { memoryLimit }),
-          }
-          writeBundle(bundle, options)
-          if (runtime.name === 'floor') writeFlags(bundle, options, sleeps)
-        }
-      },
-      track(child) {
-        children.add(child)
-        child.once('exit', () => children.delete(child))
-      },
-      pids: (runtime) => [...new Set(ownCgroups(runtime).flatMap(membersOf))],
-      clear(runtime) {
-        for (const path of ownCgroups(runtime)) removeCgroup(path)
-      },
-      bound(limits) {
-        put('pids.max', String(limits?.pids ?? 'max'))
-        put('memory.limit_in_bytes', String(limits?.bytes ?? -1))
-        put('memory.max', String(limits?.bytes ?? 'max'))
-      },
-      charged() {
-        for (const file of ['memory.usage_in_bytes', 'memory.current'])
-          for (const mount of hierarchies)
-            if (existsSync(join(mount + CGROUP, file))) return Number(readFileSync(join(mount + CGROUP, file), 'utf8'))
-        return Number.NaN
-      },
-      close,
-    }
+    const driver = compile('driver.c', folder)
+    const floor = floorOf(folder, compile('floor.c', folder), hierarchies.mountpoints)
+    return { ...findRuntimes(folder, floor, only), ...tools(hierarchies, folder, rootfs), folder, driver, close, track }
   } catch (error) {
     close()
     throw error
+  }
+
+  function track(child: ChildProcess): void {
+    children.add(child)
+    child.once('exit', () => children.delete(child))
+  }
+}
+
+/** What a workshop can do with containers and their cgroups. */
+function tools(
+  { mountpoints, unified }: Hierarchies,
+  folder: string,
+  rootfs: string,
+): Pick<Workshop, 'configure' | 'pids' | 'clear' | 'bound' | 'charged'> {
+  const ownCgroups = ({ name }: Runtime) =>
+    mountpoints.flatMap((mount) =>
+      readdirSync(mount + CGROUP)
+        .filter((child) => child.startsWith(name) && /^-\d+$/.test(child.slice(name.length)))
+        .map((child) => join(mount + CGROUP, child)),
+    )
+  const put = (file: string, text: string) => {
+    for (const mount of mountpoints) {
+      const path = join(mount + CGROUP, file)
+      if (existsSync(path)) writeFileSync(path, text)
+    }
+  }
+  return {
+    configure(runtime, { kind = 'minimal', sleeps = false, memoryLimit, instances = 1 }) {
+      for (let instance = 0; instance < instances; instance++) {
+        const bundle = bundleOf(folder, runtime.name, { instance })
+        const options: BundleOptions = {
+          kind,
+          args: sleeps ? ['/bin/sleep', '100000'] : ['/bin/true'],
+          rootfs,
+          cgroupsPath: cgroupOf(runtime.name, { instance }),
+          cgroupNamespace: unified,
+          ...(memoryLimit === undefined ? {} : { memoryLimit }),
+        }
+        writeBundle(bundle, options)
+        if (runtime.name === 'floor') writeFlags(bundle, options, sleeps)
+      }
+    },
+    pids: (runtime) => [...new Set(ownCgroups(runtime).flatMap(membersOf))],
+    clear(runtime) {
+      for (const path of ownCgroups(runtime)) removeCgroup(path)
+    },
+    bound(limits) {
+      put('pids.max', String(limits?.pids ?? 'max'))
+      put('memory.limit_in_bytes', String(limits?.bytes ?? -1))
+      put('memory.max', String(limits?.bytes ?? 'max'))
+    },
+    charged() {
+      for (const file of ['memory.usage_in_bytes', 'memory.current'])
+        for (const mount of mountpoints)
+          if (existsSync(join(mount + CGROUP, file))) return Number(readFileSync(join(mount + CGROUP, file), 'utf8'))
+      return Number.NaN
+    },
   }
 }
 
@@ -445,7 +400,7 @@ export function machine(): Record<string, string> {
     cpu: `${processors.length} × ${processors[0]?.model ?? 'unknown'}`,
     memory: `${Math.round(totalmem() / 2 ** 20)} MiB`,
     load: loadavg()[0]!.toFixed(2),
-    cgroups: cgroupMounts().every((mount) => mount.type === 'cgroup2') ? 'v2' : 'v1',
+    cgroups: findHierarchies().unified ? 'v2' : 'v1',
     node: process.version,
   }
 }
