@@ -22,9 +22,6 @@ export const cannotPause = (id: string, status: Status): string => `${notRunning
 /** For `resume`: runc's words, `container not paused`. */
 export const notPaused = (id: string, status: Status): string => `container not paused: ${id}: it is ${status}`
 
-/** For a process that ended between the look at its state and the signal. containerd, as above. */
-export const alreadyFinished = (id: string): string => `os: process already finished: ${id}`
-
 /** For `start` of a container that is not in the state `created`. The texts of runc, which test suites compare. */
 export function cannotStart(status: Status): string {
   if (status === 'running') return 'cannot start an already running container'
@@ -54,10 +51,6 @@ export function programMissing(name: string): string {
   const why = name.includes('/') ? 'no such file or directory' : 'executable file not found in $PATH'
   return `exec: ${JSON.stringify(name)}: ${why}`
 }
-
-/** The program is there, but its interpreter or dynamic linker is not. Read as the above. */
-export const interpreterMissing = (name: string): string =>
-  `exec: ${JSON.stringify(name)}: no such file or directory: the file is there, its interpreter (#! line or dynamic linker) is not`
 
 /** The program may not be executed, or is a folder. docker and podman look for `permission denied`: exit status 126. */
 export const programDenied = (name: string, path = name): string =>
