@@ -39,6 +39,7 @@ export const sections: readonly (readonly [heading: string, section: string])[] 
   ['config-linux/paths', 'config-linux.md: Sysctl; Rootfs Mount Propagation; Masked Paths; Readonly Paths'],
   ['errors/config', 'config.md: Valid values. runtime.md: Errors'],
   ['errors/host', 'runtime.md: Errors'],
+  ['errors/limits', 'runtime.md: Errors, where the caller has hardly anything to spend'],
   ['errors/words', 'the words of runt'],
   ['runtime/run', 'the command run'],
   ['runtime/pause', 'the commands pause and resume'],

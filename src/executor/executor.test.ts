@@ -551,7 +551,10 @@ for (const machine of ['x86_64', 'aarch64'] as Machine[]) {
     const suicide = [call('getpid', [], { dst: 20 }), call('kill', [slotAt(20), SIGKILL], { modes: [Mode.LOAD64] })]
     const { status, stderr } = await launch(brain(0, suicide), () => {})
     assert.is(status, EXIT_BRAIN_LOST)
-    assert.is(stderr, 'runt: the brain was killed by a signal before it was done\n')
+    assert.match(
+      stderr,
+      /^runt: the brain was killed before it was done: by a signal, or for want of memory or stack .*\n$/,
+    )
   })
 
   maybe('the launcher is silent when nobody reads the output of its brain any more', async () => {

@@ -61,7 +61,9 @@ const slot = (index: number) => index * 8
 const ascii = (text: string) => Uint8Array.from(text, (character) => character.charCodeAt(0))
 
 /** What the host says when its brain ended without an exit status. */
-const brainLost = ascii('runt: the brain was killed by a signal before it was done\n')
+const brainLost = ascii(
+  'runt: the brain was killed before it was done: by a signal, or for want of memory or stack (cgroup, ulimit -d -s -v)\n',
+)
 
 const args = ['a0', 'a1', 'a2', 'a3', 'a4', 'a5'] as const satisfies Register[]
 

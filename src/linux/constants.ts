@@ -171,6 +171,7 @@ export const SI_STATUS = 24
 export const SIGKILL = 9
 export const SIGPIPE = 13
 export const SIGCHLD = 17
+export const SIGXFSZ = 25
 export const SIGWINCH = 28
 export const SIG_BLOCK = 0
 export const SIG_SETMASK = 2

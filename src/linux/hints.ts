@@ -7,11 +7,14 @@ const hints: Readonly<Record<string, string>> = {
   'open_tree ENOSYS': 'runt needs Linux 5.12 or later',
   'openat2 ELOOP': 'too many symbolic links, or a link that may not be followed',
   'openat2 EXDEV': 'the path leads out of the container',
+  // A write that was cut short: the plan fails by itself (files.ts).
+  'fail ENOSPC': "the file system is full, or the limit of a file's size is reached (RLIMIT_FSIZE, ulimit -f)",
   'sendfile ENOSPC': 'the tmpfs is full; its size is an option of the mount',
   'prlimit64 EPERM': 'raising a hard limit takes CAP_SYS_RESOURCE',
   'clone ENOSPC': 'the limit of namespaces is reached (/proc/sys/user/max_*_namespaces)',
   'clone EAGAIN': 'a limit of processes is reached (RLIMIT_NPROC, pids.max, kernel.pid_max)',
   'clone EPERM': 'creating namespaces takes CAP_SYS_ADMIN',
+  'clone ENOMEM': 'memory has run out, or the pid namespace has lost its init',
   'unshare EINVAL': 'this kernel may lack one of these namespaces; /proc/self/ns lists what it has',
   'unshare EPERM': 'creating namespaces takes CAP_SYS_ADMIN',
   'setns EINVAL': 'the file is not a namespace of this type',
@@ -43,7 +46,16 @@ const hints: Readonly<Record<string, string>> = {
   'sethostname EPERM': 'it takes CAP_SYS_ADMIN over the uts namespace',
 }
 
+/** The same, whatever the call. */
+const hintsOfErrnos: Readonly<Record<string, string>> = {
+  EMFILE: 'the limit of open files is reached (RLIMIT_NOFILE, ulimit -n)',
+  ENFILE: 'the host has no more open files to give (sysctl fs.file-max)',
+  EFBIG: "the limit of a file's size is reached (RLIMIT_FSIZE, ulimit -f)",
+}
+
 /** The hint for a failed call, or undefined. Names of the call and of the errno. */
 export function hintFor(call: string, errno: string): string | undefined {
-  return hints[`${call} ${errno}`]
+  // It is clone(2) with one flag more.
+  const name = call === 'clone3' ? 'clone' : call
+  return hints[`${name} ${errno}`] ?? hintsOfErrnos[errno]
 }

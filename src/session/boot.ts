@@ -12,6 +12,7 @@ import {
   SIG_BLOCK,
   SIGCHLD,
   SIGKILL,
+  SIGXFSZ,
   SOCK_CLOEXEC,
   SOCK_SEQPACKET,
 } from '../linux/constants.ts'
@@ -20,8 +21,10 @@ import { ANY, at, Batch, type Label, load, type OutPointer, type Step, slot } fr
 import * as calls from './calls.ts'
 
 const STDERR = 2
-/** SIGHUP, SIGINT, SIGQUIT, SIGTSTP: bit n-1 is signal n. */
-const TERMINAL_SIGNALS = 0b111n | (1n << 19n)
+/** A set of signals with this one alone. */
+const bit = (signal: number): bigint => 1n << BigInt(signal - 1)
+/** SIGHUP, SIGINT, SIGQUIT, SIGTSTP. */
+const TERMINAL_SIGNALS = 0b111n | bit(20)
 
 /** The brain finds its sessions here; src/engine-quickjs/platform.ts. */
 const BRAIN_DESCRIPTORS = [3, 4, 5] as const
@@ -62,7 +65,7 @@ export function bootMessage(machine: Machine): Uint8Array {
   const path = b.out(PATH_ROOM + 8)
   const length = must(
     b.call('readlinkat', AT_FDCWD, '/proc/self/exe', path, PATH_ROOM),
-    'cannot find its own path: readlink /proc/self/exe failed',
+    'cannot find its own path: readlink /proc/self/exe failed; /proc has to be mounted',
   )
   b.store(64, b.add(path, length), SUFFIX_WORD)
 
@@ -88,9 +91,14 @@ export function bootMessage(machine: Machine): Uint8Array {
 
   // A caller may ignore SIGCHLD, and execve(2) keeps that: then there would be no child to wait for, waitid(2).
   must(calls.defaultAction(b, SIGCHLD), 'rt_sigaction failed')
+  // A write beyond RLIMIT_FSIZE is an error to be told (EFBIG), not our end. Programs that are executed later unblock all signals.
+  must(calls.sigprocmask(b, SIG_BLOCK, bit(SIGXFSZ)), 'rt_sigprocmask failed')
   const child = b.label()
   const end = b.label()
-  must(calls.clone(b, CLONE_VM | CLONE_VFORK | SIGCHLD, child), 'cannot fork its brain').keep(Slot.BRAIN)
+  must(
+    calls.clone(b, CLONE_VM | CLONE_VFORK | SIGCHLD, child),
+    'cannot fork its brain: a limit of processes (ulimit -u, pids.max of a cgroup) or of memory is reached',
+  ).keep(Slot.BRAIN)
   for (const own of brainEnds) calls.close(b, own)
   b.jump(end)
 

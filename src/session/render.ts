@@ -129,9 +129,10 @@ export function renderCall(step: Step, answer: Answer | null = null, slots: Slot
 
 /** `openat(…): ENOENT (No such file or directory)`. */
 export function renderFailure(step: Step, errno: number, answer: Answer, slots: SlotNames): string {
-  if (step.kind === Kind.FAIL) return describeErrno(errno)
-  const hint = step.name === null ? undefined : hintFor(step.name, errnoName(errno))
-  return `${renderCall(step, answer, slots)}: ${describeErrno(errno)}${hint === undefined ? '' : `: ${hint}`}`
+  const fails = step.kind === Kind.FAIL
+  const hint = hintFor(fails ? 'fail' : (step.name ?? ''), errnoName(errno))
+  const call = fails ? '' : `${renderCall(step, answer, slots)}: `
+  return `${call}${describeErrno(errno)}${hint === undefined ? '' : `: ${hint}`}`
 }
 
 /** `openat(…) = 5` or `= -1 ENOENT (…)`, as strace prints it. */
