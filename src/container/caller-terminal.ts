@@ -1,5 +1,6 @@
 /**
- * The caller's own terminal while a container uses it: raw during the relay (relay.ts), and restored afterwards, also if the host is killed.
+ * The caller's own terminal while a container uses it: raw during the relay (relay.ts), and restored afterwards, even if the host is
+ * killed.
  */
 import { Struct } from '../base/bytes.ts'
 import * as k from '../linux/constants.ts'
@@ -9,7 +10,7 @@ import { HostSlot } from './slots.ts'
 
 const STDIN = 0
 
-/** The settings of the caller's terminal as they were found (the kernel's struct termios); null if stdin is no terminal, or not ours to change. */
+/** Settings of the caller's terminal as they were found (the kernel's struct termios); null if stdin is none, or not ours to change. */
 export type Settings = Uint8Array | null
 
 /** struct termios (asm-generic/termbits.h): four 32-bit words of flags, the line discipline, 19 control characters. */

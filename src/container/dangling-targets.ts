@@ -1,6 +1,6 @@
 /**
- * Destinations of mounts that lead through symbolic links to what isn't there: /etc/resolv.conf -> /run/resolvconf, where the
- * image has no /run. What the link names is made inside the root, as if the root was the whole world.
+ * Mount destinations that are dangling symbolic links of the image: /etc/resolv.conf -> /run/resolvconf/resolv.conf, say, where the image
+ * has no /run. The file or folder that the link names is made inside the container's root, then mounted on.
  */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
@@ -17,7 +17,7 @@ import { InitSlot } from './slots.ts'
 const LINKS_MAX = 40
 const PATH_MAX = 4096
 
-/** Which mount failed because its destination cannot be made under its own name, and what was to be made. */
+/** If a mount failed because its destination is a dangling link: which mount it was, and what was to be made. */
 export function danglingTarget(error: unknown): { index: number; kind: 'folder' | 'file' } | null {
   if (!(error instanceof CallError) || error.errno !== 'EEXIST') return null
   const { about, name } = error.step
@@ -27,8 +27,8 @@ export function danglingTarget(error: unknown): { index: number; kind: 'folder' 
 }
 
 /**
- * Makes what is missing of the folders that a path leads to; and if none is, the last part. The init's session has failed and is
- * recovered. False when there was nothing to make.
+ * Follows `path` inside the container's root, link by link, and makes the folders that are missing; if none is, the last part itself.
+ * Recovers the init's failed session. Returns false when there was nothing to make.
  */
 export function makeTarget(
   init: Session,

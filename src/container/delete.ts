@@ -8,7 +8,7 @@ import * as c from '../session/calls.ts'
 import type { Answer } from '../session/session.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
-import { INIT_PATIENCE, planEnd, planHold, planSignal, signalInit, waitForInit } from './kill.ts'
+import { INIT_PATIENCE, planAwaitEnd, planHold, planSignal, signalInit, waitForInit } from './kill.ts'
 import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
 import { unmountStack } from './shared-mounts.ts'
@@ -37,10 +37,10 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
   if (remover === 'this') callPoststop(runtime, saved)
 }
 
-/** Who has removed the state: of several who delete a container at once one calls its hooks. */
+/** Who has removed the state: if several commands delete a container at once, only that one calls the poststop hooks. */
 type Remover = 'this' | 'another'
 
-/** Ends the init, unless it has ended. Not null if what it leaves was removed on the way, which costs no further round trip. */
+/** Ends the init, unless it has ended. Usually the rest is removed in the same round trips; null if that is still to be done. */
 function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): Remover | null {
   const { host, platform } = runtime
   if (saved.pid === 0) {
@@ -52,8 +52,8 @@ function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): Remover |
   const end = b.label()
   const pidfd = planHold(b, saved)
   b.branch(pidfd, 'EQUAL', -Errno.ESRCH!, gone)
-  // A zombie, be it the init's or that of a process that has got its pid meanwhile.
-  b.branch(planEnd(b, 0), 'EQUAL', 1, gone)
+  // The process has ended. It may be a later one with the same pid, but then the init has ended too.
+  b.branch(planAwaitEnd(b, 0), 'EQUAL', 1, gone)
   const watch = planWatch(b, runtime, saved)
   b.jump(end)
   b.place(gone)
@@ -84,19 +84,19 @@ function endAndRemove(runtime: Runtime, saved: Saved, force: boolean): Remover |
 
 function planKilling(b: Batch, saved: Saved): Step {
   planSignal(b, saved, k.SIGKILL)
-  return planEnd(b, FIRST_PATIENCE)
+  return planAwaitEnd(b, FIRST_PATIENCE)
 }
 
-/** What a batch removes: its last step, which is done if that was all there was, and the step that removes the state. */
+/** What a batch removes. `all`: a step that runs only if nothing is left; `state`: the step that removes the state. */
 interface Removal {
   all: Step
   state: Step | null
 }
 
-/** Plans to remove what a container leaves as a rule. Goes on at `left` where that is not all. */
+/** Plans to remove what a container usually leaves: an empty cgroup and its state. Goes on at `left` if there is more. */
 function planRemoveUsual(b: Batch, runtime: Runtime, saved: Saved, left: Label): Removal {
   let state: Step | null = null
-  // What else there is to be removed is so seldom that nobody waits for it.
+  // These are rare; `removeAll` takes care of them in further round trips.
   if (saved.cgroup?.systemd || saved.stack || saved.rdt) b.jump(left)
   else {
     if (saved.cgroup) cgroups.planRemoveEmpty(b, saved.cgroup, left, HostSlot.FOLDER)
@@ -124,7 +124,7 @@ function removeAll(runtime: Runtime, saved: Saved): Remover {
   return host.run(b).ok(state) ? 'this' : 'another'
 }
 
-/** Milliseconds after which something seems to hold a killed init. */
+/** Milliseconds to wait for a killed init before looking whether it is frozen. */
 const FIRST_PATIENCE = 500
 
 function endInit(runtime: Runtime, saved: Saved, paused: boolean): void {
@@ -134,7 +134,7 @@ function endInit(runtime: Runtime, saved: Saved, paused: boolean): void {
   if (!waitForInit(runtime, FIRST_PATIENCE)) waitThawed(runtime, saved)
 }
 
-/** It may be frozen in a cgroup below its own. */
+/** For an init that does not end: it may be frozen in a cgroup below its own. */
 function waitThawed(runtime: Runtime, saved: Saved): void {
   if (saved.cgroup) cgroups.thawBelow(runtime.host, runtime.platform.machine, saved.cgroup)
   if (!waitForInit(runtime)) throw stays(saved)

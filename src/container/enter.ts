@@ -1,4 +1,4 @@
-/** Plans the way of a process into a container that is there already. */
+/** Plans how a new process gets into a container that exists: the stage of `exec`. */
 import { RuntError } from '../base/errors.ts'
 import { cleanPath } from '../base/paths.ts'
 import * as cgroups from '../cgroup/manager.ts'
@@ -21,20 +21,21 @@ export interface Entry {
   cgroup: cgroups.CgroupPaths | null
   /** CPUs that the process may use before it is in the cgroup; process.execCPUAffinity.initial. */
   affinity: string | undefined
-  /** Descriptors of the stage that have come through its execve: the process's end of its session, and the container's init. */
+  /** Descriptors that the stage has inherited: the process's end of its session, and a pidfd of the container's init. */
   initSession: number
   pidfd: number
-  /** Pid of the init, where it has the mounts of the caller, and a root of its own by chroot(2) alone; see shared-mounts.ts. */
+  /** Pid of the init, if it has the mounts of the caller and only its root is its own; see shared-mounts.ts. */
   rootOf: number | null
   /** Descriptor of the socket on which the process will send its terminal, if it is to have one. */
   meeting: number | null
-  /** That on which it will send the listener of its filter to the host, if an agent is to have it. */
+  /** Descriptor of the socket on which it will send the listener of its seccomp filter, if an agent is to have that. */
   channel: number | null
 }
 
 /**
- * Joins cgroup and namespaces, forks. To be sent as a silent batch: stage and process both come to its end, each on its own session,
- * and go on serving. The pid of the process is then in the stage's slot CHILD; slot JOINED says whether it was born in its cgroup2.
+ * Plans the stage's batch: join the cgroup and the namespaces, fork the process. It has to be sent as a silent batch, for both stage and
+ * process come to its end, each on its own session, and go on serving. The pid of the process is then in the stage's slot CHILD; slot
+ * JOINED says whether it was born in its cgroup2.
  *
  * The cgroups come first, by the paths of the host. All namespaces that the init has of its own are entered in one call: the
  * descriptor stands for the process, so no other can take its place (setns(2) with a pidfd, Linux 5.8). The cgroup namespace is left

@@ -77,7 +77,7 @@ export function exec(runtime: Runtime, options: ExecOptions): number | Promise<n
   const progress = noProgress()
   let last: Batch | null
   try {
-    last = tell(runtime, options, progress)
+    last = startProcess(runtime, options, progress)
   } catch (error) {
     undo(runtime, options.id, progress)
     throw explain(error)
@@ -88,7 +88,7 @@ export function exec(runtime: Runtime, options: ExecOptions): number | Promise<n
   return platform.handOver()
 }
 
-/** What is left to do in the foreground. `relays`: the caller's terminal has these settings; null where the process has none of its own. */
+/** Plans the host's last batch in the foreground. `relays`: the settings of the caller's terminal; null if the process has no terminal. */
 function planForeground(machine: Machine, id: string, pid: number, relays: { settings: Settings } | null): Batch {
   const b = new Batch(machine)
   planReapBrain(b)
@@ -100,8 +100,8 @@ function planForeground(machine: Machine, id: string, pid: number, relays: { set
   return b
 }
 
-/** Gives the host's last batch; null when detached. */
-function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch | null {
+/** Starts the process and has it execute its program. Returns the host's last batch, null when detached. */
+function startProcess(runtime: Runtime, options: ExecOptions, progress: Progress): Batch | null {
   const { host, stage, init, platform } = runtime
   const { machine } = platform
 
@@ -127,9 +127,10 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   const fileText = file && finishReading(host, machine, facts, file)
   if (fileText && 'errno' in fileText) throw unreadable(`--process (${options.process})`, fileText.errno)
 
-  // 2. The container's init, and the stage: at once, while the config is parsed, if it is to have nothing but a descriptor of that init.
-  const soon = options.process === null && !options.terminal && !saved.seccompAgent
-  const { looking, pidfd, watch, kept, spawned } = sendLook(runtime, options, saved, soon)
+  // 2. A look at the container's init, and the stage. Usually the stage needs nothing but a pidfd of the init: then it is started in the
+  // same batch, and gets ready while the config is parsed.
+  const startsEarly = options.process === null && !options.terminal && !saved.seccompAgent
+  const { looking, pidfd, watch, kept, spawned } = sendLook(runtime, options, saved, startsEarly)
   const parse = (processText: string | null): Plan =>
     interpretExec(runtime, options, saved, configText.text, processText)
   const parsed = options.process === '-' ? null : attempt(() => parse(fileText?.text ?? null))
@@ -151,7 +152,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   const foreseen = foresee(plan.config)
   const agent = agentOf(plan.config.linux?.seccomp, foreseen)
   const channel = agent ? openChannel(runtime) : null
-  begun ??= startStage(runtime, options, soon ? 1 : 0, [
+  begun ??= startStage(runtime, options, startsEarly ? 1 : 0, [
     HostSlot.PIDFD,
     ...(meeting === null ? [] : [HostSlot.MEETING]),
     ...(agent ? [HostSlot.CHANNEL_END] : []),
@@ -179,14 +180,14 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   const born = new Batch(machine)
   const pid = born.add(slot(InitSlot.CHILD), 0)
   const joined = born.add(slot(InitSlot.JOINED), 0)
-  // A frozen cgroup that is joined on purpose holds the stage until it is thawed.
+  // With --ignore-paused the stage joins a frozen cgroup, and is held there until that is thawed.
   if (options.ignorePaused) born.patience = Infinity
   stage.send(born)
   const goodbye = new Batch(machine)
   c.exitGroup(goodbye, 0)
   stage.send(goodbye, Flag.SILENT)
 
-  // 4. The process becomes what it is to be, and looks for its program as the user who will run it. It is not born yet when it is told.
+  // 4. The process becomes what it is to be, and looks for its program as the user who will run it. This is sent before it is even born.
   const train = new Train(init, machine)
   const user = userNamespaceOf(plan.config)
   if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(plan.config.annotations))
@@ -214,7 +215,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
     joinUnified(runtime, saved, unified, progress.init, options.cgroups.length === 0)
   if (saved.rdt) joinRdt(runtime, saved.rdt, progress.init)
   runtime.debug(`container ${options.id}: process ${progress.init}`)
-  // Containers of earlier versions have kept none.
+  // Earlier versions of runt did not keep the filter.
   const filter = recalled ?? filterOf(plan.config, machine)
   const looks = new Batch(machine)
   if (wanted.oomScoreAdj !== undefined) {
@@ -233,7 +234,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
 
   // 5. All is well: the caller gets what it asks for, and the program is executed.
   if (user) {
-    // They may be higher than what the root of a user namespace can set.
+    // By the host, because limits may be higher than what the root of a user namespace can set.
     const limits = new Batch(machine)
     processes.planLimits(limits, wanted, progress.init)
     host.run(limits)
@@ -273,7 +274,7 @@ function tell(runtime: Runtime, options: ExecOptions, progress: Progress): Batch
   return foreground
 }
 
-/** Prepares for the terminal of the process. Gives the descriptor of the socket on which that is to send it. */
+/** Makes the socket pair for the terminal of the process. Returns the descriptor of the end that the process sends it on. */
 function meet({ host, platform }: Runtime, consoleSocket: string | null): number {
   const b = new Batch(platform.machine)
   if (consoleSocket !== null) terminals.planConsoleSocket(b, consoleSocket)
@@ -282,7 +283,7 @@ function meet({ host, platform }: Runtime, consoleSocket: string | null): number
   return host.run(b).value(own)!
 }
 
-/** Prepares for the listener of the process's filter. Gives the descriptor of the socket on which that is to send it. */
+/** Makes the socket pair for the listener of the process's filter. Returns the descriptor of the end that the process sends it on. */
 function openChannel({ host, platform }: Runtime): number {
   const b = new Batch(platform.machine)
   planChannel(b)
@@ -290,7 +291,7 @@ function openChannel({ host, platform }: Runtime): number {
   return host.run(b).value(end)!
 }
 
-/** Sends what tells of the container's init, reads its filter and, with `spawns`, starts the stage. */
+/** Sends the batch that looks at the container's init, reads its filter and, with `spawns`, starts the stage. */
 function sendLook(
   runtime: Runtime,
   { id, preserveFds }: ExecOptions,
@@ -310,7 +311,7 @@ function sendLook(
   return { looking: b, pidfd, watch, kept, spawned }
 }
 
-/** The answer, also where a stage that was to start could not do so yet. */
+/** The answer to that batch, also if the stage could not be started yet (`isTaken`). */
 function waitUnlessTaken(host: Session, batch: Batch): Answer {
   try {
     return host.wait(batch)
@@ -320,16 +321,16 @@ function waitUnlessTaken(host: Session, batch: Batch): Answer {
   }
 }
 
-/** A stage that was started, and the answer that tells of it. */
+/** A stage that was started, and the answer with its pid. */
 interface Begun {
   started: Answer
   spawned: Spawn
 }
 
-/** Another exec may have the file that stands in for a memfd at this moment. */
+/** Where no memfd can be executed, the stage's image is in a file for a moment, and another exec may have that file just now. */
 const isTaken = (error: unknown): error is CallError => error instanceof CallError && error.errno === 'EEXIST'
 
-/** `tries`: how many there have been, the last of which is to be forgotten. */
+/** Starts the stage, and tries again while `isTaken`. `tries`: how many tries have failed; after one the session is recovered. */
 function startStage(
   runtime: Runtime,
   { id, preserveFds }: ExecOptions,
@@ -352,8 +353,8 @@ function startStage(
 }
 
 /**
- * The container's root for the plans that need it. A working folder that is missing is an error here: the container
- * runs, and nothing is made in it behind its back.
+ * Opens the container's root for the plans that need it. A missing working folder is an error here, unlike in `create`: the container
+ * runs, and nothing is to be made in it behind its back.
  */
 function planRoot(b: Batch, { cwd }: Process): void {
   b.about('root of the container')

@@ -28,18 +28,19 @@ export interface Reading {
   readonly path: string
   readonly flags: number
   readonly fd: Step
-  /** Ran last: what the last read gave. */
+  /** The last read: its result is a count of bytes, 0 at the end of the file, or an errno. */
   readonly last: Step
-  /** Bytes read so far, where there may have been several reads. */
+  /** Where there may have been several reads: the step that sums up the bytes. Null for a single read. */
   readonly total: Step | null
   readonly buffer: OutPointer
-  /** More bytes than these are an errno, EFBIG. Without it there is a limit that nobody meets, and passing it is an error. */
+  /** A file longer than this gives the errno EFBIG. Without it, one longer than LONGEST throws. */
   readonly longest?: number
 }
 
 /**
- * Plans to open a file and read its first `size` bytes in one go. That should be all of it: if it may not be, `finishReading` starts
- * over. A failure is none of the batch's: `finishReading` tells. `flags`: O_NONBLOCK where the path may be a FIFO of somebody else's.
+ * Plans to open a file and read up to `size` bytes at once. That should be the whole file: if there may be more, `finishReading` reads it
+ * again from the start. A failure does not stop the batch; `finishReading` reports it. `flags`: with O_NONBLOCK where the path may be
+ * somebody else's FIFO.
  */
 export function planReading(b: Batch, path: string, size: number, flags = k.O_RDONLY): Reading {
   const end = b.label()
@@ -55,12 +56,12 @@ export function planReading(b: Batch, path: string, size: number, flags = k.O_RD
 }
 
 /**
- * As planReading, for a file that the caller names: it may be a pipe, of which a read gives what is there at that moment, and which cannot
+ * As planReading, for a file that the caller names. It may be a pipe: a read then gives only what is there at that moment, and nothing can
  * be read twice.
  */
 export const planGiven = (b: Batch, path: string): Reading => planLongReading(b, path, 0x2000, k.O_RDONLY, 0x2000)
 
-/** As planReading, for what comes in pieces, as files of procfs of several pages do. */
+/** As planReading, in a loop, for files that come in several pieces, as long ones of procfs do. */
 export function planLongReading(
   b: Batch,
   path: string,
@@ -179,7 +180,7 @@ export function namesIn(session: Session, machine: Machine, about: string, folde
   }
 }
 
-/** That a file cannot be read. `errno`: its name, as `finishReading` gives it. */
+/** The error for a file that cannot be read. `errno`: its name, as `finishReading` gives it. */
 export const unreadable = (what: string, errno: string): RuntError =>
   new RuntError(`${what}: cannot be read: ${describeErrno(errno)}`, errno)
 
@@ -225,7 +226,7 @@ export function planWriting(train: Train, about: string, path: string, text: str
   c.renameat(b, k.AT_FDCWD, temporary, k.AT_FDCWD, path)
 }
 
-/** The working folder, to be looked for. */
+/** A question for the working folder; `pathFrom` uses the answer. */
 export interface Cwd {
   step: Step
   path: OutPointer
@@ -240,7 +241,7 @@ export function planCwd(b: Batch): Cwd {
   return { step, path }
 }
 
-/** `path` as seen from there, cleaned. A working folder that has been removed is no mistake as long as nobody needs it. */
+/** `path`, made absolute and cleaned. A working folder that has been removed is an error only if `path` is relative. */
 export function pathFrom({ step, path: folder }: Cwd, answer: Answer, path: string): string {
   const length = answer.value(step) ?? 0
   const cwd = length > 0 ? decodeUtf8(answer.bytes(folder, length - 1)) : ''

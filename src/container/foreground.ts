@@ -13,14 +13,14 @@ const STDERR = 2
 /** Exit status when the program's cannot be known. */
 const WAIT_FAILED = 255
 
-/** From here on signals wait in the descriptor until there is somebody to forward them to. */
+/** Blocks all signals. From here on they wait in a signalfd until there is a program to forward them to. */
 export function planSignals(b: Batch): void {
   b.about('signals')
   c.sigprocmask(b, k.SIG_BLOCK, ALL_SIGNALS)
   b.call('signalfd4', -1, b.data(new Struct(8).u64(0, ALL_SIGNALS).bytes), 8, k.O_CLOEXEC).keep(HostSlot.SIGNALS)
 }
 
-/** The brain ends while the program runs; on Node there is none to wait for. */
+/** Plans to reap the brain, which ends while the program runs. On Node.js it is no child of the host. */
 export function planReapBrain(b: Batch): void {
   const none = b.label()
   b.about('brain')
@@ -29,7 +29,7 @@ export function planReapBrain(b: Batch): void {
   b.place(none)
 }
 
-/** What ends an attendance before its time: something to read from a descriptor. */
+/** Something that interrupts the waiting for the program: there is something to read from `fd`. */
 export interface Interruption {
   fd: c.Fd
   /** Where to go on then. */
@@ -70,7 +70,7 @@ export function planWait(b: Batch, id: string, pid: number, interruption?: Inter
   b.place(done)
 }
 
-/** Where the last batch goes on when one of its calls fails: the brain is gone by then, so the batch itself says so (`planEnd`). */
+/** Where the last batch goes on when a call of it fails. The brain is gone by then, so the batch itself prints the error (`planEnd`). */
 export interface Failures {
   waiting: Label
   removing: Label
@@ -107,9 +107,9 @@ export function planEnd(
   c.exitGroup(b, slot(HostSlot.STATUS))
 }
 
-/** Waits for a signal or for what interrupts. */
+/** Waits for a signal or for the interruption. */
 function planInterruption(b: Batch, { fd, label }: Interruption): void {
-  // struct pollfd, twice, and room for a look at whole words: 0 where nothing has happened.
+  // Two of struct pollfd, and some room, for the second revents is read as a part of a 32-bit word: 0 if nothing has happened.
   const set = b.data(new Struct(24).bytes)
   const again = b.label()
   b.place(again)

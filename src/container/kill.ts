@@ -22,8 +22,9 @@ import {
 } from './state.ts'
 
 /**
- * Sends a signal to the container's init or, with `all`, to every process of its cgroup. With the init the kernel kills all others of its
- * pid namespace; where that is not the container's own they are looked for in the cgroup, also when the init is gone.
+ * Sends a signal to the container's init or, with `all`, to every process of its cgroup. When an init is killed, the kernel kills all other
+ * processes of its pid namespace. If the container has no such namespace of its own, SIGKILL goes to all processes of its cgroup, also when
+ * the init is gone.
  */
 export function kill(runtime: Runtime, id: string, signal: number, all: boolean): void {
   const saved = known(id, readSaved(runtime, id))
@@ -36,7 +37,7 @@ export function kill(runtime: Runtime, id: string, signal: number, all: boolean)
   const answer = host.run(b)
   const status = finishWatch(runtime, answer, saved, watch)
   const paused = status === 'paused'
-  // The parked init handles no signal, and as process 1 of its namespace it would be spared.
+  // A parked init handles no signal, so as process 1 of its namespace it would survive these. It is killed instead.
   const ends = status === 'created' && !saved.sharesPids && ENDING.has(signal)
   if (all && saved.cgroup && !ends) {
     cgroups.signalAll(host, machine, saved.cgroup, signal, paused)
@@ -54,8 +55,8 @@ export function kill(runtime: Runtime, id: string, signal: number, all: boolean)
 }
 
 /**
- * Plans to open a pidfd of the init, if it can be had, so that a later process with its pid is never hit. It is the init's if what is
- * read of the process from then on is.
+ * Plans to open a pidfd of the init, so that a later process with the same pid is never hit. Whether it is the init's shows what is read
+ * of the process afterwards (its start time).
  */
 export function planHold(b: Batch, saved: Saved): Step {
   const failed = b.label()
@@ -65,7 +66,7 @@ export function planHold(b: Batch, saved: Saved): Step {
   return pidfd
 }
 
-/** Plans to signal the process that is held. Its result is ESRCH when that is gone. */
+/** Plans to signal the process of the pidfd that `planHold` opened. The result is ESRCH if that is gone. */
 export function planSignal(b: Batch, saved: Saved, signal: Arg): Step {
   const end = b.label()
   b.about(aboutInit(saved))
@@ -74,12 +75,12 @@ export function planSignal(b: Batch, saved: Saved, signal: Arg): Step {
   return sent
 }
 
-/** Signals that ask a process to end, and of which the init of runc, a program in Go, dies while it waits. */
+/** Signals that ask a process to end. A waiting init of runc, a program in Go, dies of them; so a parked one of runt's does too. */
 const ENDING: ReadonlySet<number> = new Set(['HUP', 'INT', 'QUIT', 'ABRT', 'TERM'].map((name) => k.SIGNALS[name]!))
 
 /**
- * Plans to claim a parked init as `start` does: of several at a time one succeeds. Gives the signal for it: of a program that has been
- * started, its own.
+ * Plans to claim a parked init, as `start` does, so that nobody starts it meanwhile. Gives the signal to send: SIGKILL to a parked init, or
+ * the given one if somebody was faster and the program has been started.
  */
 function planClaimParked(b: Batch, folder: string, signal: number): Arg {
   const started = b.label()
@@ -104,7 +105,7 @@ function signalHeld(runtime: Runtime, saved: Saved, signal: number, ends: boolea
   return runtime.host.run(b).ok(sent)
 }
 
-/** Holds and signals the init. False when it is gone. */
+/** Signals the init, after a check that it is the init still. False when it is gone. */
 export function signalInit(runtime: Runtime, saved: Saved, signal: number): boolean {
   const { host, platform } = runtime
   const b = new Batch(platform.machine)
@@ -124,15 +125,15 @@ export function signalInit(runtime: Runtime, saved: Saved, signal: number): bool
 /** Milliseconds that a killed init has to end. */
 export const INIT_PATIENCE = 10_000
 
-/** Waits until the process that is held has ended; false if it does not in `patience` milliseconds. */
+/** Waits until the process of the pidfd has ended; false if it has not within `patience` milliseconds. */
 export function waitForInit(runtime: Runtime, patience = INIT_PATIENCE): boolean {
   const b = new Batch(runtime.platform.machine)
-  const ended = planEnd(b, patience)
+  const ended = planAwaitEnd(b, patience)
   return (runtime.host.run(b).value(ended) ?? 0) > 0
 }
 
-/** Plans to wait until the process that is held has ended: the result is 1 when it has in `patience` milliseconds. */
-export function planEnd(b: Batch, patience = INIT_PATIENCE): Step {
+/** Plans to wait until the process of the pidfd has ended: the result is 1 if it has within `patience` milliseconds. */
+export function planAwaitEnd(b: Batch, patience = INIT_PATIENCE): Step {
   const end = b.label()
   b.patience += patience
   // struct pollfd; events (u16) lies at 4.

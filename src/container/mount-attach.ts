@@ -10,7 +10,7 @@ import { InitSlot } from './slots.ts'
 const MOUNT = slot(InitSlot.MOUNT)
 const TARGET = slot(InitSlot.TARGET)
 
-/** Attaches MOUNT to TARGET; both are closed. */
+/** Plans to attach MOUNT to TARGET, to apply propagation, and to close both. */
 export function planAttach(b: Batch, about: string, destination: string, options: MountOptions): void {
   planMove(b, about, destination)
   planAttached(b, destination, options)
@@ -22,7 +22,7 @@ export function planMove(b: Batch, about: string, destination: string): void {
   c.attachMount(b, MOUNT, TARGET)
 }
 
-/** What is left to do with MOUNT once it is in its place; it is closed, and TARGET. */
+/** Plans what is left to do once MOUNT is attached, and closes MOUNT and TARGET. */
 export function planAttached(b: Batch, destination: string, options: MountOptions): void {
   coverFolder(b, destination)
   for (const flag of options.propagation) planPropagation(b, MOUNT, flag)

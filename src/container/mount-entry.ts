@@ -16,9 +16,9 @@ export interface MountSetting {
   /** `linux.mountLabel`, where SELinux is there to read it. */
   label: string | null
   reach: Reach
-  /** By index: descriptors of mounts with mapped ids, or for them (idmapped-mounts.ts). */
+  /** By index of the mount: a descriptor for a mount with mapped ids (idmapped-mounts.ts, prepareIdmapped). */
   idmapped: ReadonlyMap<number, number>
-  /** What is bound would be a peer of the host's mount, and is not to be: the namespace as a whole has not been told (shared-mounts.ts). */
+  /** Bind mounts are made slaves one by one, because the namespace is the host's and cannot be as a whole (shared-mounts.ts). */
   slave: boolean
 }
 
@@ -62,14 +62,14 @@ export function readMount(mount: Mount, index: number): MountEntry {
   return { about, destination, options, bind }
 }
 
-/** Whether it is mounted writable at first: the set-up puts folders and nodes there, and later mounts may lie in it. */
+/** Whether a read-only mount is mounted writable at first, because folders, device nodes and later mounts still go into it. */
 export const isReadonlyLater = ({ type, destination }: Mount, { set, bind, remount }: MountOptions): boolean =>
   (set & k.MOUNT_ATTR_RDONLY) !== 0 &&
   !remount &&
   bind === null &&
   (type === 'tmpfs' || (type !== 'bind' && cleanPath(destination) === '/dev'))
 
-/** The options of such a mount for the time being. */
+/** The options of such a mount as long as it is writable. */
 export const writable = (options: MountOptions): MountOptions => ({
   ...options,
   set: options.set & ~k.MOUNT_ATTR_RDONLY,

@@ -7,8 +7,8 @@
  *   mount-cgroup.ts       the container's view of its control group
  *   mount-attach.ts       how a mount gets to its place
  *
- * A mount is made detached, in slot MOUNT; its target is opened, in slot TARGET; then the one is attached to the other. So there is no
- * second walk of a path that the image could have changed meanwhile.
+ * A mount is first made detached (slot MOUNT) and its target opened (slot TARGET); then the one is attached to the other by descriptor. So
+ * no path is walked a second time, when the image could have changed it meanwhile.
  */
 import { cleanPath } from '../base/paths.ts'
 import type { Machine } from '../base/platform.ts'
@@ -34,7 +34,7 @@ const ROOT = slot(InitSlot.ROOT)
 const TARGET = slot(InitSlot.TARGET)
 const FS = slot(InitSlot.FS)
 
-/** One entry of `mounts`, as a whole or up to a stop (stop.ts), from which `mountByLooking` goes on. */
+/** Plans one entry of `mounts`; or, where the image has to be looked at first, a stop (stop.ts) that `mountByLooking` takes up. */
 export function planMount(train: Train, mount: Mount, index: number, setting: MountSetting): void {
   const about = aboutMount(mount, index)
   const b = train.next(about)
@@ -67,8 +67,8 @@ export function planPlainMount(b: Batch, mount: Mount, index: number): void {
 }
 
 /**
- * Does the mount at which a plan has stopped, and which depends on what is there. The session has failed and is recovered. The plan is
- * to go on with the next mount.
+ * Does the mount at which a plan has stopped, looking at the image. Recovers the failed session; the caller then plans the rest, from the
+ * next mount on.
  */
 export function mountByLooking(
   init: Session,

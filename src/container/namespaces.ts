@@ -31,7 +31,7 @@ export function joinsNamespace(config: Config, type: string): boolean {
 
 /** How the stage makes the init. */
 export interface Birth {
-  /** Descriptors that have come through the stage's execve: the init's end of its session, the socket it will park on. */
+  /** Descriptors that the stage has inherited: the init's end of its session, and the socket that the init will park on. */
   initSession: number
   listener: number
   /**
@@ -48,14 +48,14 @@ export interface Birth {
 }
 
 interface Fork extends Birth {
-  /** A cgroup namespace is joined, whose root may not be above the cgroup. */
+  /** A cgroup namespace is joined, and its root may lie elsewhere than above the cgroup. */
   elsewhere: boolean
 }
 
 /**
- * Joins, creates, forks. To be sent as a silent batch: stage and init both come to its end, each on its own session, and go on
- * serving. The init's pid is then in the stage's slot CHILD, and in MIDDLE that of a process between the two, ended by then, where there
- * was one.
+ * Plans the stage's main batch: join namespaces, create others, fork the init. It has to be sent as a silent batch, for both stage and init
+ * come to its end, each on its own session, and go on serving. The init's pid is then in the stage's slot CHILD; in slot MIDDLE is the pid
+ * of the process between the two, if there was one, which has ended by then.
  *
  * Namespaces belong to the user namespace in which they are created. So those of the container are created together with its new user
  * namespace. A user namespace that is joined, or one that a new time namespace has to belong to, is entered by a process in the
@@ -70,8 +70,8 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   const time = createsNamespace(config, 'time')
   b.about('stage')
   if (!privileged && birth.oomScoreAdj !== undefined) planOomScore(b, birth.oomScoreAdj)
-  // Nobody in a joined pid namespace may look into our processes (/proc/PID/exe, ptrace) before the user's program runs. Files of a process
-  // that is not dumpable belong to root, though: without its rights the ids are mapped first; see planRootIdentity.
+  // Not dumpable: nobody in a joined pid namespace may look into our processes (/proc/PID/exe, ptrace) before the user's program runs. But
+  // the /proc files of such a process belong to root, and a user has to write the id mappings there first; see planRootIdentity.
   if (!user || privileged) c.prctl(b, k.PR_SET_DUMPABLE, 0)
   c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)
   c.fcntl(b, listener, k.F_SETFD, k.FD_CLOEXEC)
@@ -90,7 +90,7 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   const fork: Fork = { ...birth, elsewhere: joined.some(({ type }) => type === 'cgroup') }
   if (time && !user) planTime(b, config)
   const through = userJoined !== undefined || (time && user !== undefined)
-  // A process in the middle that were in the pid namespace itself would tell the pid that the init has there.
+  // If the process in the middle were in the pid namespace, the pid that its clone(2) returns would be the one that the init has in there.
   for (const namespace of others)
     if (!through || namespace.type !== 'pid') planJoin(b, namespace, userJoined !== undefined)
   let flags = k.CLONE_PARENT
@@ -109,7 +109,7 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   }
 }
 
-/** The init inherits it. A user may only raise it: what is refused is left in slot REFUSAL. Later our files in /proc are not the user's. */
+/** Sets the OOM score, which the init inherits. A user may only raise it; a refusal is left in slot REFUSAL. */
 function planOomScore(b: Batch, score: number): void {
   const refused = b.label()
   b.about('process.oomScoreAdj')
@@ -128,7 +128,8 @@ interface Joined {
 }
 
 /**
- * Joins a namespace. `again`: what takes rights that a user namespace gives is left for later, its slot keeps the descriptor; -1 otherwise.
+ * Plans to join a namespace. With `again`, one that is refused for want of rights is left for later, when the user namespace has been
+ * joined: the slot keeps its descriptor, and is -1 if it was joined.
  */
 function planJoin(b: Batch, namespace: Joined, again: boolean): void {
   const fd = slot(namespace.slot)
@@ -166,7 +167,7 @@ function planMiddle(
   if (pid) planJoin(b, pid, userJoined !== undefined)
   if (userJoined) planJoinUser(b, userJoined)
   else c.unshare(b.about('new namespaces (user)'), k.CLONE_NEWUSER)
-  // What belongs to the user namespace takes the rights that are had there; all the rest has been joined.
+  // Those that were refused belong to the user namespace, and are joined with the rights that it gives.
   for (const namespace of userJoined ? others : []) {
     const done = b.label()
     b.branch(slot(namespace.slot), 'LESS', 0, done)
@@ -219,7 +220,7 @@ function offsetLines(offsets: Partial<Record<TimeClock, TimeOffset>> = {}): stri
     .join('')
 }
 
-/** Forks the init, which goes on right behind; the process that forks it goes on at `parent`. */
+/** Plans to fork the init. It goes on with the operations that follow; the process that forks it goes on at `parent`. */
 function planInit(
   b: Batch,
   { initSession, cgroup, privileged, sends, elsewhere }: Fork,
@@ -254,7 +255,7 @@ function planInit(
   c.clone(b, flags | k.SIGCHLD, child).keep(InitSlot.CHILD)
   b.jump(parent)
   b.place(child)
-  // The stage's end of its session comes along: it would keep the session open, and the brain would not see that the stage is gone.
+  // The init has inherited the stage's end of the stage's session. Left open, it would hide the end of the stage from the brain.
   const inherited = b.add(slot(Slot.SESSION), 0)
   b.session(initSession)
   c.close(b, inherited)

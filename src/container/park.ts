@@ -10,7 +10,7 @@ import { planThread } from './seccomp-agent.ts'
 import { HostSlot, InitSlot } from './slots.ts'
 import { START_SOCKET } from './state.ts'
 
-/** What of the config this needs; `start` reads it from the copy in the state folder. */
+/** The part of the config that is needed here; `start` reads it from the copy in the state folder. */
 export interface Parked {
   process: Process
   linux?: { seccomp?: Seccomp }
@@ -47,9 +47,9 @@ export function planListener(b: Batch, folder: string): Step {
 export const PARK_SEQUENCE = 0xffff_fff0
 
 /**
- * Waits for a connection on the listener, calls startContainer hooks, executes the program. The connection closes by that; if a hook
- * fails or the program cannot be executed the failure is answered on it, and the init goes on serving whoever connected. With more hooks
- * than fit into the batch it does so at once: `start` sends them, and planStart.
+ * Plans to wait for a connection on the listener, to call startContainer hooks and to execute the program, which closes the connection. If
+ * a hook fails or the program cannot be executed, that is answered on the connection, and the init goes on serving whoever connected. With
+ * more hooks than fit into a batch it serves at once: `start` sends the hooks, and then `planStart`.
  */
 export function planPark(
   b: Batch,
@@ -89,8 +89,9 @@ export function planStart(
 }
 
 /**
- * What the set-up has left open, folders of the host among it, execve(2) would close. An init may park for long, and a process of
- * the container with CAP_SYS_PTRACE looks into /proc/PID/fd (compare CVE-2024-21626). startContainer hooks need some of it.
+ * Closes what the set-up has left open, folders of the host among it. execve(2) would close it too, but an init may be parked for long, and
+ * a process of the container with CAP_SYS_PTRACE can look into its /proc/PID/fd (compare CVE-2024-21626). Not done if there are
+ * startContainer hooks, which need some of it.
  */
 function planClosing(b: Batch, { listener, session, preserved }: KeptOpen): void {
   let first = 3 + preserved

@@ -10,7 +10,7 @@ import { InitSlot } from './slots.ts'
 /** Bytes of a path, without the NUL at its end; path_resolution(7). */
 const PATH_MAX = 4095
 
-/** By batch: folders below the root that are there by the time the next operation runs. It keeps plans short. */
+/** By batch: the folders of the container that are known to exist when the next operation runs. So they need not be planned again. */
 const knownFolders = new WeakMap<Batch, Set<string>>()
 
 function knownIn(b: Batch): Set<string> {
@@ -22,13 +22,13 @@ function knownIn(b: Batch): Set<string> {
   return known
 }
 
-/** To be called when something is mounted on `path`: what was known below it is covered. */
+/** To be called when something is mounted on `path`: nothing is known any longer of what is below it. */
 export function coverFolder(b: Batch, path: string): void {
   const known = knownIn(b)
   for (const other of known) if (other.startsWith(`${path}/`)) known.delete(other)
 }
 
-/** For operations that a jump may pass over: what they make is not relied on later. */
+/** For operations that a jump may skip: what they make is not taken for granted later. */
 export function tentatively(b: Batch, plan: () => void): void {
   const known = knownIn(b)
   knownFolders.set(b, new Set(known))
@@ -44,7 +44,7 @@ export function makeFolder(b: Batch, path: string, keep: number, resolve = 0, ma
   const known = knownIn(b)
   const root = slot(InitSlot.ROOT)
   const clean = cleanPath(path)
-  // Planned folder by folder it would take for ever.
+  // Refused here: planning an endless path folder by folder would take for ever.
   if (clean.length > PATH_MAX)
     throw new RuntError(
       `the path ${JSON.stringify(`${clean.slice(0, 64)}…`)} has ${clean.length} characters; the kernel takes ${PATH_MAX} bytes`,

@@ -33,16 +33,16 @@ const LOST = -1
 const PAUSE = 100_000_000
 
 /**
- * To be called before the program starts, so that it finds the size of its window: the caller's, unless the config has one. Nothing
- * of the caller's is changed yet.
+ * Prepares the container's terminal, before the program starts: it gets the size of the caller's window, unless the config has one. The
+ * caller's terminal is not changed yet. Returns its settings.
  */
 export function prepareRelay({ host, platform }: Runtime, { consoleSize }: Process): Settings {
   const b = new Batch(platform.machine)
   b.about('process.terminal: relay')
-  // The description of the master is ours alone by now.
+  // By now nobody else has the master open, so its flags can be changed.
   c.fcntl(b, MASTER, k.F_SETFL, k.O_RDWR | k.O_NONBLOCK)
   if (!consoleSize) planResize(b)
-  // A terminal is opened again: writes to it are not to block, and the description that we have is the caller's.
+  // If stdout is a terminal it is opened again, non-blocking: the flags of the caller's own descriptor must stay as they are.
   const plain = b.label()
   b.set(HostSlot.OUTPUT, STDOUT)
   const ready = b.label()
@@ -53,7 +53,8 @@ export function prepareRelay({ host, platform }: Runtime, { consoleSize }: Proce
     .on(ANY, ready)
   b.set(HostSlot.OUTPUT, opened)
   b.jump(ready)
-  // A file or a pipe gets lines as the program writes them. Nobody has changed the new terminal yet: OPOST and ONLCR are what it has.
+  // If stdout is a file or a pipe, lines are to arrive as the program writes them, with no CR added: of the output flags of the new
+  // terminal (OPOST and ONLCR) only OPOST is left.
   b.place(plain)
   b.call('ioctl', MASTER, k.TCGETS, scratch).on(ANY, ready)
   b.store(32, at(scratch, 4), k.OPOST)
@@ -68,7 +69,7 @@ export function prepareRelay({ host, platform }: Runtime, { consoleSize }: Proce
   b.place(none)
   const answer = host.run(b)
   if (!answer.ok(found)) return null
-  // In the background the terminal is in the hands of another job, the shell as a rule.
+  // In the background: another job, usually the shell, has the terminal, so it is not ours to change.
   if (answer.ok(controls) && answer.word(holder) !== answer.value(own)) return null
   return answer.bytes(settings, TERMIOS_SIZE)
 }
@@ -187,7 +188,7 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
   b.jump(loop)
 
   b.place(refused)
-  // Only these pass. EINVAL, for one (RLIMIT_NOFILE is below the size of the set), comes back for ever.
+  // Only these errors go away by themselves. EINVAL (RLIMIT_NOFILE is below the size of the poll set), for one, would come back for ever.
   for (const errno of ['EINTR', 'EAGAIN']) b.branch(slot(HostSlot.TRIES), 'EQUAL', -Errno[errno]!, loop)
   b.set(HostSlot.STATUS, LOST)
   b.place(relay.done)

@@ -53,7 +53,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
     try {
       init.send(program, Flag.SILENT)
       if (seccompAgent) handOver(runtime, seccompAgent, pid, launched.saved, 'creating')
-      // Planned while the kernel executes the program.
+      // The last batch is planned while the kernel executes the program.
       const b = new Batch(platform.machine)
       const gone = b.label()
       unlinkSocket(b).on(ANY, gone)
@@ -68,7 +68,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   try {
     const { hooks: later } = launched.saved
     if (options.detach || later?.poststart.length) {
-      // From here on the container counts as running, for hooks too. Somebody who tries to start it may have taken the socket.
+      // Without its socket the container counts as running, for hooks too. ENOENT: somebody who tried to start it has taken the socket.
       const socket = new Batch(platform.machine)
       const gone = socket.label()
       unlinkSocket(socket).on(['ENOENT'], gone)
@@ -105,10 +105,10 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   return typeof ended === 'boolean' ? stay(ended) : ended.then(stay)
 }
 
-/** What is left to do once the program runs in the foreground. */
+/** The host's last batch, once the program runs in the foreground. */
 interface Attendance {
   batch: Batch
-  /** The exit status, where the brain stays to hear it. */
+  /** The step with the exit status, if the brain stays to hear it; null if the host finishes alone. */
   status: Step | null
 }
 
@@ -123,8 +123,8 @@ function planAttending(
 ): Attendance {
   const { saved } = launched
   const ownPids = createsNamespace(launched.config, 'pid')
-  // With its init the whole container is gone: the host can finish alone, and the brain need not stay.
-  // A scope whose cgroup vanishes too fast for systemd to see it empty stays for ever: somebody has to say that it is over.
+  // If the whole container ends with its init and nothing needs the brain afterwards, the host finishes alone. A scope of systemd does need
+  // it: if its cgroup vanishes before systemd has seen it empty, the scope stays for ever unless somebody stops it.
   const afterwards = saved.hooks?.poststop.length || saved.cgroup?.systemd || saved.stack
   if (ownPids && (options.keep || !afterwards)) {
     planReapBrain(b)
@@ -147,7 +147,7 @@ function planAttending(
   return { batch: b, status: b.add(slot(HostSlot.STATUS), 0) }
 }
 
-/** Does it. */
+/** Sends the last batch; ends the brain, or waits for the exit status and removes the container. */
 function attend(runtime: Runtime, options: RunOptions, { batch, status }: Attendance): number | Promise<number> {
   const { host, platform } = runtime
   if (status === null) {
@@ -164,7 +164,10 @@ function attend(runtime: Runtime, options: RunOptions, { batch, status }: Attend
   return platform.hostAnswers ? platform.hostAnswers().then(finish) : finish()
 }
 
-/** Where the host cannot remove all by itself, a runt of its own can: of sub-cgroups nobody knew when the brain left. */
+/**
+ * Plans, for a host whose brain has gone, to run `runt delete --force` if something is left that the host cannot remove by itself: cgroups
+ * that the container has made, say. Returns the label where it goes on if that fails.
+ */
 function planDelete(b: Batch, root: string, id: string, self: readonly string[]): Label {
   const [child, parent, failed] = [b.label(), b.label(), b.label()]
   b.about(`container ${id}: delete`)
@@ -185,7 +188,7 @@ function planDelete(b: Batch, root: string, id: string, self: readonly string[])
   return failed
 }
 
-/** Looks after the container until its init ends, and leaves the exit status in slot STATUS. */
+/** Plans to relay the terminal or forward signals until the init ends. The exit status is then in slot STATUS. */
 function planAttendance(b: Batch, launched: Launched, settings: Settings, interruption?: Interruption): void {
   if (launched.config.process.terminal) planRelay(b, launched.saved.pid, settings, interruption)
   else planWait(b, launched.saved.id, launched.saved.pid, interruption)

@@ -1,8 +1,8 @@
 /**
- * Files of the host that the init of a container with a user namespace is given: it has the ids of the container, so folders that are
- * closed to others are closed to it, and cgroups are not its to join. The stage has the rights of the caller. It enters the init's
- * mount namespace (what is bound there has to be of that), opens them, and sends the descriptors. That they are bound there and
- * not on the host also keeps locked what is locked for less privileged namespaces: mount_namespaces(7).
+ * Files of the host that are opened for the init of a container with a user namespace. The init has the ids of the container, so it cannot
+ * enter folders of the host that are closed to others, nor join cgroups. The stage has the rights of the caller: it enters the init's
+ * mount namespace (bind mounts there need sources of that namespace), opens the files, and sends the descriptors to the init. Because the
+ * init does the binding, flags of the host's mounts stay locked as for any less privileged namespace: mount_namespaces(7).
  */
 import { Struct } from '../base/bytes.ts'
 import { cleanPath } from '../base/paths.ts'
@@ -23,9 +23,9 @@ export interface Source {
   about: string
   path: string
   flags: number
-  /** By what the init finds it; the path if absent. */
+  /** The name under which the init finds the descriptor (`Reach.opened`); the path if absent. */
   key?: string
-  /** It has to be this device. */
+  /** If present, the file has to be this device. */
   device?: Device | undefined
 }
 
@@ -36,9 +36,9 @@ export interface Device {
   minor: number
 }
 
-/** What the init can do by itself, and what it has been given. */
+/** What the init can do by itself, and what has been opened for it. */
 export interface Reach {
-  /** In a user namespace: without the right to device nodes, and to file systems of namespaces of the host. */
+  /** It is in a user namespace: it can make no device nodes, nor mount file systems that show namespaces of the host. */
   readonly unprivileged: boolean
   /** Descriptors of what has been opened for it, by key, see Source. */
   readonly opened: ReadonlyMap<string, number>
@@ -49,7 +49,7 @@ export const ALL: Reach = { unprivileged: false, opened: new Map() }
 
 /** Descriptors of one message; unix(7) allows 253. */
 const CHUNK = 100
-/** Numbers below are free for what an executor has open besides. */
+/** Descriptors below this number are left to whatever else an executor has open. */
 const OTHERS = 64
 
 /** The file of a cgroup's folder that a process writes to to move itself; see joinSelf. */
@@ -70,7 +70,7 @@ export function sourcesOf(config: Config, root: string, bundle: string, cgroup: 
     const { type, source, destination } = mount
     const options = readMountOptions(mount.options ?? [])
     if ((type !== 'bind' && options.bind === null) || !source || options.remount) continue
-    // These are looked at, or made by the stage.
+    // Not opened here: copy-symlink looks at the link itself, and mounts with mapped ids are made by the stage.
     if (options.copySymlink || asksForIdmap(mount)) continue
     const path = bindSource(bundle, source)
     const about = `mounts[${index}] (${destination}): source ${path}`
@@ -112,7 +112,7 @@ export function planOpening(b: Batch, { about, path, flags, device }: Source): c
   return fd
 }
 
-/** A node of another type or number would give the container a device that nobody meant. */
+/** Refuses a node of another type or number, which would give the container a device that the config does not mean. */
 function planDeviceCheck(b: Batch, fd: c.Fd, about: string, path: string, { type, major, minor }: Device): void {
   const status = b.scratch(256)
   const other = b.label()
@@ -132,7 +132,7 @@ function planDeviceCheck(b: Batch, fd: c.Fd, about: string, path: string, { type
   b.place(fine)
 }
 
-/** Plans, in the stage, to open the sources in the init's mount namespace and to send them. Nothing else can be done there later. */
+/** Plans, in the stage, to enter the init's mount namespace, to open the sources there and to send them. It is the stage's last work. */
 export function planSending(train: Train, sources: readonly Source[]): void {
   const first = train.next('mount namespace of the init')
   const pidfd = c.pidfdOpen(first, slot(InitSlot.CHILD))
@@ -149,10 +149,10 @@ export function planSending(train: Train, sources: readonly Source[]): void {
   }
 }
 
-/** Plans, in the init, to take what the stage sends. It waits for it. `preserved`: descriptors of the caller's from 3 on. */
+/** Plans, in the init, to wait for what the stage sends, and to take it. `preserved`: number of the caller's descriptors from 3 on. */
 export function planTaking(b: Batch, sources: readonly Source[], preserved: number): Map<string, number> {
   const opened = new Map<string, number>()
-  // Beyond all numbers that are in use while they arrive.
+  // They are moved beyond all numbers that are in use while they arrive.
   const first = OTHERS + preserved + sources.length
   b.about('descriptors from the stage')
   for (let start = 0; start < sources.length; start += CHUNK) {
@@ -189,7 +189,7 @@ export function planJoiningOpened(b: Batch, cgroup: CgroupPaths, { opened }: Rea
   b.place(joined)
 }
 
-/** Plans the end of what has been opened, in the init. */
+/** Plans, in the init, to close what has been opened for it. */
 export function planForgetting(b: Batch, { opened }: Reach): void {
   if (opened.size === 0) return
   const numbers = [...opened.values()]

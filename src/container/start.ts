@@ -21,16 +21,17 @@ import { HostSlot, initSlots } from './slots.ts'
 import { CLAIMED_SOCKET, folderOf, freezerOf, known, loadState, readSaved, type Saved, START_SOCKET } from './state.ts'
 
 /**
- * Returns when the program is being executed, and poststart hooks have been called. An init that cannot execute it, or whose
- * startContainer hooks fail, answers on the connection, and that is thrown here. Where a poststart hook fails the container is stopped
- * (since runtime-spec 1.3). With a `notifySocket` it returns when the program has said that it is ready, or has ended.
+ * Returns when the program has been executed and poststart hooks have been called. If the program cannot be executed, or a startContainer
+ * hook fails, the init answers so on the connection, and that is thrown here. If a poststart hook fails the container is stopped
+ * (runtime-spec 1.3). With a `notifySocket` it returns only when the program has said that it is ready, or has ended.
  */
 export function start(runtime: Runtime, id: string, notifySocket: string | null): void {
   const { platform } = runtime
   const saved = known(id, readSaved(runtime, id))
   const folder = folderOf(runtime, id)
   const { seccompAgent } = saved
-  // These change something for others, so the container has to be one that can be started. Else the start itself shows that.
+  // An agent or a service manager would notice the following, so look first whether the container can be started. Otherwise the attempt
+  // itself shows it.
   if (saved.pid === 0 || seccompAgent || notifySocket !== null) refuse(loadState(runtime, id).status)
   if (seccompAgent) connectAgent(runtime, seccompAgent)
 
@@ -42,18 +43,18 @@ export function start(runtime: Runtime, id: string, notifySocket: string | null)
   const connection = c.socket(b, k.AF_UNIX, k.SOCK_SEQPACKET).keep(HostSlot.CONNECTION)
   c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
   c.chdir(b, folder)
-  // Of several at a time one finds it: the init takes one connection, and has to get the one of who goes on.
-  // From here on the container counts as running, whatever becomes of us.
+  // If several commands start the container at once, only one of them finds the socket: the init takes a single connection. From here on
+  // the container counts as running, whatever becomes of us.
   const claim = c.renameat(b, k.AT_FDCWD, START_SOCKET, k.AT_FDCWD, CLAIMED_SOCKET).on(['ENOENT'], refused)
-  // Not before: that of who goes on is the one that the program is to find.
+  // Only now, as the one who starts the container: it is our socket that the program is to find.
   const notify = notifySocket === null ? null : planNotify(b, folder)
   b.about(about)
   const address = c.unixAddress(b, CLAIMED_SOCKET)
-  // ECONNREFUSED: the init has ended. Nobody but it has the socket.
+  // ECONNREFUSED: the init, which alone listens there, has ended.
   const connected = b.call('connect', connection, address.pointer, address.length).on(['ECONNREFUSED'], refused)
   c.unlinkat(b, k.AT_FDCWD, CLAIMED_SOCKET)
   c.fchdir(b, slot(HostSlot.CWD))
-  // Nobody else can have its pid: it has just taken the connection.
+  // This is the init for sure, and no later process with its pid: it has just taken the connection.
   if (notify) c.pidfdOpen(b, saved.pid).keep(HostSlot.PIDFD)
   const heard = saved.served || seccompAgent ? null : planHearing(b)
   b.place(refused)
@@ -73,7 +74,7 @@ export function start(runtime: Runtime, id: string, notifySocket: string | null)
   if (notify && answer.ok(notify)) waitForReady(runtime, notifySocket!, saved.pid)
 }
 
-/** Where the init has not heard of a start that fails, another one may do better. */
+/** If the start fails before the init has heard of it, the socket gets its name back, so that another start can try. */
 function startOrGiveBack({ host, platform }: Runtime, folder: string, b: Batch, claim: Step, connected: Step): Answer {
   try {
     return host.run(b)
@@ -93,7 +94,7 @@ function refuse(status: Status): void {
   if (status !== 'created') throw new RuntError(cannotStart(status))
 }
 
-/** Goes on at `frozen` if the container is paused; the step has the result 1 then. Null where there is no freezer. */
+/** Goes on at `frozen` if the container is paused; the result of the step is 1 then. Null if there is no freezer. */
 function planFreezer(b: Batch, file: string | null, frozen: Label): Step | null {
   if (file === null) return null
   const thawed = b.label()
@@ -111,8 +112,8 @@ function planFreezer(b: Batch, file: string | null, frozen: Label): Step | null 
 }
 
 /**
- * Waits until the init has something to say, or executes its program: then it closes the connection, and the result is 0. What it says is
- * left to be received, for it may be as long as an answer can be.
+ * Waits until the init executes its program, which closes the connection (result 0), or reports a failure. The report is only peeked at:
+ * it may be long, and is received later.
  */
 function planHearing(b: Batch): Step {
   const lost = b.label()
@@ -123,7 +124,7 @@ function planHearing(b: Batch): Step {
   return heard
 }
 
-/** Does a part of the start; if it fails, the container is stopped. */
+/** Does a part of the start; if that fails, the container is stopped. */
 function orKill(runtime: Runtime, saved: Saved, part: () => void): void {
   try {
     part()
@@ -133,7 +134,7 @@ function orKill(runtime: Runtime, saved: Saved, part: () => void): void {
   }
 }
 
-/** A channel to an init at the other end of the host's connection. */
+/** A channel to the parked init, through the host executor's connection to it. */
 function parkedInit(runtime: Runtime): Channel {
   const { host, platform } = runtime
   return {
@@ -162,7 +163,7 @@ function parkedInit(runtime: Runtime): Channel {
   }
 }
 
-/** Its copy of the config. */
+/** The copy of config.json in the state folder. */
 function configOf(runtime: Runtime, saved: Saved): Parked {
   const text = readText(runtime.host, runtime.platform.machine, `${folderOf(runtime, saved.id)}/config.json`)
   const config = JSON.parse(text ?? 'null') as Parked | null
@@ -171,7 +172,7 @@ function configOf(runtime: Runtime, saved: Saved): Parked {
   return config
 }
 
-/** Calls the startContainer hooks of an init that has too many of them for its last batch, and sends that. */
+/** Calls startContainer hooks that are too many for one batch, in parts; then sends the init's last batch, and returns it. */
 function serve(runtime: Runtime, saved: Saved, parked: Channel, home: string | null): Batch {
   const { machine } = runtime.platform
   const config = configOf(runtime, saved)
@@ -184,7 +185,7 @@ function serve(runtime: Runtime, saved: Saved, parked: Channel, home: string | n
   return last
 }
 
-/** The init has answered: it could not do its last batch. `served`: that, where it is not the one that it has parked with. */
+/** Throws what the init's answer means: its last batch has failed. `served`: that batch, if it is not the one that the init parked with. */
 function fail(runtime: Runtime, saved: Saved, reply: Uint8Array, served: Batch | undefined): never {
   const config = configOf(runtime, saved)
   const batch = served ?? new Batch(runtime.platform.machine)

@@ -34,7 +34,7 @@ export interface Saved {
   annotations: Record<string, string>
   /** uid of the user who made it. */
   owner: number
-  /** The file that says whether it is paused, if there is one. The last of what `list` reads; absent in states of earlier versions. */
+  /** The file that says whether it is paused; null: none. `list` reads a state up to here. Absent in states of earlier versions. */
   freezer?: string | null | undefined
   cgroup: CgroupPaths | null
   /** Whether it has a session keyring of its own, `_ses.ID`. */
@@ -42,27 +42,27 @@ export interface Saved {
   /** Path of the program in the container, for messages of `start`. */
   program: string
   /**
-   * Version of runt that has checked its config.json, if that is without integers that a number cannot hold: that one need not check it
-   * again.
+   * The version of runt that has checked the config.json: that version need not check it again. Absent if the config has integers that a
+   * number cannot hold.
    */
   checked?: string | undefined
-  /** Present where its pid namespace is not its own: the end of its init is then not that of its other processes. */
+  /** Present if it has no pid namespace of its own: its other processes then outlive its init. */
   sharesPids?: true | undefined
-  /** Those that later commands call, if there are any. */
+  /** The hooks that commands after `create` call, if there are any. */
   hooks?: { poststart: Hook[]; poststop: Hook[] } | undefined
   /** Who gets the listener of the program's seccomp filter, if it has one. */
   seccompAgent?: Agent | undefined
-  /** Present where `start` has to send the init what it is to do (hooks.ts, partsOf): an entry for the environment, as planExecve takes. */
+  /** Present if the parked init waits for `start` to send its last batch (hooks.ts, partsOf). `home`: as planExecve takes it. */
   served?: { home: string | null } | undefined
-  /** What it has in resctrl, if anything. */
+  /** Its groups in resctrl (intel-rdt.ts), if it has any. */
   rdt?: RdtGroups | undefined
   /** Bytes of the file that keeps its seccomp filter, if it has one (filter.ts). */
   filter?: number | undefined
-  /** Present where its mounts are among those of its caller. */
+  /** Present if it has no mount namespace of its own (shared-mounts.ts). */
   stack?: Stack | undefined
 }
 
-/** What of it others see. */
+/** The part of a state that `state` and `list` show. */
 export type Shown = Pick<
   Saved,
   'ociVersion' | 'id' | 'pid' | 'startTime' | 'bundle' | 'rootfs' | 'created' | 'annotations' | 'owner'
@@ -77,7 +77,7 @@ export const folderOf = (runtime: Runtime, id: string): string => `${runtime.glo
 
 /** Socket that a parked init listens on; gone once the container was started. */
 export const START_SOCKET = 'start.sock'
-/** Its name for the moment in which the one who starts the container connects to it. */
+/** The socket's name while `start` connects to it: renaming it makes sure that only one command starts the container. */
 export const CLAIMED_SOCKET = 'starting.sock'
 
 /** The socket of sd_notify(3), in a folder of its own that the container has too; see notify.ts. */
@@ -106,7 +106,7 @@ export function loadState(runtime: Runtime, id: string): Loaded {
   return known(id, tryLoadState(runtime, id))
 }
 
-/** What was found under an id, if it is a state. */
+/** Throws unless what was found under an id is a state. */
 export function known<T extends Loaded | Saved>(id: string, found: T | 'missing' | 'unfinished'): T {
   if (found === 'missing') throw new RuntError(unknownId(id))
   if (found === 'unfinished')
@@ -135,7 +135,7 @@ export function readSaved(runtime: Runtime, id: string): Saved | 'missing' | 'un
   return finishLook(runtime, host.run(b), look)
 }
 
-/** Whose states a batch may trust: those of the caller and of root. */
+/** What a batch finds out to decide whose states may be trusted: those of the caller and of root. */
 export interface Trust {
   uid: Step
   root: Owner
@@ -179,7 +179,7 @@ export function finishLook(
     if (result.errno === 'ENOENT') return answer.ok(owner.step) ? 'unfinished' : 'missing'
     throw unreadable(`state of container ${id} (${reading.path})`, result.errno)
   }
-  // What it says is acted on: processes are killed, cgroups removed, hooks called. A user may not say that to another.
+  // A state makes runt kill processes, remove cgroups and call hooks. So it must come from the caller or from root.
   const ours = answer.value(trust.uid)!
   for (const { path, status } of [owner, trust.root]) {
     const theirs = answer.word(status, k.STX_UID)
@@ -192,7 +192,7 @@ export function finishLook(
   return parseSaved(result.text, reading.path)
 }
 
-/** Plans to find out whose a folder is; its own, if it is a link. */
+/** Plans to find out who owns a folder. Of a symbolic link, the link itself. */
 export function planOwner(b: Batch, path: string): Owner {
   const status = b.out(256)
   const unknown = b.label()
@@ -226,7 +226,7 @@ export interface Watch {
 /** The file that says whether the container is paused, if there is one. */
 export const freezerOf = ({ freezer, cgroup }: Saved): string | null => freezer ?? (cgroup && freezerFile(cgroup))
 
-/** Plans to look at the process of a container, which it has. */
+/** Plans to look at the process of a container. `saved.pid` is not 0. */
 export function planWatch(b: Batch, runtime: Runtime, saved: Saved): Watch {
   const stat = planReading(b, `/proc/${saved.pid}/stat`, 1024)
   const done = b.label()
@@ -274,7 +274,7 @@ export function state(runtime: Runtime, id: string): StateView {
   return withOwners(runtime, [viewOf(saved, status)])[0]!
 }
 
-/** A state as commands print it: the pid only of a process that is there. `withOwners` has the name of another owner than root. */
+/** A state as commands print it; the pid is 0 if there is no process. `withOwners` fills in names of other owners than root. */
 export function viewOf(saved: Omit<Shown, 'freezer'>, status: Status): StateView {
   const live = status === 'created' || status === 'running' || status === 'paused'
   return {
@@ -290,7 +290,7 @@ export function viewOf(saved: Omit<Shown, 'freezer'>, status: Status): StateView
   }
 }
 
-/** Plans to make the folder of a container. That it was not there before makes the id ours. */
+/** Plans to make the state folder of a container. Only one command can make it: that claims the id. */
 export function planClaim(b: Batch, root: string, folder: string): Step {
   b.about(`state folder (${root})`)
   const parents = root.split('/').slice(1)
@@ -315,11 +315,11 @@ export function planClaim(b: Batch, root: string, folder: string): Step {
 }
 
 /**
- * Plans to remove the folder of a container. Only files that runt makes there are removed; anything else keeps the folder, and is an error.
- * The result is 0 where the state was there: for one of several who delete the container.
+ * Plans to remove the folder of a container. Only files that runt makes there are removed; with anything else in it the folder stays, which
+ * is an error. The result is 0 only for the one, of several who delete the container at once, that has removed state.json.
  */
 export function planRemoveFolder(b: Batch, folder: string, left: Label | null = null): Step {
-  // With a label the last call tells whether all could be removed.
+  // With `left` no single failure matters: the last rmdir tells whether everything could be removed.
   const expected = left ? ANY : (['ENOENT'] as const)
   b.about(`state folder (${folder})`)
   const [state] = ['state.json', 'config.json', FILTER_FILE].map((name) => {
@@ -337,7 +337,7 @@ export function planRemoveFolder(b: Batch, folder: string, left: Label | null = 
   const notify = `${folder}/${NOTIFY_FOLDER}`
   for (const [path, flags] of [
     [`${folder}/${START_SOCKET}`, 0],
-    // Left by one who was killed between two system calls.
+    // The following are left by a command that was killed between two system calls.
     [`${folder}/state.json.tmp`, 0],
     [`${folder}/config.json.tmp`, 0],
     [`${folder}/${EXECUTOR_FILE}`, 0],

@@ -1,6 +1,6 @@
 /**
- * Stops in a plan: what comes next depends on what is there, which the brain has to look at. Seldom enough for the usual way to know
- * nothing of it. The session fails there on purpose; who finds the stop recovers it, does the thing, and plans the rest anew.
+ * Stops in a plan: places where the brain has to look at the image before it can go on. They are rare, so the plan simply fails there on
+ * purpose. Whoever gets that error recovers the session, does what the stop is about, and plans the rest anew.
  */
 import { Kind } from '../executor/protocol.ts'
 import type { Batch } from '../session/batch.ts'
@@ -8,7 +8,7 @@ import { CallError } from '../session/session.ts'
 
 const ERRNO = 'ECANCELED'
 
-/** Stops the plan at a mount. `why` is what the brain will do. */
+/** Plans a stop at a mount, by its error. `why` is what the brain will do there. */
 export function planStop(b: Batch, about: string, why: string): void {
   b.about(`${about}: ${why}`)
   b.fail(ERRNO)

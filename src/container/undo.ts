@@ -1,4 +1,4 @@
-/** Takes back what a failed launch or exec has made. */
+/** Cleans up after a launch or an exec that failed. */
 import { RuntError } from '../base/errors.ts'
 import * as cgroups from '../cgroup/manager.ts'
 import * as k from '../linux/constants.ts'
@@ -14,21 +14,22 @@ import { folderOf, planRemoveFolder, type Saved } from './state.ts'
 const PAUSE = 5
 const LOOKS = 20
 
-/** How far a launch or an exec has come. */
+/** How far a launch or an exec has come: what has to be cleaned up if it fails now. */
 export interface Progress {
-  /** The id is ours: the folder was made by us. */
+  /** The state folder was made by us, so the id is ours. */
   claimed: boolean
-  /** Their pids; 0 while there is none. */
+  /** Pid of the stage; 0 while there is none. */
   stage: number
-  /** The stage has been told to fork the init. */
+  /** The stage has been told to fork the init, so there may be one whose pid we have not heard yet. */
   forks: boolean
+  /** Pid of the init; 0 while it is not known. */
   init: number
   cgroup: cgroups.CgroupPaths | null
-  /** Once something may be mounted among the mounts of the caller. */
+  /** Set once something may be mounted among the mounts of the caller. */
   stack: Stack | null
-  /** Once there is an init: whose poststop hooks have to be called at its end. */
+  /** Set once there is an init: then poststop hooks have to be called. */
   saved: Saved | null
-  /** The pid file, once it may be there. */
+  /** Path of the pid file, set once it may exist. */
   pidFile: string | null
 }
 
@@ -84,7 +85,7 @@ export function undo(runtime: Runtime, id: string, progress: Progress): void {
   if (progress.saved) callPoststop(runtime, progress.saved)
 }
 
-/** An init whose pid never reached us ends when its session does. */
+/** Ends an init whose pid never reached us, by closing its session, and waits for it. */
 function waitForUnknownInit(runtime: Runtime): void {
   runtime.platform.init.close()
   for (let look = 0; look < LOOKS; look++) {

@@ -1,10 +1,10 @@
 /**
  * A batch under construction: operations for an executor, the data they point to, and what each of them is for.
  *
- * Some thousand operations are planned for a container, by an interpreter, while somebody waits for it to start. So
- * operations are written to their final form at once; only what is not known yet (jump targets, addresses of output
- * buffers, which lie behind all results) is remembered, and filled in by `encode`. Objects are told apart by a number,
- * not by their class. `list[list.length] = item` is what Array.push does, without the cost of a call.
+ * This is written for speed: an interpreter plans about a thousand operations for a container while somebody waits for it
+ * to start. So each operation is written in its final form at once. Only what is not known yet (jump targets, and addresses
+ * of output buffers, which lie behind all results) is remembered and filled in by `encode`. For the same reason objects are
+ * told apart by a number instead of `instanceof`, and `list[list.length] = item` stands for Array.push, which is a call.
  */
 import { encodeInto } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
@@ -89,7 +89,7 @@ export class Step {
     return this
   }
 
-  /** Keeps the result in a slot too. */
+  /** Also stores the result in a slot, which outlives the batch. */
   keep(slotNumber: number): this {
     this.batch.keep(this.index, slotNumber)
     return this
@@ -113,7 +113,7 @@ const isStep = (arg: Arg): arg is Step => refOf(arg) === Ref.STEP
 /** First of the characters that stand for texts to be filled in: Unicode's private use area. */
 const BLANK = 0xe000
 
-/** Stands, in a plan of which a template is made, for a text that is known when that is inserted; alone, or as a part of longer texts. */
+/** Placeholder in a template for a text that is filled in when the template is inserted. May be part of a longer text. */
 export const blank = (index: number): string => String.fromCharCode(BLANK + index)
 
 /** A text with its blanks filled in. */
@@ -125,7 +125,7 @@ function fill(pattern: string, fillings: readonly string[]): string {
 
 const hasBlank = (text: string): boolean => /[\ue000-\ue0ff]/.test(text)
 
-/** A piece of plan in its final form but for addresses, and texts to be filled in: see `Batch.insert`. */
+/** A piece of plan, complete except for addresses and for the texts that fill its blanks: see `Batch.insert`. */
 export interface Template {
   readonly ops: Uint32Array
   readonly data: Uint8Array
@@ -177,7 +177,7 @@ export class Batch {
   private readonly forkLabels: Label[] = []
   /** Offsets in the data where the address of an output buffer goes. */
   private readonly patches: { offset: number; pointer: OutPointer }[] = []
-  /** Whether structures hold addresses. */
+  /** Whether structures in the data hold addresses, which a template could not move. */
   private pointed = false
 
   constructor(machine: Machine) {
@@ -185,7 +185,7 @@ export class Batch {
     this.numbers = syscallNumbers[machine]
   }
 
-  /** Names what the operations from here on are for. */
+  /** Says what the operations from here on are for: a config field, a path. Errors of these operations begin with it. */
   about(text: string): this {
     if (text !== this.subject) {
       this.subject = text
@@ -236,7 +236,7 @@ export class Batch {
     return this.push(Kind.ADD, 0, [left, right])
   }
 
-  /** result = -value: what an operation that fails with it gives. */
+  /** result = -value. FAIL is the one operation that negates; its error is expected and goes on at the next one. */
   negate(value: Arg): Step {
     const next = this.label()
     const step = this.push(Kind.FAIL, 0, [value]).on(ANY, next)
@@ -275,7 +275,7 @@ export class Batch {
     this.target(index, label)
   }
 
-  /** Operations that expect no error go on at `label` if they fail. Not those of templates. */
+  /** Makes all operations so far that expect no error go on at `label` if they fail. Does not reach into templates. */
   otherwise(label: Label): void {
     for (let index = 0; index < this.count; index++) {
       const kind = this.ops[index * OP_WORDS + 1]! & 0xff
@@ -298,7 +298,7 @@ export class Batch {
     return { ref: Ref.DATA, offset, length: bytes.length, load: 0, text }
   }
 
-  /** Memory of the batch's own for the kernel to write to that nobody reads from the answer. Shared by all who ask for it. */
+  /** Memory for results that only operations of this batch look at. All callers share it, so it holds until the next one uses it. */
   scratch(length: number): DataPointer {
     if (!this.scratch_ || this.scratch_.length < length) this.scratch_ = this.data(new Uint8Array(length))
     return this.scratch_

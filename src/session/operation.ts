@@ -32,7 +32,7 @@ export interface OutPointer {
   readonly load: 0 | 32 | 64
 }
 
-/** What of a batch operations go to. */
+/** The parts of a batch that adding an operation changes. */
 interface Target {
   count: number
   ops: Uint32Array
@@ -45,9 +45,9 @@ interface Target {
 }
 
 /**
- * Adds an operation to a batch, and gives the object that stands for it: `batch` and `index` on `prototype`. Bytes among its arguments
- * go to the data of the batch, and a pointer to them takes their place. On QuickJS, host.c does the same in a fraction of the time
- * (src/engine-quickjs/operation.ts).
+ * Adds an operation to a batch and returns the object that stands for it: the properties `batch` and `index`, with the given prototype.
+ * Bytes among the arguments are moved to the data of the batch, and a pointer takes their place. On QuickJS host.c does the same, in a
+ * fraction of the time (src/engine-quickjs/operation.ts).
  */
 export function addOperation<S extends object>(b: Target, kind: number, number: number, args: Arg[], prototype: S): S {
   const index = b.count++

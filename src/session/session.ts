@@ -98,7 +98,7 @@ export interface Observer {
 /** Milliseconds that a session waits for an answer beyond what the batch says it may take. */
 const PATIENCE = 120_000
 
-/** What a message of the executor's turned out to be: the answer to a batch, its failure, or that it was skipped. */
+/** A message of the executor, read: the answer to a batch, its failure, or the news that it was skipped (both null). */
 interface Taken {
   batch: Batch
   answer: Answer | null
@@ -111,7 +111,7 @@ export class Session {
   readonly #waiting: { sequence: number; batch: Batch; silent: boolean }[] = []
   #sequence: number
   #failure: CallError | null = null
-  /** A message that was looked at before somebody waited for it; null: the end of the session. */
+  /** A message that `hasAnswer` has received before anybody waited for it; null: the end of the session. */
   #early: Uint8Array | null | undefined
   readonly #slots: SlotNames
   observer: Observer | null = null
@@ -127,7 +127,10 @@ export class Session {
     this.#slots = slots
   }
 
-  /** A batch that this session's executor has from the process it was forked from, and of which it may report a failure. */
+  /**
+   * Announces a batch that was sent on another session: the executor of this one is forked in the middle of it, performs the rest, and may
+   * report a failure of it here.
+   */
   inherit(batch: Batch, sequence: number): void {
     this.#waiting.push({ sequence, batch, silent: true })
   }
@@ -164,7 +167,7 @@ export class Session {
     return true
   }
 
-  /** `past`: failures of earlier batches, which nobody has waited for, are passed over. */
+  /** With `past`, failures of earlier batches that nobody has waited for are passed over. */
   #wait(batch: Batch, past: boolean): Answer {
     for (;;) {
       const reply = this.#receive(PATIENCE + batch.patience)
@@ -185,7 +188,7 @@ export class Session {
     return this.wait(batch)
   }
 
-  /** As `run`, after a failure: the executor forgets it first, and so do we, also if nobody has been told of it yet. */
+  /** As `run`, but first the executor and this session forget any failure, also one that nobody has been told of yet. */
   recover(batch: Batch): Answer {
     this.send(batch, Flag.FRESH)
     return this.#wait(batch, true)

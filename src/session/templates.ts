@@ -1,6 +1,6 @@
 /**
- * Pieces of plan that most containers share (default mounts, masked paths, devices), prepared once. On QuickJS they are made when the
- * program is built and lie in its image: planning a usual container is then mostly copying.
+ * Pieces of plan that most containers share (default mounts, masked paths, devices), prepared once. On QuickJS that happens when the
+ * program is built, and the result is part of its image: planning a usual container is then mostly copying.
  */
 import type { Machine } from '../base/platform.ts'
 import { Batch, type Template } from './batch.ts'

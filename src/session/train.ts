@@ -1,4 +1,4 @@
-/** A long plan for one executor, cut into batches where one grows too large for a message. */
+/** A long plan for one executor, sent as several batches: because one would be too large for a message, or to have it begun with early. */
 import type { Machine } from '../base/platform.ts'
 import { Flag } from '../executor/protocol.ts'
 import { Batch } from './batch.ts'
@@ -26,8 +26,8 @@ export class Train {
   }
 
   /**
-   * Between two items: sends what is planned so far, for the executor to begin with while the rest is planned. That is worth a message
-   * (some 10 µs) where there is enough to do. What is held back is sent first if its time has come.
+   * Between two items: sends what is planned so far, so that the executor begins with it while the rest is planned. A message costs some
+   * 10 µs, so this is for places with enough to do. Asks first whether what is held back may be sent now (see `hold`).
    */
   piece(): void {
     if (this.#release?.()) this.#release = null
@@ -48,15 +48,16 @@ export class Train {
   }
 
   /**
-   * From here on nothing is sent: the plan is made before its time has come. Again: neither is this part when the last one is.
-   * `release` is called between pieces of the plan, until it says that it has released this part.
+   * Holds back all that is planned from here on, until `release`. Called again, it begins a second part, with a `release` of its own.
+   * The function `release`, if given, is called at each `piece`: it calls the method `release` once the time has come, and returns true
+   * when it need not be called again.
    */
   hold(release: (() => boolean) | null = null): void {
     this.#held.push([])
     this.#release ??= release
   }
 
-  /** Sends the first part of what has been held back. */
+  /** Sends what has been held back, or the first part of it. */
   release(): void {
     for (const { batch, flags } of this.#held.shift() ?? []) this.#session.send(batch, flags)
   }
