@@ -15,7 +15,13 @@ if (!rootfs || args.length === 0) throw new Error('usage: run-a-command.ts ROOTF
 
 const config: Config = {
   ociVersion: '1.3.0',
-  process: { cwd: '/', args, env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'], user: { uid: 0, gid: 0 }, noNewPrivileges: true },
+  process: {
+    cwd: '/',
+    args,
+    env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'],
+    user: { uid: 0, gid: 0 },
+    noNewPrivileges: true,
+  },
   root: { path: resolve(rootfs), readonly: true },
   hostname: 'example',
   mounts: [{ destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] }],

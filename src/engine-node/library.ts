@@ -1,8 +1,9 @@
 /**
- * runt as a library for Node.js.
+ * runt as a library for Node.js: the class `Runt`.
  *
- * Every call has an executor of its own, a process of a few pages. A call occupies this thread for the milliseconds that it takes; what a
- * container's program takes, it does not. Errors are RuntErrors with one line for people; calls that return promises reject with them.
+ * Calls are synchronous: each starts an executor of its own, a process of a few pages, and occupies this thread for the milliseconds that
+ * the command takes. The programs of containers run beside it; what waits for them is a promise. Errors are thrown as RuntErrors, with one
+ * line for people; promises reject with them.
  */
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
@@ -37,53 +38,72 @@ import { type NodePlatform, openPlatform, type Stdio } from './platform.ts'
 export type { Config, Process, Resources, StateView }
 
 export interface RuntOptions {
-  /** Folder of the containers' state, absolute. Default: /run/runt, or for other users than root runt in $XDG_RUNTIME_DIR. */
+  /** Folder of the containers' state, an absolute path. Default: /run/runt, for other users than root `$XDG_RUNTIME_DIR/runt`. */
   root?: string
-  /** Who manages control groups; `cgroupsPath` is then to be `slice:prefix:name` for systemd. */
+  /** Who manages control groups; default `cgroupfs`. With `systemd`, `linux.cgroupsPath` has the form `slice:prefix:name`. */
   cgroupManager?: Globals['cgroupManager']
-  /** Get along without what may not be done to control groups; `auto`, the default: where the caller is not root of the host. */
+  /** Go on if the caller has no permission for control groups. Default `auto`: only if the caller is not root of the host. */
   rootless?: Globals['rootless']
-  /** Gets messages that no call fails for; otherwise nobody does. */
+  /** Is called with warnings: one line about something that did not make a call fail. Without it they are dropped. */
   warn?: (message: string) => void
 }
 
 export interface BundleOptions {
   /** Folder with config.json. */
   bundle: string
-  /** AF_UNIX socket that receives the master end of the terminal, where `process.terminal` is true. */
+  /** Path of the AF_UNIX socket that receives the master end of the terminal, if `process.terminal` is true. */
   consoleSocket?: string
+  /** File to which the process id of the container's init is written. */
   pidFile?: string
 }
 
 export interface RunOptions {
+  /** Folder with config.json. */
   bundle: string
-  /** Leave the state when the container has ended. */
+  /** Do not delete the container after its end; default false. */
   keep?: boolean
-  /** As `stdio` of node:child_process; default `pipe`. */
+  /** Standard streams of the program, as `stdio` of node:child_process; default `pipe`. */
   stdio?: Stdio
 }
 
 export interface ExecuteOptions {
-  /** Program and arguments, in the place of the container's own. */
+  /** Program and arguments. */
   args: readonly string[]
+  /** Working folder in the container; default: that of the container's own process. */
   cwd?: string
   /** `key=value`, added to those of the container's process. */
   env?: readonly string[]
+  /** Default: the user of the container's own process. */
   user?: { uid: number; gid?: number }
+  /** Standard streams of the program, as `stdio` of node:child_process; default `pipe`. */
   stdio?: Stdio
 }
 
-/** A program that runs. */
+/** A program that runs in a container. */
 export interface Running {
-  /** null unless they are pipes. */
+  /** Its standard streams; null if they are no pipes. */
   readonly stdin: Writable | null
   readonly stdout: Readable | null
   readonly stderr: Readable | null
-  /** Its exit status, or 128 + n where signal n ended it. */
+  /** Resolves when it has ended: with its exit status, or 128 + n if signal n ended it. */
   readonly status: Promise<number>
 }
 
-/** A container runtime with its state in one folder. */
+/** A program whose standard streams are all pipes, which is the default. */
+export interface Piped extends Running {
+  readonly stdin: Writable
+  readonly stdout: Readable
+  readonly stderr: Readable
+}
+
+/**
+ * A container runtime with its state in one folder.
+ *
+ *     const runt = new Runt()
+ *     const program = runt.run('id', { bundle: '/path/to/bundle' })
+ *     for await (const chunk of program.stdout) process.stdout.write(chunk)
+ *     console.log(await program.status)
+ */
 export class Runt {
   readonly #options: RuntOptions
 
@@ -91,25 +111,29 @@ export class Runt {
     this.#options = options
   }
 
-  /** Sets a container up; its program waits for `start` (runtime.md, "Create"). */
+  /** Sets a container up; its program waits for `start` (runtime.md, "Create"). On failure nothing of it is left. */
   create(id: string, options: BundleOptions): void {
     checkId(id)
     this.#call((runtime) => create(runtime, { ...CREATE_DEFAULTS, ...options, id }))
   }
 
-  /** Lets the program of a created container run. */
+  /** Lets the program of a created container run. Returns when it is being executed; throws if it cannot be. */
   start(id: string): void {
     checkId(id)
     this.#call((runtime) => start(runtime, id, null))
   }
 
-  /** Creates a container and starts it. It is deleted when its program ends. Throws when it cannot be made. */
+  /** Creates a container and starts its program. The container is deleted when that has ended. Throws if it cannot be made. */
+  run(id: string, options: RunOptions & { stdio?: 'pipe' }): Piped
+  run(id: string, options: RunOptions): Running
   run(id: string, { bundle, keep = false, stdio = 'pipe' }: RunOptions): Running {
     checkId(id)
     return this.#foreground(stdio, (runtime) => run(runtime, { ...CREATE_DEFAULTS, id, bundle, keep, detach: false }))
   }
 
-  /** Runs one more program in a container. Throws when it cannot be executed. */
+  /** Runs one more program in a container that is created or running. Throws if it cannot be executed. */
+  exec(id: string, options: ExecuteOptions & { stdio?: 'pipe' }): Piped
+  exec(id: string, options: ExecuteOptions): Running
   exec(id: string, { args, cwd, env = [], user, stdio = 'pipe' }: ExecuteOptions): Running {
     checkId(id)
     const options: ExecOptions = {
@@ -123,22 +147,24 @@ export class Runt {
     return this.#foreground(stdio, (runtime) => exec(runtime, options))
   }
 
+  /** The state of a container (runtime.md, "State"), with the fields that runc adds. Throws if there is none of this id. */
   state(id: string): StateView {
     checkId(id)
     return this.#call((runtime) => state(runtime, id))
   }
 
+  /** The states of all containers, by id. */
   list(): StateView[] {
     return this.#call(list)
   }
 
-  /** Process ids of the host of all processes in a container. */
+  /** The process ids, as the host sees them, of all processes in a container. */
   processes(id: string): number[] {
     checkId(id)
     return this.#call((runtime) => pidsOf(runtime, id))
   }
 
-  /** `signal` as kill(1) takes it, or a number. */
+  /** Sends a signal to the container's init; with `all` to all its processes. Throws if the container has stopped. */
   kill(id: string, signal: NodeJS.Signals | number = 'SIGTERM', { all = false } = {}): void {
     checkId(id)
     const number = k.signalNumber(String(signal))
@@ -146,29 +172,31 @@ export class Runt {
     this.#call((runtime) => kill(runtime, id, number, all))
   }
 
-  /** With `force` a container that runs is killed, and one that is not there is no error. */
+  /** Removes a stopped container. With `force` one that still runs is killed first, and one that does not exist is no error. */
   delete(id: string, { force = false } = {}): void {
     checkId(id)
     this.#call((runtime) => remove(runtime, id, force))
   }
 
+  /** Stops all processes of a container until `resume`. Returns when they have stopped. */
   pause(id: string): void {
     checkId(id)
     this.#call((runtime) => pause(runtime, id))
   }
 
+  /** Lets a paused container go on. */
   resume(id: string): void {
     checkId(id)
     this.#call((runtime) => resume(runtime, id))
   }
 
-  /** Changes limits; what is not given stays. */
+  /** Changes limits, in the form of `linux.resources`. What is not given stays as it is; either all is changed, or nothing. */
   update(id: string, resources: Resources): void {
     checkId(id)
     this.#call((runtime) => update(runtime, { id, file: null, resources, l3CacheSchema: null, memBwSchema: null }))
   }
 
-  /** Resolves when the container's init has ended; at once if it has already. Rejects when there is no such container. */
+  /** Resolves when the container's init has ended, at once if it has already. Rejects if there is no such container. */
   async wait(id: string): Promise<void> {
     const { pid, status } = this.state(id)
     if (status === 'stopped') return
@@ -198,7 +226,7 @@ export class Runt {
   #foreground(stdio: Stdio, action: (runtime: Runtime) => number | Promise<number>): Running {
     const node = openPlatform([], stdio)
     const { executor } = node
-    // The executor ends with the program's status, or answers and is ended then.
+    // Usually the executor itself ends with the program's status. Where more is to be done afterwards it answers instead.
     const ended = new Promise<number>((resolve) => {
       executor.once('close', (status, signal) => resolve(status ?? 128 + (signal ? constants.signals[signal] : 0)))
     })
