@@ -11,7 +11,7 @@ interface Texts {
 export const texts: Texts = {
   runt: [
     'runt makes containers from OCI bundles: folders with a config.json and the root file system that it names. Engines such as containerd, docker, podman and CRI-O call it; it can be used by hand too.',
-    'The commands and their flags are those of runc. Errors are one line: what was done, to what, what the kernel said, and what to do where that misleads.',
+    'The commands and their flags are those of runc. An error is one line: what was being done, to what, what the kernel said, and what to do where that misleads.',
   ],
   environment: {
     XDG_RUNTIME_DIR: 'For other users than root: the state of containers lies in its folder runt.',
@@ -34,12 +34,12 @@ export const texts: Texts = {
       'The object has the fields of the specification (ociVersion, id, status, pid, bundle, annotations) and those that runc adds.',
     ],
     kill: [
-      'A stopped container cannot be sent a signal; that is an error, save with --all.',
-      'The program is process 1 of its namespace: a signal that it has no handler for does not reach it, save SIGKILL. A container that was not started is ended by HUP, INT, QUIT, ABRT and TERM too.',
+      'A signal to a stopped container is an error, except with --all.',
+      'The program is process 1 of its namespace: a signal that it has no handler for does nothing to it, except SIGKILL. A container that was not started is ended by HUP, INT, QUIT, ABRT and TERM too.',
       'Signals are names with or without SIG, in any case, or numbers.',
     ],
     delete: [
-      'What is deleted are the control group and the state; files of the bundle are left alone. Hooks of the kind poststop are called.',
+      'Deletes the control group and the state; files of the bundle are left alone. Then poststop hooks are called.',
     ],
     run: [
       'In the foreground, signals are passed on to the program, and its terminal, if process.terminal is true, is that of the caller.',
@@ -52,7 +52,7 @@ export const texts: Texts = {
     ],
     resume: ['Fails if the control group above that of the container is frozen too.'],
     update: [
-      'All that is asked for is set, or nothing. Values of zero and empty ones ask for nothing. Sizes are in bytes, or have a unit: b, k, m, g, t, p in powers of 1024. What has no counterpart on the cgroup version of the host is ignored, which --debug shows.',
+      'Either everything that is asked for is set, or nothing. Values that are zero or empty ask for nothing. Sizes are in bytes, or have a unit: b, k, m, g, t, p in powers of 1024. What has no counterpart on the cgroup version of the host is ignored, which --debug shows.',
     ],
     ps: ['With the format table, what follows the id is passed to ps(1) of the host.'],
     list: [

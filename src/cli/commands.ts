@@ -9,7 +9,7 @@ export interface OptionEntry {
   readonly name: string
   /** One letter. */
   readonly short?: string
-  /** One more letter, which help does not tell. */
+  /** One more letter, which help does not mention. */
   readonly alias?: string
   /** What help calls the value; a flag without a value has none. */
   readonly value?: string
@@ -36,7 +36,7 @@ export interface CommandEntry {
   readonly arguments: readonly ArgumentEntry[]
   /** After so many arguments all that follows is an argument too, whatever it looks like: the words of a program. */
   readonly literalAfter?: number
-  /** Known, since engines ask whether it is there, but not done: why. Flags are not looked at. */
+  /** Why the command is always refused. It is listed because engines ask whether it is there. Its flags are not looked at. */
   readonly refused?: string
   readonly options: readonly OptionEntry[]
 }
@@ -52,7 +52,7 @@ export const globalOptions: readonly OptionEntry[] = [
     summary:
       "folder of the containers' state (default: /run/runt; for other users than root $XDG_RUNTIME_DIR/runt, /run/user/UID/runt or /tmp/runt-UID/runt)",
   },
-  { name: 'log', value: 'file', summary: 'append messages to a file' },
+  { name: 'log', value: 'file', summary: 'append messages to a file; errors go to standard error too' },
   {
     name: 'log-format',
     value: 'format',
@@ -78,7 +78,8 @@ export const globalOptions: readonly OptionEntry[] = [
     name: 'cgroup-manager',
     value: 'manager',
     choices: ['cgroupfs', 'systemd', 'disabled'],
-    summary: 'who manages control groups; disabled: the container stays in that of the caller',
+    summary:
+      "who manages control groups (default: cgroupfs, or systemd with --systemd-cgroup); disabled: containers stay in the caller's",
   },
   { name: 'criu', value: 'path', summary: 'ignored: runt makes no checkpoints' },
   {
@@ -201,7 +202,7 @@ const table = [
         name: 'process',
         short: 'p',
         value: 'file',
-        summary: 'read the process from a file as config.json has it; "-" is standard input',
+        summary: 'read the process, as config.json has it, from a file; "-" is standard input',
       },
       { name: 'detach', short: 'd', summary: "do not wait for the program's end" },
       { name: 'pid-file', value: 'path', summary: 'write the process id to a file' },
@@ -229,7 +230,7 @@ const table = [
         repeatable: true,
         summary: "run it in a cgroup below the container's",
       },
-      { name: 'ignore-paused', summary: 'also in a paused container; the program runs when that is resumed' },
+      { name: 'ignore-paused', summary: 'allow a paused container; the program runs when that is resumed' },
       { name: 'no-subreaper', summary: 'ignored: runt needs no subreaper' },
     ],
   },
@@ -253,8 +254,8 @@ const table = [
           'read them from a file, as linux.resources of config.json has them; "-" is standard input. Other flags are ignored then',
       },
       { name: 'blkio-weight', value: 'weight', summary: 'weight for disk I/O, 10 to 1000' },
-      { name: 'cpu-period', value: 'us', summary: 'period of the CPU quota' },
-      { name: 'cpu-quota', value: 'us', summary: 'CPU time in a period; -1: no limit' },
+      { name: 'cpu-period', value: 'us', summary: 'period of the CPU quota, in microseconds' },
+      { name: 'cpu-quota', value: 'us', summary: 'CPU time in a period, in microseconds; -1: no limit' },
       { name: 'cpu-burst', value: 'us', summary: 'unused CPU time that may be saved up' },
       { name: 'cpu-share', value: 'shares', summary: 'CPU weight, 2 to 262144; on cgroup v2 converted to cpu.weight' },
       { name: 'cpu-rt-period', value: 'us', summary: 'period of the realtime quota, cgroup v1' },
@@ -318,7 +319,7 @@ const table = [
         default: 'table',
         summary: 'form of the output',
       },
-      { name: 'quiet', short: 'q', summary: 'ids only' },
+      { name: 'quiet', short: 'q', summary: 'print ids only' },
     ],
   },
   {
@@ -326,9 +327,9 @@ const table = [
     summary: 'write an example config.json',
     arguments: [],
     options: [
-      { name: 'bundle', short: 'b', value: 'folder', default: '.', summary: 'where to write it' },
+      { name: 'bundle', short: 'b', value: 'folder', default: '.', summary: 'folder to write it to' },
       { name: 'file', short: 'f', value: 'file', default: 'config.json', summary: 'its name, or a path' },
-      { name: 'rootless', summary: 'for a container of an unprivileged user' },
+      { name: 'rootless', summary: 'write one that an unprivileged user can run' },
     ],
   },
   ...(['checkpoint', 'restore'] as const).map((name) => ({
