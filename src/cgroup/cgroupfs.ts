@@ -89,7 +89,7 @@ function withoutCgroup(host: Session, making: Making, error: CallError): CgroupP
   return { ...cgroup, folders: [] }
 }
 
-/** Makes a cgroup that was not simply made: parents are missing, or it exists. `answer`: to the first attempt. */
+/** Second attempt, after the simple one has failed because parents are missing or the cgroup exists. `answer`: to the first attempt. */
 function makeThoroughly(host: Session, { cgroup, resources, attempts }: Making, answer: Answer): void {
   const { machine } = attempts[0]!.batch
   const ours = cgroup.folders.filter((_, index) => answer.value(attempts[index]!) === 0).map(folderPath)
@@ -106,7 +106,7 @@ function makeThoroughly(host: Session, { cgroup, resources, attempts }: Making, 
   }
 }
 
-/** Takes folders back that are in the hierarchies where the cgroup was not there yet. */
+/** Removes the folders that the first attempt has made, in hierarchies where the cgroup did not exist yet. */
 function removeAgain(host: Session, machine: Machine, folders: readonly string[]): void {
   const b = new Batch(machine)
   for (const path of folders) {
@@ -118,9 +118,10 @@ function removeAgain(host: Session, machine: Machine, folders: readonly string[]
 }
 
 /**
- * Plans the container's cgroup with its limits; it can be joined then. Without `refusals` a folder whose parents are missing (ENOENT) or
- * that exists (EEXIST) is a failure of one of `attempts`. With it, which costs more, parents are made, and a cgroup that exists is
- * taken over if no process is in it and it is not frozen; the operations that refuse it then go to `refusals`.
+ * Plans to make the container's cgroup with its limits, so that it can be joined. Returns the mkdir steps. If `refusals` is null, the plan
+ * fails at one of these if the parents are missing (ENOENT) or the folder exists (EEXIST). With an array there, which costs more, parents
+ * are made, and a cgroup that exists is taken over if it has no process and is not frozen; the operations that refuse it are added to the
+ * array.
  */
 function planCgroup(
   train: Train,
@@ -158,8 +159,8 @@ function planCgroup(
 }
 
 /**
- * Plans what is missing of a cgroup that somebody else has made, its limits, and its device rules if there are to be any. No controller
- * is handed on that no limit needs.
+ * Plans to complete a cgroup that somebody else (systemd) has made: missing folders, limits and, unless null, device rules. Only
+ * controllers that a limit needs are enabled.
  */
 export function planAdoption(
   train: Train,
@@ -184,8 +185,8 @@ export function planAdoption(
 }
 
 /**
- * mkdir of the leaf, and only if that fails of its parents. Goes on at `other` when it was not simply made; `exists` plans what is done
- * about a leaf that is there.
+ * Plans mkdir of the leaf, and of its parents only if that fails. If the leaf was not made at once it goes on at `other`; `exists` plans
+ * what is done about a leaf that exists.
  */
 function makeFolder(b: Batch, cold: ColdPaths, folder: CgroupFolder, other: Label, exists: () => void): void {
   const leaf = folderPath(folder)
@@ -209,7 +210,7 @@ function makeFolder(b: Batch, cold: ColdPaths, folder: CgroupFolder, other: Labe
   })
 }
 
-/** Goes on at `other` if the cgroup has no process in it and is not frozen. */
+/** Plans to refuse a cgroup that has processes in it or is frozen; otherwise goes on at `other`. */
 function planRefusal(b: Batch, folder: CgroupFolder, other: Label, refusals: Step[]): void {
   const leaf = folderPath(folder)
   const buffer = b.out(8)
@@ -305,8 +306,8 @@ const neededControllers = (paths: CgroupPaths, writes: readonly Write[]): string
 ]
 
 /**
- * Hands controllers on from the mount point to the container's parent. What cannot be had is left out: the limit that needs it
- * finds its file missing.
+ * Plans to enable controllers in every cgroup from the mount point to the container's parent. One that cannot be enabled is left out: then
+ * the limit that needs it finds its file missing, and that is the error.
  */
 function enable(b: Batch, cold: ColdPaths, { mountpoint, path }: CgroupFolder, controllers: readonly string[]): void {
   if (controllers.length === 0) return

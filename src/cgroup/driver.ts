@@ -1,7 +1,7 @@
 /**
- * What a manager of control groups is. The files in a cgroup are the same whoever made it, so most verbs are plain functions on them
- * (limits.ts, freezer.ts, processes.ts, join.ts). A driver is asked for what differs: who makes the folders, who else has to know the
- * limits, who takes both back. `cgroupfs.ts` makes folders itself, `systemd/driver.ts` has them made.
+ * What a manager of control groups has to do. The files in a cgroup are the same whoever made it, so most verbs are plain functions on
+ * them (limits.ts, freezer.ts, processes.ts, join.ts). A driver does what differs: making the folders, telling others of the limits, and
+ * removing both. `cgroupfs.ts` makes the folders itself, `systemd/driver.ts` asks systemd for them.
  */
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
@@ -21,21 +21,21 @@ export interface Making {
   readonly ignored: string[]
   /** cgroupfs: the operations that make the folders, in the order of `cgroup.folders`. */
   readonly attempts: readonly Step[]
-  /** systemd: who is asked, and the properties for the limits. */
+  /** systemd: the connection to it, and the properties for the limits. */
   readonly systemd?: { link: Systemd; limits: readonly Property[] }
 }
 
 export interface Driver {
   /**
-   * Plans what needs no answer into the host's train, which saves the state too: it costs no round trip. Nothing was made if planning
-   * throws (RuntError: a limit that this host cannot have). `link`: to systemd, if that manages the cgroup.
+   * Plans the making as far as it needs no answer, into the train of the host that saves the state too, so that it costs no round trip.
+   * Throws a RuntError for a limit that this host cannot have; nothing has been made then. `link`: to systemd, if that manages the cgroup.
    */
   begin(train: Train, cgroup: CgroupPaths, resources: Resources, link: Systemd | null): Making
   /**
    * Waits for `control`, the last batch of that train, and does what is left. Afterwards the cgroup has its limits and can be joined.
-   * `pid`: a process of the container's that a driver may move: the stage if the cgroup comes before the init (cgroup2), else the init.
-   * Gives the cgroup as it is: an unprivileged caller may have one without folders. On a failure the caller removes
-   * the cgroup, but not on a `CgroupInUse`: that one is somebody else's, and nothing of ours is left.
+   * `pid`: a process of the container that a driver may move: the stage if the cgroup is made before the init (cgroup2), else the init.
+   * Returns the cgroup as it was made: that of an unprivileged caller may have no folders. After a failure the caller of this removes the
+   * cgroup; but not after a `CgroupInUse`: then it is somebody else's, and nothing of ours is left.
    */
   finish(host: Session, making: Making, control: Batch, pid: number): CgroupPaths
   /**
@@ -51,5 +51,5 @@ export interface Driver {
   remove(host: Session, machine: Machine, cgroup: CgroupPaths): void
 }
 
-/** The cgroup that a container is to have exists and somebody uses it, or it was refused: nothing of ours is there. */
+/** The cgroup exists and somebody else uses it, or it was refused. Nothing of ours is there to be removed. */
 export class CgroupInUse extends RuntError {}

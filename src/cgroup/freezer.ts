@@ -11,11 +11,11 @@ import { close, openat, read, readFile, sleep, write, writeFile } from '../sessi
 import type { Session } from '../session/session.ts'
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 
-/** Milliseconds until a freezer that has been told to must have done its work, and the pauses between looks. */
+/** Milliseconds that a freezer may take to do what it has been told, and the pauses between looks at it. */
 const PATIENCE = 10_000
 const FIRST_PAUSE = 0.1
 const LONGEST_PAUSE = 50
-/** Tries after which a v1 cgroup is thawed for a moment: some processes can only then come to where they freeze. */
+/** Looks after which a v1 cgroup is thawed for a moment, because some processes get to a point where they can freeze only then. */
 const THAW_AFTER = 20
 
 /** The file that says whether the cgroup itself (not one above it) has been told to freeze: `1` or `0`. Null if there is no freezer. */
@@ -26,7 +26,7 @@ export function freezerFile(paths: CgroupPaths): string | null {
 
 /** Reads the content of `freezerFile`. */
 export const saysFrozen = (text: string): boolean => text.startsWith('1')
-/** That content as a little-endian word, where it says so: `1`, a newline. */
+/** The content of a frozen cgroup (`1` and a newline) as a little-endian word. */
 export const FROZEN_WORD = 0x0a31
 
 /** How the two versions are told to freeze, and how they say how far they are. */
@@ -73,7 +73,7 @@ export function freeze(host: Session, machine: Machine, paths: CgroupPaths, pati
       tell(b, folder, 'thawed')
       sleep(b, LONGEST_PAUSE / 5)
     }
-    // v2 need be told once. v1 gets no further if processes were forked or moved meanwhile; told again, it looks again.
+    // v2 need be told only once. v1 misses processes that are forked or moved meanwhile, unless it is told again.
     if (tries === 0 || folder.version === 1) tell(b, folder, 'frozen')
     return isFrozen.test(look(host, b, folder, pause))
   })
@@ -100,7 +100,7 @@ export function thaw(host: Session, machine: Machine, paths: CgroupPaths, patien
   if (!done) throw new RuntError(`thawing the cgroup ${folderPath(folder)}: still frozen after ${patience / 1000} s`)
 }
 
-/** Tells the freezer to let go, and does not wait; where there is none, or no cgroup any more, there is nothing to do. */
+/** Tells the freezer to thaw, without waiting. It is no error if there is no freezer, or no cgroup any more. */
 export function thawAnyhow(host: Session, machine: Machine, paths: CgroupPaths): void {
   const folder = folderOf(paths, 'freezer')
   if (!folder) return
@@ -116,7 +116,7 @@ export function thawAnyhow(host: Session, machine: Machine, paths: CgroupPaths):
   host.recover(b)
 }
 
-/** Tells the freezer of an open cgroup1 folder to let go; where it is none there is nothing to do. */
+/** Plans to tell the freezer of an open v1 folder to thaw. It is no error if it has none. */
 export function planThawing(b: Batch, folder: Arg): void {
   const { control, thawed } = freezers[1]
   const written = b.label()
@@ -161,7 +161,7 @@ function look(host: Session, b: Batch, folder: CgroupFolder, pause: number): str
   return decodeUtf8(answer.bytes(buffer, answer.value(count)))
 }
 
-/** The cgroup above that is told to be frozen, if there is one. */
+/** A cgroup above that has been told to freeze, if there is one. */
 function frozenAbove(host: Session, machine: Machine, { version, mountpoint, path }: CgroupFolder): string | null {
   const above = ancestors(path).map((parent) => mountpoint + parent)
   const b = new Batch(machine)

@@ -13,12 +13,12 @@ export function join(b: Batch, paths: CgroupPaths, pid: number, version?: 1 | 2)
 }
 
 /**
- * Moves the executor that performs the batch; a child can join so before the brain knows its pid. It must still see the
- * host's mounts and, in a user namespace, be allowed to open the files.
+ * Plans that the executor that performs the batch moves itself. So a child can join before the brain knows its pid. It must
+ * still see the host's mounts and, in a user namespace, be allowed to open the files.
  *
- * On v1 it moves as a thread, which is all it has: the kernel then need not stop the forks of all processes, for which it
- * would wait for an RCU grace period, that is for milliseconds (cgroup_procs_write_start, Linux 5.15). v2 has no such way
- * but CLONE_INTO_CGROUP.
+ * On v1 it moves as a thread, through `tasks`; it has only the one. For a whole process (cgroup.procs) the kernel would stop all
+ * forks of the system and wait for an RCU grace period, which takes milliseconds (cgroup_procs_write_start, Linux 5.15). On v2
+ * only CLONE_INTO_CGROUP avoids that.
  */
 export function joinSelf(b: Batch, paths: CgroupPaths, version: 1 | 2, scratch: number): void {
   for (const folder of paths.folders) {

@@ -10,7 +10,7 @@ import { allowsAll, deviceProgram, planDeviceLines, planDevices, planReplaceDevi
 import { ancestors, type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { planWrites, type Write } from './table.ts'
 
-/** The writes that the resources need here. Throws a RuntError for what this host cannot have at all. */
+/** The writes that the resources need on this host. Throws a RuntError for what it cannot have at all. */
 export function writesFor(paths: CgroupPaths, resources: Resources, ignored: string[], whole = resources): Write[] {
   if (resources.unified && Object.keys(resources.unified).length > 0 && paths.mode !== 'v2')
     throw new RuntError('linux.resources.unified: the controllers of this host are not on cgroup v2')
@@ -92,7 +92,7 @@ function planLimit(b: Batch, cold: ColdPaths, paths: CgroupPaths, item: Write, o
 
 const WEIGHTS_ABSENT = ': weights of disks take the module bfq, or on cgroup v2 a kernel with CONFIG_BLK_CGROUP_IOCOST'
 
-/** What to do about a file that is missing. */
+/** Why a file is missing, for the error. */
 function whyAbsent({ controller, field }: Write, { version, mountpoint, path }: CgroupFolder): string {
   const weights = /^blockIO\..*weight$/.test(field) ? WEIGHTS_ABSENT : ''
   const missing = `the ${controller} controller has no such file there${weights}`
@@ -107,8 +107,8 @@ const ZERO_LINE = 0x0a30
 const REALTIME = 'cpu.realtimeRuntime'
 
 /**
- * Realtime of the cgroups above, which have none when they are new and pass on no more than they have
- * (Documentation/scheduler/sched-rt-group.rst): those with none get what the container asks for.
+ * Plans to give realtime to the cgroups above: a new one has none, and a cgroup can pass on no more than it has
+ * (Documentation/scheduler/sched-rt-group.rst). Those with none get as much as the container asks for.
  */
 function giveRealtime(b: Batch, { mountpoint, path }: CgroupFolder, runtime: string, period: string | undefined): void {
   const buffer = b.out(8)
@@ -125,7 +125,7 @@ function giveRealtime(b: Batch, { mountpoint, path }: CgroupFolder, runtime: str
   }
 }
 
-/** What a cgroup may have of device rules when new ones are planned: it is new; it may have been somebody's; it has some. */
+/** Device rules that a cgroup may have already: `none`, it is new; `leftovers`, it may have been somebody's; `rules`, it has some. */
 export type Attached = 'none' | 'leftovers' | 'rules'
 
 const LONG_PROGRAM = 0x4000

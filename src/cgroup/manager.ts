@@ -1,8 +1,8 @@
 /**
  * The control group of a container: what commands do with it.
  *
- * What is planned into a Batch or Train is for an executor in the host's mount namespace. What takes a Session sends batches of its
- * own; those verbs also work after a failure, for they clean up.
+ * Functions that take a Batch or a Train plan for an executor in the host's mount namespace. Functions that take a Session send batches of
+ * their own, and also work after a failure of that session, because some are for cleaning up.
  */
 import type { Machine } from '../base/platform.ts'
 import type { Resources } from '../config/types.ts'

@@ -1,4 +1,4 @@
-/** The processes of a cgroup: who they are, and their end. */
+/** The processes of a cgroup: listing, signalling and ending them. */
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import { AT_FDCWD, O_RDONLY, O_WRONLY, SIGNALS } from '../linux/constants.ts'
@@ -21,11 +21,11 @@ interface Piece {
   buffer: OutPointer
   start: OutPointer
   cursor: OutPointer
-  /** Ran last: what the last read gave. */
+  /** The last read: its result is more than 0 if the list goes on. */
   last: Step
 }
 
-/** Plans to read on to the end of the list, and then to close it, or until `size` bytes are full. */
+/** Plans to read the list until its end, and then to close it; or until `size` bytes are full. */
 function planPiece(b: Batch, fd: Arg, size: number): Piece {
   const buffer = b.out(size)
   const start = b.out(8)
@@ -82,10 +82,10 @@ export function processesBelow(host: Session, machine: Machine, path: string): n
   return [path, ...descendants(host, machine, path)].flatMap((folder) => pidsOf(host, machine, folder))
 }
 
-/** The hierarchies in which a process is looked for, best first: those that a container can hardly do without. */
+/** Controllers whose v1 hierarchies are asked for processes, best first: a container hardly leaves these. */
 const LOOKED_AT = ['pids', 'devices', 'freezer', 'memory']
 
-/** Where the container's processes are looked for. */
+/** The folder that is asked for the container's processes. */
 export const processFolder = (paths: CgroupPaths): CgroupFolder | undefined =>
   LOOKED_AT.map((name) => folderOf(paths, name)).find((found) => found?.version === 1) ??
   paths.folders.find(({ version }) => version === 2) ??
@@ -106,8 +106,8 @@ const FREEZE_PATIENCE = 200
 const CHUNK = 200
 
 /**
- * Sends a signal to every process of the cgroup. It is frozen meanwhile, so that none forks away from it. `frozen`: it is paused, and
- * stays so; but for SIGKILL, which frozen processes of v1 do not take.
+ * Sends a signal to every process of the cgroup, which is frozen meanwhile, so that none escapes by forking. `frozen`: the container is
+ * paused and stays so, except for SIGKILL, of which frozen processes of v1 do not die. Returns false if there was no process.
  */
 export function signalAll(
   host: Session,
@@ -137,7 +137,7 @@ export function killAll(host: Session, machine: Machine, paths: CgroupPaths): vo
     if (waited > KILL_PATIENCE)
       throw new RuntError(`processes of the cgroup do not end after SIGKILL: ${pids.slice(0, 20).join(', ')}`)
     if (!killAtOnce(host, machine, paths)) {
-      // Those that are on their way out already need no freezer.
+      // Not at the first try: usually the processes are ending already, and freezing would only delay them.
       if (waited > 0) holdStill(host, machine, paths)
       signalEach(host, machine, waited > 0 ? processes(host, machine, paths) : pids, SIGNALS.KILL!)
       if (waited > 0) thawBelow(host, machine, paths)

@@ -1,4 +1,4 @@
-/** How a cgroup is taken back. */
+/** Removing a cgroup. */
 import { Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
@@ -17,7 +17,7 @@ import { descendants } from './tree.ts'
 const FIRST_WAIT = 100_000
 const LAST_WAIT = FIRST_WAIT * 2 ** 10
 
-/** Plans what is to be done for each folder; slot `turn` points to its path meanwhile. A place for what comes next follows. */
+/** Plans a loop over the folders. In `body` slot `turn` points to the path of the current one; `next` goes on with the next. */
 function planForEach(b: Batch, folders: readonly CgroupFolder[], turn: number, body: (next: Label) => void): void {
   const { pointer, stride } = planRows(b, folders.map(folderPath))
   const again = b.label()
@@ -31,8 +31,8 @@ function planForEach(b: Batch, folders: readonly CgroupFolder[], turn: number, b
 }
 
 /**
- * rmdir of the container's folders, for when nobody is left to look at the results. Waits for processes that are about to
- * be gone, 0.2 s at most for all. Goes on at `left` where a folder cannot be removed, because of sub-cgroups as a rule.
+ * Plans to remove the container's folders when nobody will be there to look at the results. Waits for processes that are about to end,
+ * 0.2 s at most for all. Goes on at `left` if a folder cannot be removed, usually because of sub-cgroups.
  */
 export function planRemove(b: Batch, { folders }: CgroupPaths, left: Label, turn: number): void {
   if (folders.length === 0) return
@@ -59,8 +59,8 @@ export function planRemove(b: Batch, { folders }: CgroupPaths, left: Label, turn
 }
 
 /**
- * rmdir of the container's folders if there is nothing in them, which shows in the first one already. Goes on at `left` where there is
- * something, and on any other failure: `killAll` and `remove` have to do it then.
+ * Plans to remove the container's folders if nothing is in them. The first one, which all its processes are in, shows that. Goes on at
+ * `left` if something is in it, and on any other failure; then `killAll` and `remove` are needed.
  */
 export function planRemoveEmpty(b: Batch, paths: CgroupPaths, left: Label, turn: number): void {
   const first = processFolder(paths)
@@ -104,7 +104,7 @@ export function remove(host: Session, machine: Machine, paths: CgroupPaths): voi
 /** Folders of one batch, to keep messages small. */
 const CHUNK = 100
 
-/** rmdir of each; gives those that are busy. Throws a RuntError for any other failure. */
+/** Removes each folder; returns those that are busy. Throws a RuntError for any other failure. */
 function removeFolders(host: Session, machine: Machine, folders: readonly string[], wait: number): string[] {
   const busy: string[] = []
   for (let start = 0; start < folders.length; start += CHUNK) {
@@ -127,7 +127,7 @@ function removeFolders(host: Session, machine: Machine, folders: readonly string
   return busy
 }
 
-/** Where cgroups are mounted read-only, rmdir(2) says so of a folder that is not there, too: because of that it was never made. */
+/** For EROFS: rmdir(2) gives it even for a folder that does not exist, and could never be made. Only one that exists is an error. */
 function demandMissing(host: Session, machine: Machine, path: string): void {
   const b = new Batch(machine)
   const missing = b.label()

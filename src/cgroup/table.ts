@@ -13,17 +13,17 @@ export interface Write {
   controller: string
   /** Names to try in turn: later ones are for kernels that lack the earlier. Each has its own content. */
   files: { name: string; content: string }[]
-  /** A kernel without the file already does what is asked. */
+  /** It is no error if the file is missing: the kernel then does what is asked anyway. */
   optional: boolean
-  /** Field to write first, should the kernel find that the two contradict each other for a moment (EINVAL). */
+  /** A field to write first if the kernel refuses this one with EINVAL, because the new value contradicts the old one of that field. */
   partner?: string
-  /** What errnos of the write mean, where they do not say it themselves. */
+  /** What errnos of the write mean here, if that is not obvious. */
   reasons?: Reasons | undefined
 }
 
 /**
- * What the file of a version takes: its name, and the content; null where nothing is to be written. `whole` are all resources of the
- * container, `change` those that are asked for now: the same unless an existing cgroup is changed.
+ * The file of one cgroup version, and what is written to it (null: nothing). `whole` are all resources of the container, `change` those
+ * that are asked for now; they are the same unless an existing cgroup is changed.
  */
 type Target = readonly [file: string, content: (value: Int64, whole: Resources, change: Resources) => string | null]
 
@@ -143,8 +143,8 @@ const scalars: readonly Scalar[] = [
     v1: ['memory.oom_control', plain],
   },
   {
-    // Zero is a limit (runtime-spec 1.3), and the same as one for a container whose init is there: by it the init can be born in the
-    // cgroup, and systemd knows no zero.
+    // Zero is a limit (runtime-spec 1.3). It is written as one: for a container with an init that means the same, but the init can be born
+    // in the cgroup; and systemd takes no zero.
     field: 'pids.limit',
     controller: 'pids',
     value: ({ pids }) => (pids?.limit !== undefined && isZero(pids.limit) ? 1 : pids?.limit),

@@ -52,7 +52,7 @@ import type { MountSetting } from './mount-entry.ts'
 import { mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
 import { createsNamespace, joinsNamespace, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
-import { amend, planNotifyFolder } from './notify.ts'
+import { addNotifySocket, planNotifyFolder } from './notify.ts'
 import { type KeptOpen, PARK_SEQUENCE, planListener, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
 import { existingId } from './phrases.ts'
@@ -688,7 +688,7 @@ function interpret(
   for (const warning of warnings) runtime.warn(warning)
   if (runtime.globals.debug) for (const sentence of withoutEffect(config)) runtime.debug(`config.json: ${sentence}`)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
-  if (options.notifySocket !== null) amend(config, folderOf(runtime, options.id))
+  if (options.notifySocket !== null) addNotifySocket(config, folderOf(runtime, options.id))
   // LISTEN_PID=1, for the program is process 1 of its pid namespace. Without such a namespace that is wrong, but runc and crun do the same.
   if (options.listenFds > 0) {
     const given = runtime.platform.getenv('LISTEN_FDNAMES')

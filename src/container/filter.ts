@@ -1,6 +1,6 @@
 /**
- * The filter that a config asks for: `linux.seccomp`, and what annotations say about it. It is made once, while the init of the container
- * is busy, and kept in the state folder: making it takes longer than all else that `exec` has to think about.
+ * The seccomp filter that a config asks for: by `linux.seccomp`, or by annotations. It is compiled once, while the init of the container is
+ * busy, and kept in the state folder, because compiling would take longer than everything else that `exec` computes.
  */
 import { Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
@@ -21,16 +21,16 @@ import { HostSlot } from './slots.ts'
 /** sizeof(struct sock_filter). */
 const INSTRUCTION = 8
 
-/** What is known of a filter before it is made. */
+/** What is known of a filter before it is compiled. */
 export type Foreseen = Pick<Filter, 'listener'>
 
-/** Whether a config asks for a filter; null: for none. */
+/** What is known of the filter that a config asks for; null if it asks for none. */
 export function foresee({ linux, annotations }: Pick<Config, 'linux' | 'annotations'>): Foreseen | null {
   if (bpfData(annotations) !== undefined) return { listener: false }
   return linux?.seccomp ? { listener: notifies(linux.seccomp) } : null
 }
 
-/** Makes the filter. Null: none. Throws a RuntError for one that cannot be had. */
+/** The filter that a config asks for; null if none. Throws a RuntError for one that cannot be made. */
 export function filterOf(
   { linux, annotations }: Pick<Config, 'linux' | 'annotations'>,
   machine: Machine,
@@ -61,7 +61,7 @@ export const FILTER_FILE = 'filter'
 /** Bytes before the program in that file: flags and optional flags, as seccomp/compile.ts has them. */
 const HEAD = 8
 
-/** Plans to keep a filter. Gives how long the file is: the state, which is written after it, says so. */
+/** Plans to write the filter to the state folder. Returns the length of the file, which goes into the state. */
 export function planKeeping(train: Train, folder: string, { program, flags, optionalFlags }: Filter): number {
   const path = `${folder}/${FILTER_FILE}`
   const about = `state (${path})`
@@ -79,7 +79,7 @@ export function planKeeping(train: Train, folder: string, { program, flags, opti
 export const planRecalling = (b: Batch, folder: string, length: number): Reading =>
   planReading(b, `${folder}/${FILTER_FILE}`, length, k.O_RDONLY | k.O_NOFOLLOW)
 
-/** The filter that was kept. Throws a RuntError where it is not there as a whole: nothing is to run without it. */
+/** The filter that was kept. Throws a RuntError if it is not complete: nothing may run without it. */
 export function recall(answer: Answer, { path, fd, last, buffer }: Reading): Filter {
   const opened = answer.value(fd)!
   const count = opened < 0 ? opened : answer.value(last)!

@@ -37,16 +37,16 @@ import type { Saved } from './state.ts'
 
 /** Bytes of a hook's stderr that an error shows: the last ones. */
 const SHOWN = 1024
-/** Exit status of a hook's process that could not execute the hook; it says why in another way. */
+/** Exit status of a child that could not execute its hook. Why not stands in the verdict (slot VERDICT). */
 const NOT_EXECUTED = 127
-/** The init's file mode mask is 0 while it makes the root; hooks are to find the usual one. */
+/** The umask of hooks. (The init's own is 0 while it makes the root.) */
 const UMASK = 0o022
-/** Bytes of arguments and environment that travel with the batch; more is put into the executor's memory beforehand. */
+/** Up to so many bytes of arguments and environment travel with the batch; more is put into the executor's memory beforehand. */
 const SMALL = 0x800
 /** Where that memory lies: behind what program-vectors.ts uses. Each startContainer hook has a place of its own. */
 const VECTORS = 0x4000_0000
 const PLACE = 0x100_0000
-/** startContainer hooks that fit into the init's last batch, and how many have a batch of their own where there are more. */
+/** So many startContainer hooks fit into the init's last batch. More of them are called in parts of PART hooks, a batch each. */
 const START_HOOKS = 16
 const PART = 8
 
@@ -54,15 +54,15 @@ const PART = 8
 interface Outcome {
   about: string
   timeout: number | undefined
-  /** Ran when the time was up. */
+  /** A step that runs only if the hook did not end in time. */
   timedOut: Step
   /** siginfo_t of waitid(2). */
   info: OutPointer
-  /** Two 64-bit words where the hook was not executed: the result of the last system call, and whether that was execve(2). */
+  /** If the hook was not executed, two 64-bit words: the result of the last system call, and whether that was execve(2). */
   verdict: OutPointer
   judged: Step
   stderr: OutPointer
-  /** Result: where in stderr the reading starts, an errno where it is short. Null where stderr is a file that `kept` names. */
+  /** Its result: where in stderr the reading starts; an errno if stderr is short. Null if stderr is a file, which `kept` names. */
   tail: Step | null
   shown: Step | null
   kept: string | undefined
@@ -70,7 +70,7 @@ interface Outcome {
 
 /** A startContainer hook among the operations before the program. */
 export interface StartHook extends Outcome {
-  /** Fails when the hook has failed. */
+  /** The operation that fails if the hook has failed. */
   failure: Step
 }
 
@@ -90,8 +90,8 @@ export function laterHooks({ hooks }: Config): Saved['hooks'] {
 }
 
 /**
- * Where the startContainer hooks are too many for the init's last batch: the index of the first of each part, to be called one part after
- * the other.
+ * If there are too many startContainer hooks for the init's last batch: the parts in which they are called, as the index of the first hook
+ * of each. Empty otherwise.
  */
 export function partsOf({ hooks }: Pick<WithHooks, 'hooks'>): number[] {
   const count = hooks?.startContainer?.length ?? 0
@@ -103,7 +103,7 @@ const argsOf = ({ path, args }: Hook): readonly string[] => (args?.length ? args
 /** A hook with the environment that it is called with. */
 interface Prepared extends Hook {
   env: string[]
-  /** The environment is that of the program, which may get a HOME when that is known. */
+  /** The environment is that of the program, to which a HOME may be added later. */
   ofProgram: boolean
 }
 
@@ -113,7 +113,7 @@ const prepare = (hook: Hook, inherited: readonly string[], ofProgram: boolean): 
   ofProgram: ofProgram && hook.env === undefined,
 })
 
-/** Whether a hook's arguments and environment are more than a batch should carry. One answer for all that plan it: HOME does not count. */
+/** Whether a hook's arguments and environment are more than a batch should carry. Does not depend on HOME, which is not known at first. */
 function isLarge(hook: Prepared): boolean {
   if (hook.ofProgram) return true
   return [...argsOf(hook), ...hook.env].reduce((sum, text) => sum + text.length + 16, 0) > SMALL
@@ -125,8 +125,8 @@ function planLargeHook(train: Train, about: string, hook: Prepared, base: number
 }
 
 /**
- * Calls the hooks that come before the change of root, with the container's mounts in place. And prepares the init for startContainer
- * hooks: the state and the host's /dev/null are out of its reach later. Throws when a hook fails.
+ * Calls the hooks that come before the change of root, when the container's mounts are in place. Also gives the init what startContainer
+ * hooks need and what is out of its reach after that: the state, and the host's /dev/null. Throws when a hook fails.
  */
 export function callCreateHooks(runtime: Runtime, { hooks = {}, process: program }: Config, saved: Saved): void {
   callHooks(runtime, 'prestart', hooks.prestart, saved, 'creating')
@@ -146,7 +146,7 @@ export function callCreateHooks(runtime: Runtime, { hooks = {}, process: program
 export const callPoststart = (runtime: Runtime, saved: Saved): void =>
   callHooks(runtime, 'poststart', saved.hooks?.poststart, saved, 'running')
 
-/** Calls the hooks for the end of a container, of which nothing is left. What fails is a warning. */
+/** Calls the poststop hooks of a container that has been removed. A failure is only a warning. */
 export function callPoststop(runtime: Runtime, saved: Saved): void {
   const hooks = saved.hooks?.poststop ?? []
   if (hooks.length === 0) return
@@ -244,14 +244,14 @@ function planOutput(b: Batch, stream: 'stdout' | 'stderr', path: string, keep: n
   c.openat(b, k.AT_FDCWD, path, k.O_WRONLY | k.O_CREAT | k.O_APPEND, 0o700).keep(keep)
 }
 
-/** What of the config startContainer hooks need. */
+/** The part of the config that startContainer hooks need. */
 interface WithHooks {
   process: Process
   hooks?: Config['hooks'] | null
   annotations?: Config['annotations']
 }
 
-/** Calls the startContainer hooks that do not fit into the last batch of the init, if that is so. Throws when one fails. */
+/** Calls the startContainer hooks if they are too many for the init's last batch (`partsOf`). Throws when one fails. */
 export function callStartHooks(
   session: Session,
   machine: Machine,
@@ -271,8 +271,8 @@ export function callStartHooks(
 }
 
 /**
- * Plans the startContainer hooks, in the init's last batch; or the part of them that begins `from` an index, where they are too many for
- * that. The batch stops at the first that fails: `explainHook` makes a sentence of that. `home`: see planExecve.
+ * Plans the startContainer hooks in the init's last batch; or, with `from`, the part of them that begins at that index (`partsOf`). The
+ * batch stops at the first hook that fails; `explainHook` makes a sentence of that. `home`: see planExecve.
  */
 export function planStartHooks(
   b: Batch,
@@ -284,7 +284,7 @@ export function planStartHooks(
   const all = config.hooks?.startContainer ?? []
   const hooks = from !== undefined ? all.slice(from, from + PART) : partsOf(config).length > 0 ? [] : all
   if (hooks.length === 0) return []
-  // An agent is asked by the program alone; what it would decide fails in a hook (ENOSYS).
+  // A hook is under the program's filter, but without its agent: a call that the agent would decide fails with ENOSYS.
   const flags = filter ? filter.flags & ~(filter.optionalFlags | FLAGS_OF_AGENTS) : 0
   const loading = filter && prepareSeccomp(b, { ...filter, flags, optionalFlags: 0 })
   const env = environmentOf(config.process)
@@ -401,8 +401,8 @@ interface Last {
 }
 
 /**
- * The child: it becomes the hook. Where that fails it leaves a word in the verdict and ends; it must not answer, the session is its
- * parent's.
+ * Plans the child that becomes the hook. If it fails to, it writes the reason into the verdict and ends. It must not answer, for the
+ * session is its parent's.
  */
 function planExecution(
   b: Batch,

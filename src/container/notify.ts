@@ -1,12 +1,12 @@
 /**
- * $NOTIFY_SOCKET (sd_notify(3)): a service manager that has started runt waits for READY=1 from the program, which cannot see its
+ * $NOTIFY_SOCKET (sd_notify(3)): a service manager that has started runt waits for READY=1 from the program, which cannot see the manager's
  * socket. So the program gets a socket of the container's own, and what it says there is passed on, with the pid that the manager is
- * to watch. As runc does it, in three commands:
+ * to watch. Several commands have a part in that, as in runc:
  *
- *   create, run    make the folder of the socket, and mount it in the container (`folderFor`, `amend`)
+ *   create, run    make the folder of the socket, and mount it in the container (`planNotifyFolder`, `addNotifySocket`)
  *   run, start     make the socket (`openNotify`, `planNotify`), and pass READY=1 on once the program runs (`waitForReady`)
  *
- * `run` in the foreground stays what the manager watches. Otherwise that is the container's init, and the command ends when it is ready.
+ * With `run` in the foreground the manager goes on watching runt. Otherwise it watches the container's init from then on, and runt ends.
  */
 import { decodeUtf8, encodeUtf8, Struct } from '../base/bytes.ts'
 import type { Platform } from '../base/platform.ts'
@@ -21,9 +21,9 @@ import { HostSlot } from './slots.ts'
 import { folderOf, NOTIFY_FOLDER, NOTIFY_SOCKET } from './state.ts'
 import { planSendDescriptor } from './terminal.ts'
 
-/** Where the container has the folder. */
+/** Path of the folder in the container. */
 const INSIDE = '/run/notify'
-/** Longest message that is understood. */
+/** Bytes of the longest message that is read. */
 const LONGEST = 4096
 /** Seconds that a service manager has to take note before the one who told it ends; sd_notify_barrier(3). */
 const BARRIER = 30
@@ -34,8 +34,8 @@ export function notifySocketOf(platform: Platform): string | null {
   return socket && /^[/@]./.test(socket) && encodeUtf8(socket).length <= 107 ? socket : null
 }
 
-/** Lets the program find its socket. */
-export function amend(config: Config, folder: string): void {
+/** Adds the mount of the folder and the variable to the config, so that the program finds its socket. */
+export function addNotifySocket(config: Config, folder: string): void {
   const env = (config.process.env ?? []).filter((entry) => !entry.startsWith('NOTIFY_SOCKET='))
   config.process.env = [...env, `NOTIFY_SOCKET=${INSIDE}/${NOTIFY_SOCKET}`]
   const options = ['bind', 'nosuid', 'noexec', 'nodev', 'ro']
@@ -47,7 +47,7 @@ export function planNotifyFolder(b: Batch, folder: string): void {
   const path = `${folder}/${NOTIFY_FOLDER}`
   b.about(`NOTIFY_SOCKET: ${path}`)
   c.mkdirat(b, k.AT_FDCWD, path, 0o755)
-  // Whatever the caller's umask: the program may be another user.
+  // Whatever the caller's umask is: the program may run as another user.
   c.fchmodat(b, k.AT_FDCWD, path, 0o755)
 }
 

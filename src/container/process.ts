@@ -22,8 +22,8 @@ import { InitSlot } from './slots.ts'
 const KEYRING_PERMISSIONS = 0x3f1b_0000
 
 /**
- * A session of its own: no signals from the caller's terminal, no controlling terminal. And the container's keyring: a fresh one unless the
- * container is there already.
+ * Plans a session of the process's own, without a controlling terminal, so that signals of the caller's terminal do not reach it; and, with
+ * `newKeyring`, the container's keyring, which `exec` joins by its name.
  */
 export function planSession(b: Batch, id: string, newKeyring: boolean, { selinuxLabel }: Process): void {
   b.about('init')
@@ -34,12 +34,12 @@ export function planSession(b: Batch, id: string, newKeyring: boolean, { selinux
   if (!newKeyring) return
   if (selinuxLabel) planKeyLabel(b, selinuxLabel)
   b.about('session keyring')
-  // A container that may not have one (seccomp of an outer container, quota) gets along without.
+  // Where keyrings are forbidden (seccomp of a container around runt) or used up (quota), the container has none of its own.
   const without = b.label()
   const keyring = b
     .call('keyctl', k.KEYCTL_JOIN_SESSION_KEYRING, `_ses.${id}`, 0, 0, 0)
     .on(['ENOSYS', 'EPERM', 'EDQUOT', 'EACCES'], without)
-  // Its name finds it for `exec` only where its owner may search it.
+  // `exec` finds it by its name only if its owner may search it.
   b.call('keyctl', k.KEYCTL_SETPERM, keyring, KEYRING_PERMISSIONS, 0, 0).on(ANY, without)
   b.place(without)
   if (selinuxLabel) planKeyLabel(b, null)
@@ -105,27 +105,27 @@ function planBounding(b: Batch, mask: number): void {
   }
 }
 
-/** Whether the environment has a HOME, or runt is to find one. As with all entries the last counts; an empty one is none. */
+/** Whether the environment has a HOME; otherwise runt adds one. As with all variables the last entry counts, and an empty HOME is none. */
 export function hasHome({ env = [] }: Process): boolean {
   const home = env.findLast((entry) => entry.startsWith('HOME='))
   return home !== undefined && home !== 'HOME='
 }
 
-/** Bytes of /etc/passwd that are read with the rest; that is most files. */
+/** Bytes of /etc/passwd that are read in the same batch as all else; most files are no longer. */
 const PASSWD_SIZE = 0x1000
-/** A longer one is none: it may be /dev/zero. */
+/** A longer file is ignored: it may be a link to /dev/zero. */
 const PASSWD_LONGEST = 0x10_0000
 
-/** The file is the image's: what it is, and whether it can be read, is nobody's mistake. */
+/** Plans to read the container's /etc/passwd. It is a file of the image: if it is missing, unreadable or no file, that is no error. */
 export function planPasswd(b: Batch): Reading {
   const reading = planReading(b, '/etc/passwd', PASSWD_SIZE, k.O_RDONLY | k.O_NONBLOCK | k.O_NOCTTY)
   return { ...reading, longest: PASSWD_LONGEST }
 }
 
-/** What seccomp(2) takes of a process without no_new_privs. */
+/** The capability that seccomp(2) asks for in a process without no_new_privs. */
 const FOR_FILTER = ['CAP_SYS_ADMIN']
 
-/** Limits of resources and scheduling. `pid`: of whom, by somebody else; 0 for the executor itself. */
+/** Plans limits of resources and scheduling, of the process `pid`; 0 is the executor itself. */
 export function planLimits(b: Batch, wanted: Process, pid = 0): void {
   for (const limit of wanted.rlimits ?? []) {
     b.about(`process.rlimits (${limit.type})`)
@@ -149,8 +149,8 @@ export function planWorkingFolder(b: Batch, { cwd }: Process): void {
 }
 
 /**
- * Limits, working folder, user and rights, in the order in which each still has the rights it needs. `inUserNamespace`: limits are left
- * to the host, which may raise them, and setgroups(2) may be denied.
+ * Plans limits, working folder, user and rights, in an order in which each step still has the rights that it needs. `filtered`: a seccomp
+ * filter will be loaded. `inUserNamespace`: limits are left to the host, which may raise them, and setgroups(2) may be denied.
  */
 export function planIdentity(
   b: Batch,
@@ -166,7 +166,7 @@ export function planIdentity(
 
   b.about(`process.cwd (${wanted.cwd})`)
   makeFolder(b, wanted.cwd, InitSlot.TARGET)
-  // Entered before the user changes (a folder only root can reach) or, failing that, after (root without rights on a network file system).
+  // Entered as root, for a folder that only root can reach; if that fails, as the user: on a network file system root may have no rights.
   const later = b.label()
   const entered = b.label()
   b.set(InitSlot.ENTERED, 0)
@@ -182,11 +182,12 @@ export function planIdentity(
   c.setresgid(b, gid)
   c.setresuid(b, uid)
   c.prctl(b, k.PR_SET_KEEPCAPS, 0)
-  // Changing the user made us dumpable for that user; see planStage.
+  // Changing the user has made the process dumpable again; see planStage.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
   b.about('process.capabilities')
   const inheritable = capabilityMask(capabilities.inheritable)
-  // What the filter takes is kept until execve(2), which computes the sets anew: from inheritable, bounding, ambient (capabilities(7)).
+  // CAP_SYS_ADMIN is kept for loading the filter. execve(2) takes it away: it computes the sets anew, from the inheritable, bounding and
+  // ambient ones (capabilities(7)).
   const more = filtered && !wanted.noNewPrivileges ? FOR_FILTER : []
   const effective = capabilityMask([...(capabilities.effective ?? []), ...more])
   c.capset(b, effective, capabilityMask([...(capabilities.permitted ?? []), ...more]), inheritable)
@@ -194,7 +195,7 @@ export function planIdentity(
 
   b.about(`process.cwd (${wanted.cwd})`)
   b.branch(slot(InitSlot.ENTERED), 'EQUAL', 1, entered)
-  // The folder that was opened then: by its path a link of the image might lead through a descriptor of ours (/proc/self/fd/N).
+  // By the descriptor from before: walking the path again, a link of the image might lead through an open descriptor (/proc/self/fd/N).
   c.fchdir(b, slot(InitSlot.TARGET))
   b.place(entered)
   c.close(b, slot(InitSlot.TARGET))
@@ -209,7 +210,7 @@ function planGroups(b: Batch, gids: readonly number[], inUserNamespace: boolean)
   const denied = b.label()
   if (gids.length > 0) b.about('process.user.additionalGids')
   const step = c.setgroups(b, gids)
-  // The namespace's root has left all groups that it could leave.
+  // Without additional groups a refusal is no error: planRootIdentity has left all groups that can be left.
   if (inUserNamespace && gids.length === 0) step.on(['EPERM'], denied)
   b.place(denied)
   b.about('process.user')
@@ -237,8 +238,8 @@ function planScheduler(b: Batch, scheduler: Scheduler, pid: number): void {
 }
 
 /**
- * All CPUs that the cgroup's cpuset allows, whatever the caller was restricted to. Since Linux 6.2 a process keeps what was asked for it
- * when it moves to another cpuset. Who may not (seccomp of an outer container) stays as it is.
+ * Lets the process use all CPUs that the cgroup's cpuset allows, whatever the caller was restricted to. (Since Linux 6.2 an affinity that
+ * was set once outlasts the move to another cpuset.) Where the call is forbidden (seccomp of a container around runt) nothing changes.
  */
 function planAllCpus(b: Batch): void {
   b.about('CPU affinity')
@@ -247,7 +248,7 @@ function planAllCpus(b: Batch): void {
   b.place(failed)
 }
 
-/** A mask shorter than the kernel's stands for one that ends with zeros, a longer one is cut. */
+/** The kernel pads a mask that is shorter than its own with zeros, and cuts a longer one. */
 const ALL_CPUS = new Uint8Array(k.CPUS_MAX / 8).fill(0xff)
 
 /** CPUs of `process.execCPUAffinity`, a list such as `0-3,7`; sched_setaffinity(2). */
@@ -281,7 +282,8 @@ function planAmbient(b: Batch, ambient: number): void {
 }
 
 /**
- * The user's program is to be able to open /dev/stdout and the like: the streams become its user's. Not /dev/null, which everybody shares.
+ * Makes the program's user the owner of the standard streams, so that it can open /dev/stdout and the like again. Not of /dev/null, which
+ * everybody shares.
  */
 function planStandardStreams(b: Batch, uid: number): void {
   b.about('ownership of the standard streams')
@@ -311,19 +313,19 @@ function programCandidates(wanted: Process): string[] {
 /** Bytes of the program's file that are read to find out what it needs. */
 export const HEAD_SIZE = 4096
 
-/** Steps and buffer whose answers say which candidate was taken. */
+/** What `planLookup` asks: the answers say which candidate is the program. */
 export interface Lookup {
   candidates: string[]
-  /** For each candidate: ran when it was taken. */
+  /** For each candidate a step that runs only if it is the one. */
   taken: Step[]
-  /** Candidates that were there, but not to be executed: ran when that was so. */
+  /** For each candidate a step that runs only if it exists but cannot be executed. */
   denied: Step[]
   /** The beginning of the file, and the step that read it (not run where the file is not readable). */
   head: OutPointer
   headRead: Step
 }
 
-/** Looks the program up as the user who will run it. Never fails: the answer says what was found. */
+/** Plans to look the program up, as the user who will run it. Never fails: the answer says what was found. */
 export function planLookup(b: Batch, wanted: Process): Lookup {
   const found = b.label()
   const end = b.label()
@@ -360,13 +362,13 @@ export function planLookup(b: Batch, wanted: Process): Lookup {
   return { candidates, taken, denied, head, headRead }
 }
 
-/** Everything but the standard streams and `preserve` more descriptors is closed when the program starts. */
+/** Plans that execve(2) closes all descriptors but the standard streams and `preserve` more. */
 export function planDescriptors(b: Batch, preserve: number): void {
   b.about('close descriptors')
   b.call('close_range', 3 + preserve, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
 }
 
-/** The last act. The filter is loaded just before: nothing but execve, and the telling of its failure, passes through it. */
+/** Plans the last act: load the filter, execute the program. Only execve(2), and the report if it fails, has to pass the filter. */
 export function planProgram(
   b: Batch,
   wanted: Process,

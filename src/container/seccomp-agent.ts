@@ -5,9 +5,10 @@
  *   thread                 waits ─── sends the listener to the host ────────────────────────── waits ── says so
  *   init    loads the filter ────────────────── looks at a slot until the thread has said so ─────────────── execve(2)
  *
- * From the moment it has the filter the init makes no system call before execve(2): any could be one that waits for the agent. So a
- * second thread of its sends the listener; a filter is its own thread's. They talk through their memory. Nobody has to reach into
- * the process, which nobody may (PR_SET_DUMPABLE), and which takes rights that users do not have. execve(2) ends the thread.
+ * Once it has the filter, the init must not make a system call before execve(2): the filter could make it wait for the agent, which does
+ * not have the listener yet. So a second thread, to which the filter does not apply, sends the listener; the two communicate through their
+ * memory. The host could also take the descriptor out of the process, but that takes rights that users do not have, and the process is not
+ * dumpable. execve(2) ends the thread.
  */
 import { encodeUtf8, Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
@@ -39,7 +40,7 @@ const LISTENER_NAME = 'seccompFd'
 const PAUSE = 0.1
 /** Bytes of the state that one batch carries. */
 const PART = 0x1_0000
-/** Seconds that an agent has to accept a connection, where others wait for it already; and to read what it is sent. */
+/** Seconds that an agent has to accept a connection, and to read what it is sent. */
 const PATIENCE = 10
 
 /** The agent of a filter; undefined where no rule notifies one, whatever listenerPath says. */
@@ -48,20 +49,20 @@ export function agentOf(seccomp: Seccomp | undefined, filter: Pick<Filter, 'list
   return { path: seccomp.listenerPath, metadata: seccomp.listenerMetadata }
 }
 
-const TURN =
+const ABOUT_THREAD =
   'linux.seccomp.listenerPath: the thread that sends the listener (linux.resources.pids.limit and RLIMIT_NPROC count it)'
 
-/** All that threads share, clone(2). */
+/** Flags of clone(2) for a thread. */
 const THREAD = k.CLONE_VM | k.CLONE_FS | k.CLONE_FILES | k.CLONE_SIGHAND | k.CLONE_THREAD
 
 /**
- * Plans, in the init, the thread that sends the listener, before whatever may fail (hooks, the filter): it ends then, and closes slot
- * CHANNEL, so that the host does not wait. It answers nothing, and what it stores nobody else does; see Kind.FORK. The batch has to be the
- * init's last: the thread's operations lie where the next would come.
+ * Plans, in the init, the thread that sends the listener. It is started before whatever may fail (hooks, the filter): if that fails, the
+ * thread ends and closes slot CHANNEL, so that the host does not wait. It never answers, and shares no slot that both write to; see
+ * Kind.FORK. The batch has to be the init's last, because the next message would overwrite the thread's operations.
  */
 export function planThread(b: Batch): void {
   const [thread, refused, end] = [b.label(), b.label(), b.label()]
-  b.about(TURN)
+  b.about(ABOUT_THREAD)
   const channel = slot(InitSlot.CHANNEL)
   const forked = b.fork('clone', [THREAD, 0, 0, 0, 0], thread).on(ANY, refused)
   b.jump(end)
@@ -102,7 +103,7 @@ export function planAnswering(b: Batch, listener: number): void {
   b.jump(taken)
   b.place(refused)
   const errno = b.negate(channel)
-  // With it the connection ends, and the host does not wait.
+  // Closing the listener ends the connection, so that the host does not wait.
   c.close(b, listener)
   b.fail(errno)
   b.place(taken)
@@ -226,7 +227,7 @@ export function handOver(
   host.send(end, Flag.SILENT)
 }
 
-/** An agent that reads nothing: the time for it is up (SO_SNDTIMEO). */
+/** Fails if not everything was sent: the agent has not read it in time (SO_SNDTIMEO). */
 function planWhole(b: Batch, sent: Step, length: number, path: string): void {
   const whole = b.label()
   b.branch(sent, 'EQUAL', length, whole)
@@ -234,7 +235,7 @@ function planWhole(b: Batch, sent: Step, length: number, path: string): void {
   b.place(whole)
 }
 
-/** Lets the process go on. */
+/** Tells the process that the agent has the listener, so that it goes on. */
 function planRelease(b: Batch, channel: number): void {
   const gone = b.label()
   b.call('sendto', slot(channel), b.string('taken'), 5, k.MSG_NOSIGNAL, 0, 0).on(['EPIPE', 'ECONNRESET'], gone)
@@ -248,7 +249,7 @@ function planRelease(b: Batch, channel: number): void {
 function planHandOver(b: Batch, channel: number, state: Uint8Array, path: string, more: boolean): Step {
   b.about(aboutAgent(path))
   const end = b.label()
-  // Before `start` has its answer from the same socket: what brings no descriptor is that.
+  // The init may answer `start` on the same socket, that it has failed: a message without a descriptor is left for that.
   planReceiveDescriptor(b, slot(channel), HostSlot.LISTENER_TAKEN, end)
   const iovec = b.structure(new Struct(16).u64(8, state.length).bytes, { 0: b.data(state) })
   // struct cmsghdr with one descriptor, cmsg(3).
