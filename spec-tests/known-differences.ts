@@ -232,6 +232,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'tmpcopyup copies folders, links, modes and owners, before the mount becomes read-only':
         'it gives the tmpfs the mode of the folder even if the options have one',
       'no mounts at all is a valid configuration': 'needs /proc in the container',
+      'the type cgroup2 is that file system beside v1 too, without a cgroup namespace':
+        'shows the whole hierarchy of the host',
     },
     'config/process': {
       'all CPUs may be used, whatever the caller was restricted to': 'resets it from 1.3 on only',

@@ -1,10 +1,12 @@
 /** Flags that crun has and runc lacks. podman and people's scripts use them. */
-import { existsSync, readFileSync, renameSync } from 'node:fs'
-import { join } from 'node:path'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
   base,
   container,
+  ended,
   execute,
   fails,
   heading,
@@ -12,9 +14,11 @@ import {
   ok,
   remember,
   runBare,
+  skip,
   stateRoot,
   words,
 } from '../harness.ts'
+import { waitFor } from '../host.ts'
 
 const { only, run } = heading('cli/crun')
 const test = (name: string, body: () => void | Promise<void>) => only('runt crun', name, body)
@@ -91,6 +95,60 @@ test('--log=file:PATH is a file', () => {
   fails(runBare([`--log=file:${path}`, '--root', stateRoot, 'state', 'nobody']))
   assert.ok(existsSync(path))
 })
+
+/** What a command sends to a daemon that listens at `path`, where there is none on the host. */
+async function datagrams(path: string, action: () => void): Promise<string> {
+  if (existsSync(path)) skip(`the host has ${path}`)
+  const folder = dirname(path)
+  const made = existsSync(folder) ? '' : mkdirSync(folder, { recursive: true })
+  const said = join(base, 'datagrams')
+  const script = [
+    'import socket, sys',
+    's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)',
+    's.bind(sys.argv[1])',
+    's.settimeout(20)',
+    "open(sys.argv[2], 'wb').write(s.recv(65536))",
+  ].join('\n')
+  const daemon = spawn('python3', ['-c', script, path, said], { stdio: 'ignore' })
+  try {
+    assert.ok(waitFor(() => existsSync(path)))
+    action()
+    await ended(daemon)
+    return readFileSync(said, 'utf8')
+  } finally {
+    daemon.kill('SIGKILL')
+    for (const each of [path, said]) rmSync(each, { force: true })
+    if (made) rmSync(made, { recursive: true })
+  }
+}
+
+only('runt', '--log=syslog:NAME sends errors to syslog', async () => {
+  const message = await datagrams('/dev/log', () => {
+    fails(runBare(['--log=syslog:somebody', '--root', stateRoot, 'state', 'nobody']), /nobody/)
+  })
+  assert.is(message, '<11>somebody: state: container does not exist: nobody')
+})
+
+only('runt', '--log=journald:NAME sends errors to the journal of systemd', async () => {
+  const message = await datagrams('/run/systemd/journal/socket', () => {
+    fails(runBare(['--log=journald:somebody', '--root', stateRoot, 'state', 'nobody']), /nobody/)
+  })
+  assert.is(message, 'PRIORITY=3\nSYSLOG_IDENTIFIER=somebody\nMESSAGE=state: container does not exist: nobody\n')
+})
+
+for (const kind of ['journald', 'syslog']) {
+  test(`a host without ${kind} is none of --log=${kind}:NAME`, () => {
+    assert.is(ok(runBare([`--log=${kind}:somebody`, '--root', stateRoot, 'list', '-q'])).stdout, '')
+    fails(runBare([`--log=${kind}:somebody`, '--root', stateRoot, 'state', 'nobody']), /nobody/)
+  })
+}
+
+for (const flag of ['-?', '--usage']) {
+  test(`${flag} shows help, and does nothing`, () => {
+    assert.match(ok(runBare([flag])).stdout, /^Usage: /)
+    assert.match(ok(runBare(['create', flag])).stdout, /--bundle/)
+  })
+}
 
 test('short flags stand together, and values behind their letter', () => {
   const c = container()

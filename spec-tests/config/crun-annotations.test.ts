@@ -3,7 +3,19 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { bundle, container, environment, fails, heading, inside, ok, oneLine, skip, words } from '../harness.ts'
+import {
+  bundle,
+  container,
+  environment,
+  fails,
+  heading,
+  inside,
+  run as invoke,
+  ok,
+  oneLine,
+  skip,
+  words,
+} from '../harness.ts'
 import { waitFor } from '../host.ts'
 import { withAgent } from '../seccomp-agent.ts'
 
@@ -137,6 +149,26 @@ only('runt crun', 'run.oci.seccomp.receiver is a listenerPath', () => {
     made.write()
     assert.is(ok(container(made).run()).stdout, '1\n')
     assert.ok(waitFor(() => agent.greetings().length === 1))
+  })
+})
+
+only('runt crun', '$RUN_OCI_SECCOMP_RECEIVER is a listenerPath for create and exec', () => {
+  const made = bundle((config) => {
+    config.process.args = ['sh', '-c', 'mkdir /dev/shm/d; echo $?; exec sleep 100']
+    config.linux.seccomp = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_NOTIFY' }],
+    }
+  })
+  chmodSync(made.directory, 0o755)
+  withAgent(join(made.directory, 'extra'), { 83: 28, 258: 28, 34: 28 }, (agent) => {
+    const env = { RUN_OCI_SECCOMP_RECEIVER: agent.path }
+    const c = container(made)
+    ok(c.run(['--detach'], { env }))
+    c.says(/^1\n/)
+    const exec = invoke(['exec', c.id, 'sh', '-c', 'mkdir /dev/shm/d; echo $?'], { env })
+    assert.is(ok(exec).stdout, '1\n')
+    assert.ok(waitFor(() => agent.greetings().length === 2))
   })
 })
 

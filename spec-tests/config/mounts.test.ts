@@ -55,6 +55,23 @@ test('the default configuration mounts the control groups read-only', () => {
   for (const line of lines) assert.ok(line.options.includes('ro'), line.target)
 })
 
+for (const namespaced of [true, false]) {
+  test(`the type cgroup2 is that file system beside v1 too, ${namespaced ? 'with' : 'without'} a cgroup namespace`, () => {
+    const host = mounts().some(({ type }) => type === 'cgroup2')
+    const lines = table((config) => {
+      config.mounts = config.mounts.filter(({ type }) => type !== 'cgroup')
+      config.mounts.push({ destination: '/mnt', type: 'cgroup2', source: 'cgroup2', options: ['ro', 'nosuid'] })
+      const namespaces = config.linux.namespaces.filter(({ type }) => type !== 'cgroup')
+      config.linux.namespaces = namespaced ? [...namespaces, { type: 'cgroup' }] : namespaces
+    })
+    const line = find(lines, '/mnt')
+    assert.is(line.type, 'cgroup2')
+    assert.ok(line.options.includes('ro'))
+    // Whose root is shown: without a mount of the host there is none to bind the container's own of.
+    if (host && !namespaced) assert.is.not(line.root, '/')
+  })
+}
+
 test('the control group mounts show the group of the container as their root', () => {
   assert.is(
     inside('cat /sys/fs/cgroup/*/cgroup.procs /sys/fs/cgroup/cgroup.procs 2>/dev/null | grep -c "^1$"').trim() !== '0',

@@ -182,6 +182,17 @@ test('LISTEN_FDS passes descriptors and the variables of systemd on', () => {
   assert.is(ok(result).stdout, '1 1\n5\n')
 })
 
+only('runt', 'LISTEN_FDS without LISTEN_PID is for the runtime, and LISTEN_PID of the configuration stays', () => {
+  const fd = openSync('/dev/null', 'r')
+  const c = container(script('echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd | wc -l'))
+  const socketActivated = { env: { LISTEN_FDS: '1', LISTEN_PID: undefined }, descriptors: [fd] }
+  assert.is(ok(c.run([], socketActivated)).stdout, '1 1\n5\n')
+  c.bundle.config.process.env!.push('LISTEN_PID=2')
+  c.bundle.write()
+  assert.is(ok(c.run([], socketActivated)).stdout, '1 2\n5\n')
+  closeSync(fd)
+})
+
 only('runt', 'LISTEN_FDNAMES comes along', () => {
   const fd = openSync('/dev/null', 'r')
   const c = container(script('echo $LISTEN_FDNAMES'))

@@ -119,6 +119,7 @@ test('the v1 mount plan binds the folders, or mounts anew in a cgroup namespace'
       { name: 'cpu', target: 'cpu,cpuacct' },
       { name: 'cpuacct', target: 'cpu,cpuacct' },
     ],
+    unified: { folder: '', type: 'bind', source: '/sys/fs/cgroup/unified/a', options: [] },
   })
   assert.equal(mountPlan(located, true).mounts[0], {
     folder: 'cpu,cpuacct',
@@ -126,15 +127,13 @@ test('the v1 mount plan binds the folders, or mounts anew in a cgroup namespace'
     source: 'cgroup',
     options: ['cpu', 'cpuacct'],
   })
+  assert.is(mountPlan(located, true).unified.type, 'cgroup2')
 })
 
 test('the v2 mount plan is one mount', () => {
   const located = locate(detectLayout(v2Mounts, v2Own), '/a', 'id')
-  assert.equal(mountPlan(located, true), {
-    tmpfs: false,
-    mounts: [{ folder: '', type: 'cgroup2', source: 'cgroup2', options: [] }],
-    links: [],
-  })
+  const one = { folder: '', type: 'cgroup2', source: 'cgroup2', options: [] }
+  assert.equal(mountPlan(located, true), { tmpfs: false, mounts: [one], links: [], unified: one })
   assert.is(mountPlan(located, false).mounts[0]!.source, '/sys/fs/cgroup/a')
 })
 

@@ -68,6 +68,8 @@ export interface CgroupMountPlan {
   mounts: CgroupMount[]
   /** v1, on the tmpfs: name of a link and its target, as `cpu` → `cpu,cpuacct`. */
   links: { name: string; target: string }[]
+  /** What a mount of the type `cgroup2` shows; by the type `cgroup` it is the whole plan. */
+  unified: CgroupMount
 }
 
 /** The usual place, preferred when a hierarchy is mounted more than once. */
@@ -180,23 +182,17 @@ export function locate(layout: Layout, cgroupsPath: string | undefined, id: stri
 
 /**
  * What the container's `cgroup` mount consists of. With a cgroup namespace of its own (`namespaced`) the file systems are mounted
- * anew and show the container's cgroup as their root; without one its folders are bound. On a hybrid host the container
- * sees the v1 hierarchies.
+ * anew and show the container's cgroup as their root; without one its folders are bound. On a hybrid host the type `cgroup` shows
+ * the v1 hierarchies.
  */
 export function mountPlan(paths: CgroupPaths, namespaced: boolean): CgroupMountPlan {
-  if (paths.mode === 'v2') {
-    const [folder] = paths.folders
-    return {
-      tmpfs: false,
-      mounts: [
-        namespaced
-          ? { folder: '', type: 'cgroup2', source: 'cgroup2', options: [] }
-          : { folder: '', type: 'bind', source: folder ? folderPath(folder) : USUAL, options: [] },
-      ],
-      links: [],
-    }
-  }
-  const plan: CgroupMountPlan = { tmpfs: true, mounts: [], links: [] }
+  const second = paths.folders.find(({ version }) => version === 2)
+  const unified: CgroupMount =
+    namespaced || (!second && paths.mode !== 'v2')
+      ? { folder: '', type: 'cgroup2', source: 'cgroup2', options: [] }
+      : { folder: '', type: 'bind', source: second ? folderPath(second) : USUAL, options: [] }
+  if (paths.mode === 'v2') return { tmpfs: false, mounts: [unified], links: [], unified }
+  const plan: CgroupMountPlan = { tmpfs: true, mounts: [], links: [], unified }
   for (const folder of paths.folders) {
     if (folder.version === 2) continue
     const { controllers, mountpoint } = folder

@@ -52,7 +52,11 @@ export const globalOptions: readonly OptionEntry[] = [
     summary:
       "folder of the containers' state (default: /run/runt; for other users than root $XDG_RUNTIME_DIR/runt, /run/user/UID/runt or /tmp/runt-UID/runt)",
   },
-  { name: 'log', value: 'file', summary: 'append messages to a file; errors go to standard error too' },
+  {
+    name: 'log',
+    value: 'file',
+    summary: 'append messages to a file, or send them to journald:NAME or syslog:NAME; errors go to standard error too',
+  },
   {
     name: 'log-format',
     value: 'format',

@@ -48,7 +48,7 @@ test('without a file messages go to stderr and no session is opened', () =>
   withLog((log, _file, said) => {
     log.debug('unheard')
     log.warning('w')
-    log.configure({ file: null, format: 'text', debug: true, quiet: false })
+    log.configure({ target: null, format: 'text', debug: true, quiet: false })
     log.debug('d')
     log.error('a\nb')
     assert.equal(said, ['runt: warning: w\n', 'runt: debug: d\n', 'runt: a\\nb\n'])
@@ -56,7 +56,7 @@ test('without a file messages go to stderr and no session is opened', () =>
 
 test('without a file JSON lines go to stderr if that is the format', () =>
   withLog((log, _file, said) => {
-    log.configure({ file: null, format: 'json', debug: true, quiet: false })
+    log.configure({ target: null, format: 'json', debug: true, quiet: false })
     log.warning('w')
     log.error('e')
     assert.equal(
@@ -70,7 +70,7 @@ test('without a file JSON lines go to stderr if that is the format', () =>
 
 test('the file is made at once, and nothing unasked is written to it', () =>
   withLog((log, file, said, host, machine) => {
-    log.configure({ file, format: 'text', debug: false, quiet: false })
+    log.configure({ target: { kind: 'file', name: file }, format: 'text', debug: false, quiet: false })
     log.debug('unheard')
     const batch = new Batch(machine)
     batch.call('getpid')
@@ -81,7 +81,7 @@ test('the file is made at once, and nothing unasked is written to it', () =>
 
 test('with a file warnings go there only and errors to both', () =>
   withLog((log, file, said) => {
-    log.configure({ file, format: 'json', debug: true, quiet: false })
+    log.configure({ target: { kind: 'file', name: file }, format: 'json', debug: true, quiet: false })
     log.warning('w')
     log.debug('d')
     log.error('e')
@@ -103,7 +103,7 @@ test('with a file warnings go there only and errors to both', () =>
 
 test('an error is logged after a failure that was seen and after one that nobody waited for', () =>
   withLog((log, file, _said, host, machine) => {
-    log.configure({ file, format: 'text', debug: false, quiet: false })
+    log.configure({ target: { kind: 'file', name: file }, format: 'text', debug: false, quiet: false })
     const failing = (): Batch => {
       const batch = new Batch(machine)
       openat(batch, AT_FDCWD, '/nonexistent/file', O_RDONLY)
@@ -123,7 +123,7 @@ test('an error is logged after a failure that was seen and after one that nobody
 
 test('a log that cannot be opened fails the command, with its name', () =>
   withLog((log, file, said, host, machine) => {
-    log.configure({ file: `${file}/in/nowhere`, format: 'text', debug: false, quiet: false })
+    log.configure({ target: { kind: 'file', name: `${file}/in/nowhere` }, format: 'text', debug: false, quiet: false })
     log.warning('w')
     const batch = new Batch(machine)
     batch.call('getpid')
@@ -137,14 +137,14 @@ test('a log that cannot be opened fails the command, with its name', () =>
 
 test('a huge message fits', () =>
   withLog((log, file) => {
-    log.configure({ file, format: 'json', debug: false, quiet: false })
+    log.configure({ target: { kind: 'file', name: file }, format: 'json', debug: false, quiet: false })
     log.error('\u0001'.repeat(200_000))
     assert.ok(JSON.parse(readFileSync(file, 'utf8')).msg.length >= 10_000)
   }))
 
 test('a bug is told with its stack', () =>
   withLog((log, file, said) => {
-    log.configure({ file, format: 'json', debug: false, quiet: false })
+    log.configure({ target: { kind: 'file', name: file }, format: 'json', debug: false, quiet: false })
     log.crash(new TypeError('x is not a function'))
     assert.is(said[0], 'runt: internal error: TypeError: x is not a function\n')
     assert.match(said[1]!, /^ +at /)

@@ -1,17 +1,28 @@
 /**
  * Where messages go. Errors always go to stderr as `runt: MESSAGE`, one line; with --log they also go to that file, in
- * the formats of logrus, which engines parse. Warnings and debug messages go to the file, without one to stderr.
+ * the formats of logrus, which engines parse, or to systemd's journal or syslog. Warnings and debug messages go there only; without
+ * --log to stderr.
  *
  * Without --log, --log-format json makes the lines on stderr JSON.
  *
- * The file is opened by the host executor before anything else is done: one that cannot be opened fails the command.
+ * The file is opened by the host executor before anything else is done: one that cannot be opened fails the command. A daemon that is
+ * not there does not: it may be about to start again.
  */
 import type { Machine } from '../base/platform.ts'
 import { HostSlot } from '../container/slots.ts'
 import { Flag } from '../executor/protocol.ts'
-import { AT_FDCWD, O_APPEND, O_CREAT, O_NOCTTY, O_WRONLY } from '../linux/constants.ts'
+import {
+  AF_UNIX,
+  AT_FDCWD,
+  O_APPEND,
+  O_CREAT,
+  O_NOCTTY,
+  O_WRONLY,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+} from '../linux/constants.ts'
 import { ANY, Batch, slot } from '../session/batch.ts'
-import { openat, write } from '../session/calls.ts'
+import { openat, socket, unixAddress, write } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 
 export type LogFormat = 'text' | 'json'
@@ -43,9 +54,31 @@ export function oneLine(message: string): string {
   )
 }
 
+/** The daemons that take messages as datagrams, and where. */
+const daemons = { journald: '/run/systemd/journal/socket', syslog: '/dev/log' }
+
+/** Whose log: a file by its absolute path, or what a daemon is to call us. */
+export interface LogTarget {
+  kind: 'file' | keyof typeof daemons
+  name: string
+}
+
+/** Priorities of syslog(3). */
+const priorities: Record<Level, number> = { error: 3, warning: 4, debug: 7 }
+/** The facility LOG_USER. */
+const USER = 1 << 3
+
+/** One datagram: systemd's native protocol (fields as lines), or what syslog(3) sends, whose time stamps are the daemon's business. */
+function datagram({ kind, name }: LogTarget, level: Level, message: string): string {
+  const text = oneLine(message.slice(0, MESSAGE_LENGTH))
+  return kind === 'journald'
+    ? `PRIORITY=${priorities[level]}\nSYSLOG_IDENTIFIER=${name}\nMESSAGE=${text}\n`
+    : `<${USER | priorities[level]}>${name}: ${text}`
+}
+
 export interface LogSettings {
-  /** Absolute; null for none. */
-  file: string | null
+  /** null for none. */
+  target: LogTarget | null
   format: LogFormat
   debug: boolean
   /** No warnings. */
@@ -55,7 +88,7 @@ export interface LogSettings {
 export class Log {
   readonly #platform: LogPlatform
   readonly #host: () => Session
-  #settings: LogSettings = { file: null, format: 'text', debug: false, quiet: false }
+  #settings: LogSettings = { target: null, format: 'text', debug: false, quiet: false }
 
   /** `host` opens the session when it is needed. */
   constructor(platform: LogPlatform, host: () => Session) {
@@ -63,29 +96,39 @@ export class Log {
     this.#host = host
   }
 
-  /** Opens the file. If that fails, so does whoever waits for the host executor next. */
+  /** Opens the log. If that fails, so does whoever waits for the host executor next. */
   configure(settings: LogSettings): void {
     this.#settings = settings
-    const { file } = settings
-    if (file === null) return
-    const batch = new Batch(this.#platform.machine).about(`--log ${file}`)
-    openat(batch, AT_FDCWD, file, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY, 0o644).keep(HostSlot.LOG)
+    const { target } = settings
+    if (target === null) return
+    const { kind, name } = target
+    const batch = new Batch(this.#platform.machine).about(`--log ${name}`)
+    if (kind === 'file') {
+      openat(batch, AT_FDCWD, name, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY, 0o644).keep(HostSlot.LOG)
+    } else {
+      const end = batch.label()
+      const daemon = socket(batch, AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK).keep(HostSlot.LOG)
+      const { pointer, length } = unixAddress(batch, daemons[kind])
+      batch.call('connect', daemon, pointer, length).on(ANY, end)
+      batch.place(end)
+    }
     this.#host().send(batch, Flag.SILENT)
   }
 
   /** The last thing of a command: a failure of the host executor before it is forgotten. */
   error(message: string): void {
-    const { file, format } = this.#settings
+    const { target, format } = this.#settings
     this.#platform.stderr(
-      file === null && format === 'json' ? this.#line('error', message) : `runt: ${oneLine(message)}\n`,
+      target === null && format === 'json' ? this.#line('error', message) : `runt: ${oneLine(message)}\n`,
     )
-    if (file === null) return
+    if (target === null) return
     try {
-      const batch = new Batch(this.#platform.machine).about(`--log ${file}`)
+      const batch = new Batch(this.#platform.machine).about(`--log ${target.name}`)
       const end = batch.label()
       // It could not be opened, which is what the message is about.
       batch.branch(slot(HostSlot.LOG), 'LESS', 1, end)
-      write(batch, slot(HostSlot.LOG), this.#line('error', message))
+      const written = write(batch, slot(HostSlot.LOG), this.#line('error', message))
+      if (target.kind !== 'file') written.on(ANY, end)
       batch.place(end)
       this.#host().recover(batch)
     } catch (error) {
@@ -112,8 +155,8 @@ export class Log {
   }
 
   #note(level: Level, message: string): void {
-    const { file, format } = this.#settings
-    if (file === null) {
+    const { target, format } = this.#settings
+    if (target === null) {
       this.#platform.stderr(format === 'json' ? this.#line(level, message) : `runt: ${level}: ${oneLine(message)}\n`)
       return
     }
@@ -125,6 +168,9 @@ export class Log {
   }
 
   #line(level: Level, message: string): string {
-    return logLine(this.#settings.format, level, message, this.#platform.now())
+    const { target, format } = this.#settings
+    return target === null || target.kind === 'file'
+      ? logLine(format, level, message, this.#platform.now())
+      : datagram(target, level, message)
   }
 }

@@ -31,7 +31,7 @@ import { signalNumber } from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import type { CommandName } from './commands.ts'
 import { parseDuration } from './duration.ts'
-import { Log } from './log.ts'
+import { Log, type LogTarget } from './log.ts'
 import { quote, UsageError } from './normalise.ts'
 import { type Invocation, type Options, parseCommand, parseGlobals, programHelp } from './parse.ts'
 import { absolute, defaultRoot, findOwnFolder, findPlace, type Place } from './place.ts'
@@ -343,13 +343,18 @@ function intervalOf(options: Options): number {
   return interval
 }
 
-/** How many descriptors systemd has opened for us, sd_listen_fds(3): $LISTEN_FDS, if $LISTEN_PID is us. */
+/**
+ * How many descriptors systemd has opened for us, sd_listen_fds(3): $LISTEN_FDS, if $LISTEN_PID is us. Who starts a runtime by a program
+ * of his own does not know its pid beforehand; so none counts as ours too, as for crun.
+ */
 function listenFds({ platform, host }: Runtime): number {
   const count = platform.getenv('LISTEN_FDS')
   if (!count || !/^\d{1,4}$/.test(count)) return 0
+  const pid = platform.getenv('LISTEN_PID')
+  if (!pid) return Number(count)
   const batch = new Batch(platform.machine)
   const self = callerPid(batch, platform.engine)
-  return host.run(batch).value(self) === Number(platform.getenv('LISTEN_PID')) ? Number(count) : 0
+  return host.run(batch).value(self) === Number(pid) ? Number(count) : 0
 }
 
 /** Carries out a command line. Returns the exit status; errors are told, not thrown. */
@@ -378,13 +383,19 @@ function wantsDebug(globals: Options): boolean {
   return globals.flag('debug') || globals.text('log-level') === 'debug'
 }
 
-/** crun takes `file:PATH` too, and two kinds of logs that are no files. */
-function logFile(globals: Options): string | null {
+/** A path, or as for crun `file:PATH`, `journald:NAME` or `syslog:NAME`. */
+function logTarget(program: Program, globals: Options): LogTarget | null {
   const text = globals.text('log')
-  const [, kind, path] = /^(file|journald|syslog):(.*)$/s.exec(text ?? '') ?? []
-  if (kind === undefined) return text
-  if (kind === 'file' && path) return path
-  throw new UsageError(null, `flag --log: ${quote(text!)}: runt logs to files only`)
+  if (text === null) return null
+  const [, kind, name] = /^(file|journald|syslog):(.*)$/s.exec(text) ?? []
+  if (kind === undefined) return { kind: 'file', name: program.absolute(text) }
+  if (kind === 'journald' || kind === 'syslog') {
+    if (!/^[\x21-\x7e]{0,64}$/.test(name!))
+      throw new UsageError(null, `flag --log: ${quote(name!)}: a name has up to 64 letters, and no blanks`)
+    return { kind, name: name || 'runt' }
+  }
+  if (!name) throw new UsageError(null, `flag --log: ${quote(text)} names no file`)
+  return { kind: 'file', name: program.absolute(name) }
 }
 
 function execute(program: Program): Status {
@@ -397,9 +408,8 @@ function execute(program: Program): Status {
   if (globals.flag('help')) return print(programHelp())
   if (globals.flag('version')) return print(versionText(platform))
 
-  const file = logFile(globals)
   log.configure({
-    file: file === null ? null : program.absolute(file),
+    target: logTarget(program, globals),
     format: globals.text('log-format') === 'json' ? 'json' : 'text',
     debug: wantsDebug(globals),
     quiet: globals.text('log-level') === 'error',

@@ -106,10 +106,13 @@ function take(
   return at + 1
 }
 
+/** What crun's users ask for help with (argp). */
+const otherHelp = new Set(['?', 'usage'])
+
 function optionOf(name: string, options: readonly OptionEntry[]): OptionEntry | undefined {
   for (const option of options)
     if (option.name === name || option.short === name || option.alias === name) return option
-  return HELP.name === name || HELP.short === name ? HELP : undefined
+  return HELP.name === name || HELP.short === name || otherHelp.has(name) ? HELP : undefined
 }
 
 /**

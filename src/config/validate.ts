@@ -23,16 +23,18 @@ export interface ReadConfig {
  * Read as absent, because engines write so: null in any object; `""` as a namespace's path or as
  * rootfsPropagation; a seccomp section without action and rules. Filled in: user and group 0; ioPriority.priority 0;
  * "/" before a relative mount destination (config.md, "Mounts").
+ *
+ * `agent`: what the caller's environment has for a linux.seccomp without listenerPath.
  */
-export function readConfig(text: string, path: string): ReadConfig {
-  return read(text, path, (config) => config)
+export function readConfig(text: string, path: string, agent?: string): ReadConfig {
+  return read(text, path, (config) => config, agent)
 }
 
 /** Reads a config.json that `readConfig` of the same version has read before, without such integers. Nothing is checked again. */
-export function readChecked(text: string, path: string): Config {
+export function readChecked(text: string, path: string, agent?: string): Config {
   const value = parseJsonRoughly(text, path)
   const seccompUnset = prepare(value, text, path)
-  return fill(value as Config, seccompUnset, [])
+  return fill(value as Config, seccompUnset, [], agent)
 }
 
 export interface ReadProcess {
@@ -68,7 +70,7 @@ export function readResources(text: string, path: string, ociVersion = frame.oci
 /** What a section by itself lacks to be a config. */
 const frame = { ociVersion: '1.3.0', root: { path: '/' } }
 
-function read(text: string, path: string, whole: (value: unknown) => unknown): ReadConfig {
+function read(text: string, path: string, whole: (value: unknown) => unknown, agent?: string): ReadConfig {
   let value = whole(parseJsonRoughly(text, path))
   let seccompUnset = prepare(value, text, path)
   let exact = false
@@ -82,14 +84,14 @@ function read(text: string, path: string, whole: (value: unknown) => unknown): R
     if (!configSchema.validate(value)) throw mistake(path, value, configSchema.failure)
   }
   const warnings: string[] = []
-  const config = fill(value as Config, seccompUnset, warnings)
+  const config = fill(value as Config, seccompUnset, warnings, agent)
   checkRules(config, text, path, warnings)
   return { config, warnings, exact }
 }
 
-function fill(config: Config, seccompUnset: boolean, warnings: string[]): Config {
+function fill(config: Config, seccompUnset: boolean, warnings: string[], agent?: string): Config {
   if (seccompUnset) delete config.linux!.seccomp
-  complete(config, warnings)
+  complete(config, warnings, agent)
   return config
 }
 
@@ -156,11 +158,11 @@ function isSeccompUnset(config: unknown): boolean {
 }
 
 /** Fills in what others would have to ask for again and again. */
-function complete(config: Config, warnings: string[]): void {
+function complete(config: Config, warnings: string[], agent: string | undefined): void {
   const { linux, mounts } = config
-  // crun's way, from before the spec had listenerPath.
-  const receiver = config.annotations?.['run.oci.seccomp.receiver']
-  if (receiver !== undefined && linux?.seccomp) linux.seccomp.listenerPath ||= receiver
+  // crun's ways, from before the spec had listenerPath.
+  const receiver = config.annotations?.['run.oci.seccomp.receiver'] ?? agent
+  if (receiver && linux?.seccomp) linux.seccomp.listenerPath ||= receiver
   if (config.process !== undefined) {
     config.process.user ??= { uid: 0, gid: 0 }
     config.process.user.uid ??= 0

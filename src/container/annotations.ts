@@ -14,6 +14,8 @@ const HOOKS_STDERR = 'run.oci.hooks.stderr'
 const FAIL_UNKNOWN = 'run.oci.seccomp_fail_unknown_syscall'
 export const BPF_DATA = 'run.oci.seccomp_bpf_data'
 const RECEIVER = 'run.oci.seccomp.receiver'
+/** Of the caller's environment: as the annotation above, for all containers that have none. */
+export const AGENT_VARIABLE = 'RUN_OCI_SECCOMP_RECEIVER'
 const PIDFD_RECEIVER = 'run.oci.pidfd_receiver'
 
 /** Annotations with which who writes them can reach beyond the container (features.md, `potentiallyUnsafeConfigAnnotations`). */

@@ -24,7 +24,7 @@ import { Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError } from '../session/session.ts'
 import { Train } from '../session/train.ts'
-import { keepsGroups, pidfdReceiver } from './annotations.ts'
+import { AGENT_VARIABLE, keepsGroups, pidfdReceiver } from './annotations.ts'
 import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { danglingTarget, makeTarget } from './dangling-targets.ts'
@@ -684,16 +684,23 @@ function interpret(
   label: string | null
   resctrl: string | null
 } {
-  const { config, warnings, exact } = readConfig(text, options.config ?? `${bundle}/config.json`)
+  const { config, warnings, exact } = readConfig(
+    text,
+    options.config ?? `${bundle}/config.json`,
+    runtime.platform.getenv(AGENT_VARIABLE),
+  )
   for (const warning of warnings) runtime.warn(warning)
   if (runtime.globals.debug) for (const sentence of withoutEffect(config)) runtime.debug(`config.json: ${sentence}`)
   terminals.checkTerminal({ terminal: config.process.terminal, consoleSocket: options.consoleSocket, foreground })
   if (options.notifySocket !== null) addNotifySocket(config, folderOf(runtime, options.id))
   // LISTEN_PID=1, for the program is process 1 of its pid namespace. Without such a namespace that is wrong, but runc and crun do the same.
+  // A config with a LISTEN_PID may know better: who has a program of its own for process 1.
   if (options.listenFds > 0) {
     const given = runtime.platform.getenv('LISTEN_FDNAMES')
     const names = given ? [`LISTEN_FDNAMES=${given}`] : []
-    config.process.env = [...(config.process.env ?? []), `LISTEN_FDS=${options.listenFds}`, 'LISTEN_PID=1', ...names]
+    const env = config.process.env ?? []
+    const pid = env.some((entry) => entry.startsWith('LISTEN_PID=')) ? [] : ['LISTEN_PID=1']
+    config.process.env = [...env, `LISTEN_FDS=${options.listenFds}`, ...pid, ...names]
   }
   const place = placeCgroup(runtime, config, options.id, cgroupFacts)
   // Without SELinux a label is left out: file systems would refuse the option.

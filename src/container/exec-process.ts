@@ -4,6 +4,7 @@ import { VERSION } from '../base/version.ts'
 import type * as cgroups from '../cgroup/manager.ts'
 import type { Config, Process } from '../config/types.ts'
 import { checkProcess, readChecked, readConfig, readProcess } from '../config/validate.ts'
+import { AGENT_VARIABLE } from './annotations.ts'
 import { placeBelow } from './enter.ts'
 import type { ExecOptions, Runtime } from './runtime.ts'
 import type { Saved } from './state.ts'
@@ -27,7 +28,9 @@ export function interpretExec(
   processText: string | null,
 ): Plan {
   const path = `container ${options.id}: config.json`
-  const config = saved.checked === VERSION ? readChecked(configText, path) : readConfig(configText, path).config
+  const agent = runtime.platform.getenv(AGENT_VARIABLE)
+  const config =
+    saved.checked === VERSION ? readChecked(configText, path, agent) : readConfig(configText, path, agent).config
   const base = processText === null ? null : readProcess(processText, `--process (${options.process})`)
   // The container's terminal has a size of its own.
   const { terminal: _, consoleSize: __, ...own } = config.process

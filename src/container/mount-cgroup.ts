@@ -15,13 +15,16 @@ const ROOT = slot(InitSlot.ROOT)
 const MOUNT = slot(InitSlot.MOUNT)
 const TARGET = slot(InitSlot.TARGET)
 
-/** One entry: one mount on v2; on v1 a tmpfs with a folder for each hierarchy. What it says of itself holds for all of them. */
-export function planCgroupMount(train: Train, entry: MountEntry, setting: MountSetting): void {
-  const { tmpfs, mounts } = setting.cgroup
+/**
+ * One entry, of the type `cgroup` or `cgroup2`: one mount on v2; on v1 `cgroup` is a tmpfs with a folder for each hierarchy, and what it
+ * says of itself holds for all of them.
+ */
+export function planCgroupMount(train: Train, type: string, entry: MountEntry, setting: MountSetting): void {
+  const { tmpfs, unified } = setting.cgroup
   const common: MountEntry = { ...entry, options: { ...entry.options, data: [], bind: null, idmap: null } }
   const own: MountSetting = { ...setting, idmapped: none }
-  if (tmpfs) planHierarchies(train, common, own)
-  else for (const part of mounts) planSingle(train.next(entry.about), common, part, own)
+  if (tmpfs && type === 'cgroup') planHierarchies(train, common, own)
+  else planSingle(train.next(entry.about), common, unified, own)
 }
 
 /** The only mount of a container's cgroup. */

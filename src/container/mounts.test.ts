@@ -14,7 +14,12 @@ import { fakeHost } from './testing/fake-host.ts'
 const label = 'system_u:object_r:container_file_t:s0:c1,c2'
 const setting: MountSetting = {
   bundle: '/bundle',
-  cgroup: { tmpfs: false, mounts: [], links: [] },
+  cgroup: {
+    tmpfs: false,
+    mounts: [],
+    links: [],
+    unified: { folder: '', type: 'cgroup2', source: 'cgroup2', options: [] },
+  },
   label: null,
   reach: ALL,
   idmapped: new Map(),

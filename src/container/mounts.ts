@@ -47,7 +47,7 @@ export function planMount(train: Train, mount: Mount, index: number, setting: Mo
   if (entry.options.remount) planRemount(b, entry)
   else if (entry.options.copySymlink) planStop(b, about, 'the look at the source for copy-symlink')
   else if (entry.bind) planBind(b, entry, mount.source ?? '', setting, index)
-  else if (mount.type === 'cgroup' || mount.type === 'cgroup2') planCgroupMount(train, entry, setting)
+  else if (mount.type === 'cgroup' || mount.type === 'cgroup2') planCgroupMount(train, mount.type, entry, setting)
   else if (entry.options.tmpcopyup) {
     b.set(InitSlot.MADE, 0)
     makeFolder(b, entry.destination, InitSlot.TARGET, 0, InitSlot.MADE)

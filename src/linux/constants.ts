@@ -184,6 +184,7 @@ export const SOCK_DGRAM = 2
 export const SOCK_RAW = 3
 export const SOCK_SEQPACKET = 5
 export const SOCK_CLOEXEC = O_CLOEXEC
+export const SOCK_NONBLOCK = O_NONBLOCK
 export const SOL_SOCKET = 1
 export const SO_SNDTIMEO = 21
 export const MSG_DONTWAIT = 0x40
