@@ -327,4 +327,31 @@ test('a created container has nothing open of the host but streams and sockets',
   ok(c.start())
 })
 
+only('runt', 'delete --force of a container that is being created waits for that, and removes it', async () => {
+  const c = container((config) => {
+    config.hooks = { createRuntime: [{ path: '/bin/sleep', args: ['sleep', '0.5'] }] }
+  })
+  const creating = start(['create', '--bundle', c.bundle.directory, c.id])
+  assert.ok(waitFor(() => existsSync(join(stateRoot, c.id, 'state.json'))))
+  ok(c.delete('--force'))
+  assert.is(await ended(creating), 0)
+  leavesNothing()
+})
+
+test('the same id is free again at once after delete, whoever else deletes it too', async () => {
+  const c = container()
+  for (let round = 0; round < 10; round++) {
+    ok(c.create())
+    const others = [0, 1].map(() => start(['delete', '--force', c.id]))
+    runtime(['delete', '--force', c.id])
+    const made = c.create()
+    const ends = await Promise.all(others.map(ended))
+    assert.equal(ends, [0, 0])
+    // One of the others may have come late, and meant the new one.
+    if (made.status !== 0 || runtime(['state', c.id]).status !== 0) continue
+    ok(c.start())
+    ok(c.delete('--force'))
+  }
+})
+
 run()

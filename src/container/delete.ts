@@ -6,6 +6,7 @@ import { Errno } from '../linux/errno.ts'
 import { Batch, type Label, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer } from '../session/session.ts'
+import { holdSaved, planLetGo } from './claim.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
 import { INIT_PATIENCE, planAwaitEnd, planHold, planSignal, signalInit, waitForInit } from './kill.ts'
@@ -13,7 +14,7 @@ import { cannotDelete, unknownId } from './phrases.ts'
 import type { Runtime } from './runtime.ts'
 import { unmountStack } from './shared-mounts.ts'
 import { HostSlot } from './slots.ts'
-import { finishWatch, folderOf, planRemoveFolder, planWatch, readSaved, type Saved } from './state.ts'
+import { finishWatch, folderOf, planRemoveFolder, planWatch, type Saved } from './state.ts'
 
 /**
  * Removes a container: its processes if there are any left, its cgroup, its state; then calls its poststop hooks. Without `force` it has to
@@ -21,7 +22,7 @@ import { finishWatch, folderOf, planRemoveFolder, planWatch, readSaved, type Sav
  */
 export function remove(runtime: Runtime, id: string, force: boolean): void {
   const { host, platform } = runtime
-  const saved = readSaved(runtime, id)
+  const saved = holdSaved(runtime, id, force)
   if (saved === 'missing') {
     if (force) return
     throw new RuntError(unknownId(id))
@@ -34,7 +35,12 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
     return
   }
   const remover = endAndRemove(runtime, saved, force) ?? removeAll(runtime, saved)
-  if (remover === 'this') callPoststop(runtime, saved)
+  if (remover !== 'this' || !saved.hooks?.poststop.length) return
+  // The id is free again, whatever the hooks do.
+  const b = new Batch(platform.machine)
+  planLetGo(b)
+  host.run(b)
+  callPoststop(runtime, saved)
 }
 
 /** Who has removed the state: if several commands delete a container at once, only that one calls the poststop hooks. */

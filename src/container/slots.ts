@@ -49,6 +49,8 @@ export const HostSlot = {
   LOG: first + 9,
   /** Path of the cgroup's folder whose turn it is to be removed. */
   FOLDER: first + 10,
+  /** The folder of a container that is made or removed, with a lock (claim.ts). */
+  CLAIM: first + 11,
   /** Connection to the console socket. */
   CONSOLE: first + 40,
   /** Master of the container's terminal. */

@@ -167,6 +167,11 @@ export const SI_CODE = 8
 export const SI_PID = 16
 export const SI_STATUS = 24
 
+// sys/file.h
+export const LOCK_EX = 2
+export const LOCK_NB = 4
+export const LOCK_UN = 8
+
 // signal.h
 export const SIGKILL = 9
 export const SIGPIPE = 13

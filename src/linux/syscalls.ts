@@ -18,6 +18,7 @@ const numbers = {
   pwrite64: [18, 68],
   ftruncate: [77, 46],
   fcntl: [72, 25],
+  flock: [73, 32],
   dup: [32, 23],
   dup3: [292, 24],
   pipe2: [293, 59],
