@@ -333,6 +333,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'a race: sometimes a create that fails removes the state of the one that succeeded',
       'create with an id in use fails, names the id, and does not harm the container':
         'the message says "container with given ID already exists" without the id',
+      'the same id is free again at once after delete, whoever else deletes it too':
+        'a race: a delete that is slower than another removes the state of a new container, whose processes stay',
       'the program starts once, however often start is called at the same time':
         'a race: a start that loses can wait for the FIFO of the init without end',
     },
@@ -843,6 +845,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'runtime/lifecycle': {
       'a created container has nothing open of the host but streams and sockets':
         'it holds the FIFO that start writes to, by a path of the host',
+      'the same id is free again at once after delete, whoever else deletes it too':
+        'a race: deletes get in the way of each other, and one of them fails',
     },
     'runtime/run': {
       'run --keep leaves the stopped container for delete': 'has no --keep',
