@@ -378,6 +378,9 @@ export function started(configure?: (config: Config) => void): Container {
   return made
 }
 
+/** The process ids that `ps` lists, as the host sees them. */
+export const pidsIn = (id: string): number[] => JSON.parse(ok(run(['ps', '--format', 'json', id])).stdout) ?? []
+
 /** The stdout of a shell script run as the container's process, in the foreground. It must succeed. */
 export function inside(script: string, what: Bundle | ((config: Config) => void) = () => {}): string {
   const made = typeof what === 'function' ? bundle(what) : what

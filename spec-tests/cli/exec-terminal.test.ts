@@ -12,6 +12,7 @@ import {
   heading,
   ok,
   oneLine,
+  pidsIn,
   run as runtime,
   command as runtimeCommand,
   started,
@@ -58,8 +59,6 @@ function processFile(script: string, changes: object = {}): string {
   writeFileSync(path, JSON.stringify(process))
   return path
 }
-
-const pids = (c: Container): number[] => JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout)
 
 test('exec --tty passes input, output and the exit status on', () => {
   const { statuses, output, restored } = foreground(
@@ -240,7 +239,7 @@ for (const [what, flags, says] of [
     const c = started()
     const result = fails(runtime(['exec', ...flags, c.id, 'true']), says)
     oneLine(result)
-    assert.equal(pids(c), [c.state().pid])
+    assert.equal(pidsIn(c.id), [c.state().pid])
   })
 }
 
@@ -257,7 +256,7 @@ for (const [what, script] of [
     })
     ok(runtime(['exec', c.id, 'sh', '-c', `rm /dev/ptmx; ${script}`]))
     oneLine(fails(runtime(['exec', '--tty', c.id, 'true']), /process\.terminal/))
-    assert.equal(pids(c), [c.state().pid])
+    assert.equal(pidsIn(c.id), [c.state().pid])
   })
 }
 
@@ -296,7 +295,7 @@ test('execs with terminals at a time all run', () => {
   const { output } = act({ place: 'terminal', command: ['sh', path], steps: [['end']] })
   const said = output.trim().split(/\s+/).sort()
   assert.equal(said, Array.from({ length: count }, (_, i) => `${i + 1}:${i + 1}`).sort())
-  assert.ok(waitFor(() => pids(c).length === 1))
+  assert.ok(waitFor(() => pidsIn(c.id).length === 1))
 })
 
 run()

@@ -23,6 +23,7 @@ import {
   heading,
   ok,
   oneLine,
+  pidsIn,
   type RunOptions,
   run as runtime,
   skip,
@@ -220,8 +221,6 @@ test('exec without a program fails', () => {
 const status = (...names: string[]) => ['grep', '-E', `^(${names.join('|')}):`, '/proc/self/status']
 
 /** The host's pids of the container's processes. */
-const pids = (c: Container): number[] => JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout)
-
 test('exec has exactly the capabilities of the configuration', () => {
   const text = ok(exec(started(), [], status('CapInh', 'CapPrm', 'CapEff', 'CapBnd'))).stdout
   assert.equal(text.match(/[0-9a-f]{16}/g), [0n, 0x2000_0420n, 0x2000_0420n, 0x2000_0420n].map(mask))
@@ -321,7 +320,7 @@ test('exec joins the cgroups and namespaces of the init', () => {
   for (const name of readdirSync(`/proc/${init}/ns`))
     assert.is(readlinkSync(`/proc/${pid}/ns/${name}`), readlinkSync(`/proc/${init}/ns/${name}`), name)
   assert.equal(
-    pids(c),
+    pidsIn(c.id),
     [init, pid].sort((a, b) => a! - b!),
   )
 })
@@ -379,7 +378,7 @@ test('100 execs at a time all run', async () => {
     await Promise.all(children.map(ended)),
     children.map((_, index) => index),
   )
-  assert.ok(waitFor(() => pids(c).length === 1))
+  assert.ok(waitFor(() => pidsIn(c.id).length === 1))
 })
 
 for (const [what, flags, words, says] of [
@@ -400,7 +399,7 @@ for (const [what, flags, words, says] of [
     ok(c.start())
     const result = fails(exec(c, [...flags], [...words]), says)
     oneLine(result)
-    assert.equal(pids(c), [c.state().pid])
+    assert.equal(pidsIn(c.id), [c.state().pid])
   })
 }
 

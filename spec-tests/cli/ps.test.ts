@@ -12,6 +12,7 @@ import {
   heading,
   ok,
   oneLine,
+  pidsIn,
   run as runtime,
   skip,
   started,
@@ -30,7 +31,6 @@ const args =
   }
 const script = (text: string) => args('sh', '-c', text)
 
-const pids = (c: Container): number[] => JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout) ?? []
 /** The table without its title. */
 const rows = (c: Container, ...options: string[]): string[] => {
   const host = execute(['ps', '-ef'])
@@ -80,19 +80,19 @@ test('ps of a stopped container is empty', () => {
 test('ps --format json has the processes that exec brought', () => {
   const c = started()
   ok(runtime(['exec', '--detach', c.id, 'sleep', '61']))
-  assert.is(pids(c).length, 2)
+  assert.is(pidsIn(c.id).length, 2)
 })
 
 test('ps --format json has processes in cgroups below', () => {
   const c = started(script('sleep 61 & wait; true'))
-  assert.ok(waitFor(() => pids(c).length === 2))
+  assert.ok(waitFor(() => pidsIn(c.id).length === 2))
   // In every hierarchy that somebody may look at.
   for (const controller of unified ? ['memory'] : ['pids', 'devices', 'freezer', 'memory']) {
     const folder = join(cgroupDirectory(controller, c.bundle.config.linux.cgroupsPath)!, 'below')
     mkdirSync(folder)
-    writeFileSync(join(folder, 'cgroup.procs'), String(pids(c).at(-1)))
+    writeFileSync(join(folder, 'cgroup.procs'), String(pidsIn(c.id).at(-1)))
   }
-  assert.is(pids(c).length, 2)
+  assert.is(pidsIn(c.id).length, 2)
 })
 
 test('ps --format json has many processes', () => {
@@ -101,10 +101,10 @@ test('ps --format json has many processes', () => {
     config.linux.resources = { ...config.linux.resources, pids: { limit: 700 } }
   })
   assert.ok(
-    waitFor(() => pids(c).length === 601, 20_000),
-    `601 processes, not ${pids(c).length}`,
+    waitFor(() => pidsIn(c.id).length === 601, 20_000),
+    `601 processes, not ${pidsIn(c.id).length}`,
   )
-  assert.is(new Set(pids(c)).size, 601)
+  assert.is(new Set(pidsIn(c.id)).size, 601)
 })
 
 test('ps of a container without a pid namespace has its processes only', () => {
@@ -112,8 +112,8 @@ test('ps of a container without a pid namespace has its processes only', () => {
     withoutNamespaces(config, 'pid')
     script('sleep 61 & wait; true')(config)
   })
-  assert.ok(waitFor(() => pids(c).length === 2))
-  assert.ok(pids(c).includes(c.state().pid!))
+  assert.ok(waitFor(() => pidsIn(c.id).length === 2))
+  assert.ok(pidsIn(c.id).includes(c.state().pid!))
 })
 
 test('ps of a stopped container has the processes that it left', () => {
@@ -124,13 +124,13 @@ test('ps of a stopped container has the processes that it left', () => {
   c.until('stopped')
   const left = Number(c.output())
   assert.ok(isAlive(left))
-  assert.equal(pids(c), [left])
+  assert.equal(pidsIn(c.id), [left])
 })
 
 test('ps of a created container has its init', () => {
   const c = container()
   ok(c.create())
-  assert.equal(pids(c), [c.state().pid])
+  assert.equal(pidsIn(c.id), [c.state().pid])
 })
 
 table('options behind the id are for ps', () => {

@@ -9,6 +9,7 @@ import { build } from 'esbuild'
 import * as assert from 'uvu/assert'
 import { base, environment, heading, ok, repository, run as runtime, stateRoot, words } from '../harness.ts'
 import { waitFor } from '../host.ts'
+import { random } from '../random.ts'
 import { faultsOfMessage, forceDelete, leftOf, makeScene, processes, type Scene } from './scene.ts'
 import type { Report } from './victim.ts'
 
@@ -223,15 +224,6 @@ for (const story of stories)
       },
     )
   }
-
-/** A generator of numbers in [0, 1) that can be repeated: a linear congruential one modulo 2^32. */
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
-}
 
 for (const command of ['create', 'run'])
   only('runt', `${command}: the command is killed at random moments`, async () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Bundle, base, bundle, cgroupRoot, heading, leavesNothing, ok, run as runtime, start } from '../harness.ts'
 import { cgroupDirectory, patience, pids, waitFor } from '../host.ts'
+import { random } from '../random.ts'
 
 const { only, run } = heading('soak/lifecycles')
 
@@ -22,14 +23,6 @@ const LONGEST = 20_000 * patience
  */
 const TOLERANCE = 32 * 1024 + 8 * LIFECYCLES
 
-/** A linear congruential generator of numbers in [0, 1). */
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
-}
 const seed = Number(process.env.RUNT_SPEC_SEED ?? Date.now() % 1_000_000)
 const next = random(seed)
 

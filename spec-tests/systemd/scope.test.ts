@@ -17,6 +17,7 @@ import {
   runtime as name,
   ok,
   oneLine,
+  pidsIn,
   type Result,
   run as runtime,
   skip,
@@ -324,8 +325,6 @@ only('runt', "a user's own systemd is told of no devices, and the log says so", 
 })
 
 /** Pids, by ps. */
-const pids = (c: Scoped): number[] => JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout) ?? []
-
 test('the container may make cgroups in its own, and all verbs know them', () => {
   if (!unified) skip('on cgroup v1 sub-cgroups are no matter of delegation')
   const c = startedIn((config) => {
@@ -343,10 +342,10 @@ test('the container may make cgroups in its own, and all verbs know them', () =>
   const sub = join(folder(c), '')
   assert.match(sub, /\/sub\/?$/)
   assert.is(readFileSync(join(sub, 'pids.max'), 'utf8'), '30\n')
-  assert.is(pids(c).length, 2)
-  const [init] = pids(c)
+  assert.is(pidsIn(c.id).length, 2)
+  const [init] = pidsIn(c.id)
   ok(runtime(['exec', '--detach', c.id, 'sleep', '62']))
-  assert.is(pids(c).length, 3)
+  assert.is(pidsIn(c.id).length, 3)
   ok(runtime(['exec', '--cgroup', 'sub', c.id, 'true']))
   assert.is(show(c.unit, 'TasksCurrent'), '3')
   ok(runtime(['pause', c.id]))
@@ -377,7 +376,7 @@ test('kill --all ends what a stopped container has left, in its scope', () => {
     config.process.args = ['sh', '-c', 'sleep 61 >/dev/null 2>&1 & sleep 62 >/dev/null 2>&1 & true']
   })
   c.until('stopped')
-  const left = pids(c)
+  const left = pidsIn(c.id)
   assert.is(left.length, 2)
   assert.is(show(c.unit, 'ActiveState'), 'active')
   ok(c.kill('--all', 'KILL'))

@@ -1,12 +1,11 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { RuntError } from '../base/errors.ts'
-import { ARENA, SLOTS } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
-import type { Call } from '../session/testing/fake-kernel.ts'
 import { create } from './create.ts'
 import { CREATE_DEFAULTS, type CreateOptions } from './runtime.ts'
 import { type FakeHost, fakeHost } from './testing/fake-host.ts'
+import { before, firstOf, lastOf, showCall } from './testing/story.ts'
 
 const sample = {
   ociVersion: '1.2.0',
@@ -47,14 +46,6 @@ interface Told extends FakeHost {
   error: unknown
 }
 
-function show({ name, args, text }: Call): string {
-  const words = args.map((arg) => {
-    const isText = arg >= ARENA && arg < SLOTS && /^[ -~\n]+$/.test(text(arg))
-    return isText ? JSON.stringify(text(arg)) : String(arg)
-  })
-  return `${name} ${words.join(' ')}`
-}
-
 /** Tells the story of `create`; `fails` maps a pattern of one call to the errno, or the result, that it gives. */
 function tell(fails: [RegExp, string | number][] = [], changes: object = {}, files: Record<string, string> = {}): Told {
   const story: string[] = []
@@ -68,7 +59,7 @@ function tell(fails: [RegExp, string | number][] = [], changes: object = {}, fil
       ...files,
     },
     (executor, call) => {
-      const line = `${executor}: ${show(call)}`
+      const line = `${executor}: ${showCall(call)}`
       story.push(line)
       return fails.find(([pattern]) => pattern.test(line))?.[1]
     },
@@ -89,18 +80,6 @@ function told(changes: object = {}): string[] {
   return story
 }
 
-const first = (story: string[], pattern: RegExp): number => {
-  const index = story.findIndex((line) => pattern.test(line))
-  assert.ok(index >= 0, `no ${pattern} in:\n${story.join('\n')}`)
-  return index
-}
-const last = (story: string[], pattern: RegExp): number => story.length - 1 - first([...story].reverse(), pattern)
-
-/** Asserts that every call of the first kind comes before every call of the second. */
-function before(story: string[], earlier: RegExp, later: RegExp): void {
-  assert.ok(last(story, earlier) < first(story, later), `${earlier} is not before ${later}:\n${story.join('\n')}`)
-}
-
 test('the id is claimed before anything else is made', () => {
   const story = told()
   const made = story.find((line) =>
@@ -112,11 +91,11 @@ test('the id is claimed before anything else is made', () => {
 test('the state is there before the first cgroup is made, so that delete finds all there is', () => {
   const story = told()
   before(
-    story.slice(0, first(story, /mkdirat .*cgroup/)),
+    story.slice(0, firstOf(story, /mkdirat .*cgroup/)),
     /write .*"\{\\"format\\":1.*\\"pid\\":0/,
     /^$|renameat .*state.json"/,
   )
-  assert.ok(first(story, /renameat .*"\/run\/runt\/box\/state.json"/) < first(story, /mkdirat .*\/sys\/fs\/cgroup/))
+  assert.ok(firstOf(story, /renameat .*"\/run\/runt\/box\/state.json"/) < firstOf(story, /mkdirat .*\/sys\/fs\/cgroup/))
 })
 
 test('the cgroup is complete before the init joins it, and joined before it can be seen or anything can be run', () => {
@@ -155,7 +134,7 @@ test('descriptors are closed on exec after all other work, then the init is park
   const init = story.filter((line) => line.startsWith('init: '))
   before(init, /close_range 3 4294967295 4/, /accept4/)
   assert.match(init.at(-1)!, /^init: execve "\/bin\/sh" /)
-  assert.ok(first(init, /accept4/) < init.length - 1)
+  assert.ok(firstOf(init, /accept4/) < init.length - 1)
   assert.is(init.filter((line) => line.includes('execve')).length, 1)
 })
 
@@ -164,7 +143,7 @@ test('the executor cannot be looked into: neither the stage nor the init after t
   const dumpable = new RegExp(`prctl ${k.PR_SET_DUMPABLE} 0 `)
   assert.match(story.filter((line) => line.startsWith('stage: '))[0]!, dumpable)
   const init = story.filter((line) => line.startsWith('init: '))
-  assert.ok(last(init, dumpable) > last(init, /setresuid/))
+  assert.ok(lastOf(init, dumpable) > lastOf(init, /setresuid/))
 })
 
 test('pid file and final state are written after everything that can fail', () => {
@@ -172,7 +151,7 @@ test('pid file and final state are written after everything that can fail', () =
   before(story, /init: (faccessat2|close_range 3 \d+ 4|capset)/, /host: openat .*"\/run\/box.pid"/)
   const state = story.findLast((line) => /host: write .*\\"format\\":1/.test(line))!
   assert.match(state, /\\"pid\\":4711,\\"startTime\\":\\"987654\\"/)
-  assert.ok(first(story, /openat .*"\/run\/box.pid"/) > last(story, /renameat .*"\/run\/runt\/box\/state.json"/))
+  assert.ok(firstOf(story, /openat .*"\/run\/box.pid"/) > lastOf(story, /renameat .*"\/run\/runt\/box\/state.json"/))
 })
 
 test('where an option is absent its calls are too', () => {
@@ -201,9 +180,9 @@ const message = ({ error }: Told): string => {
 
 /** What has been made is taken back: the processes first, then the cgroup, then the folder that holds the id. */
 function takesBack({ story }: Told): void {
-  const kill = first(story, new RegExp(`host: kill 4711 ${k.SIGKILL}`))
-  const cgroup = first(story, /host: unlinkat .*"\/sys\/fs\/cgroup\/pids\/pod\/box" 512/)
-  const folder = first(story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
+  const kill = firstOf(story, new RegExp(`host: kill 4711 ${k.SIGKILL}`))
+  const cgroup = firstOf(story, /host: unlinkat .*"\/sys\/fs\/cgroup\/pids\/pod\/box" 512/)
+  const folder = firstOf(story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
   assert.ok(kill < cgroup && cgroup < folder, story.slice(kill).join('\n'))
 }
 
@@ -262,11 +241,11 @@ const inUserNamespace = {
 test('a user namespace: it is created with the others; ids are mapped before the init does anything, and it becomes root then', () => {
   const story = told(inUserNamespace)
   const all = k.CLONE_NEWUSER | k.CLONE_NEWNS | k.CLONE_NEWPID | k.CLONE_NEWNET | k.CLONE_NEWIPC | k.CLONE_NEWUTS
-  assert.match(story[first(story, /stage: clone /)]!, new RegExp(`clone ${all | k.CLONE_PARENT | k.SIGCHLD} `))
-  const mapped = first(story, /host: write .*"0 200000 65536/)
-  assert.ok(mapped < first(story, /init: recvmsg/), story.join('\n'))
+  assert.match(story[firstOf(story, /stage: clone /)]!, new RegExp(`clone ${all | k.CLONE_PARENT | k.SIGCHLD} `))
+  const mapped = firstOf(story, /host: write .*"0 200000 65536/)
+  assert.ok(mapped < firstOf(story, /init: recvmsg/), story.join('\n'))
   before(story, /init: recvmsg/, /init: open_tree/)
-  assert.ok(first(story, /init: setresuid 0/) < first(story, /init: (keyctl|mkdirat|fsopen)/))
+  assert.ok(firstOf(story, /init: setresuid 0/) < firstOf(story, /init: (keyctl|mkdirat|fsopen)/))
 })
 
 test('a user namespace: what is out of reach of its root is opened by the stage, in the mount namespace of the init', () => {
@@ -287,7 +266,7 @@ test('a user namespace: what is out of reach of its root is opened by the stage,
 test('a user namespace: device nodes are bound, limits are set by the host', () => {
   const story = told(inUserNamespace)
   assert.not(story.some((line) => /mknodat|init: prlimit64/.test(line)))
-  first(story, /host: prlimit64 4711 7 /)
+  firstOf(story, /host: prlimit64 4711 7 /)
 })
 
 test('a user namespace that is joined is entered by a process in the middle, which the host waits for', () => {
@@ -296,13 +275,13 @@ test('a user namespace that is joined is entered by a process in the middle, whi
   // The fake kernel goes on as the child, and then as the stage.
   const { story, error } = tell([[middle, 0]], { linux: { ...sample.linux, namespaces } })
   assert.is(error, null)
-  const clone = first(story, middle)
-  assert.ok(first(story, /stage: openat .*"\/run\/user.ns"/) < clone)
-  const entered = first(story, new RegExp(`stage: setns \\d+ ${k.CLONE_NEWUSER} `))
+  const clone = firstOf(story, middle)
+  assert.ok(firstOf(story, /stage: openat .*"\/run\/user.ns"/) < clone)
+  const entered = firstOf(story, new RegExp(`stage: setns \\d+ ${k.CLONE_NEWUSER} `))
   assert.ok(
     clone < entered &&
       entered <
-        first(
+        firstOf(
           story,
           new RegExp(
             `stage: clone ${k.CLONE_NEWNS | k.CLONE_PARENT | k.SIGCHLD | k.CLONE_NEWPID | k.CLONE_NEWUTS | k.CLONE_NEWIPC | k.CLONE_NEWNET} `,
@@ -357,17 +336,17 @@ test('a user: its own ids are mapped, no cgroup is made, the OOM score is set be
   assert.not(story.some((line) => /init: openat .*tasks"/.test(line)))
   assert.not(story.some((line) => /socketpair|recvmsg/.test(line)))
   const stage = story.filter((line) => line.startsWith('stage: '))
-  first(stage, /openat .*"\/proc\/self\/oom_score_adj"/)
+  firstOf(stage, /openat .*"\/proc\/self\/oom_score_adj"/)
   assert.not(stage.some((line) => line.includes(`prctl ${k.PR_SET_DUMPABLE} 0 `)))
   const init = story.filter((line) => line.startsWith('init: '))
-  assert.ok(first(init, new RegExp(`prctl ${k.PR_SET_DUMPABLE} 0 `)) < first(init, /keyctl/))
+  assert.ok(firstOf(init, new RegExp(`prctl ${k.PR_SET_DUMPABLE} 0 `)) < firstOf(init, /keyctl/))
 })
 
 test('a user: a limit is refused, and the claim is taken back', () => {
   const linux = { ...ofUser.linux, resources: { pids: { limit: 5 } } }
   const fake = tell(asUser, { ...ofUser, linux })
   assert.match(message(fake), /^linux\.resources\.pids\.limit: .*may not make/)
-  first(fake.story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
+  firstOf(fake.story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
 })
 
 test('a user without a user namespace in the config is told what to do', () => {
@@ -383,8 +362,8 @@ test('root of a user namespace: what is refused is bound from the host, and a cg
   const mounts = [...sample.mounts, { destination: '/sys', type: 'sysfs', source: 'sysfs' }]
   const { story, error } = tell(refused, { mounts }, { '/proc/self/uid_map': '0 1000 1\n' })
   assert.is(error, null)
-  first(story, /init: open_tree -100 "\/sys"/)
-  first(story, /init: openat -100 "\/dev\/null"/)
+  firstOf(story, /init: open_tree -100 "\/sys"/)
+  firstOf(story, /init: openat -100 "\/dev\/null"/)
   assert.not(story.some((line) => /init: openat .*tasks"/.test(line)))
   // For root of the host these are failures.
   assert.match(message(tell(refused, { mounts })), /EACCES/)
@@ -411,23 +390,23 @@ test('a missing config.json is told before anything is made', () => {
 test('a config that is not valid takes back the claim and the stage, and no cgroup is touched', () => {
   const fake = tell([], { ociVersion: 1 })
   assert.match(message(fake), /ociVersion/)
-  first(fake.story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
+  firstOf(fake.story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
   assert.not(fake.story.some((line) => /cgroup\/pids/.test(line)))
 })
 
 test('a cgroup that exists and is empty is taken over', () => {
   const fake = tell([[/host: mkdirat .*"\/sys\/fs\/cgroup\/cpu\/pod\/box"/, 'EEXIST']])
   assert.is(fake.error, null)
-  first(fake.story, /host: openat .*\/cpu\/pod\/box\/cgroup.procs"/)
+  firstOf(fake.story, /host: openat .*\/cpu\/pod\/box\/cgroup.procs"/)
 })
 
 test('where no memfd can be executed, the executor comes from a file that is unlinked before it runs', () => {
   const fake = tell([[/host: memfd_create/, 'EACCES']])
   assert.is(fake.error, null)
-  const made = first(fake.story, /host: openat .*"\/run\/runt\/box\/executor"/)
-  const gone = last(fake.story, /host: unlinkat .*"\/run\/runt\/box\/executor"/)
+  const made = firstOf(fake.story, /host: openat .*"\/run\/runt\/box\/executor"/)
+  const gone = lastOf(fake.story, /host: unlinkat .*"\/run\/runt\/box\/executor"/)
   assert.ok(made >= 0 && made < gone)
-  assert.ok(gone < first(fake.story, /host: clone /))
+  assert.ok(gone < firstOf(fake.story, /host: clone /))
 })
 
 test('a program that is missing is told by its name', () => {
@@ -458,7 +437,7 @@ function toldWithoutRight(uid: number, resources: object): Told {
     '/proc/self/uid_map': uid === 0 ? '         0       1000          1\n' : '         0          0 4294967295\n',
   }
   const fake = fakeHost(files, (executor, call) => {
-    const line = `${executor}: ${show(call)}`
+    const line = `${executor}: ${showCall(call)}`
     story.push(line)
     if (call.name === 'geteuid') return uid
     if (call.name === 'getegid') return 100

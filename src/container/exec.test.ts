@@ -1,12 +1,12 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { VERSION } from '../base/version.ts'
-import { ARENA, SLOTS } from '../executor/protocol.ts'
 import * as k from '../linux/constants.ts'
 import type { Call } from '../session/testing/fake-kernel.ts'
 import { exec } from './exec.ts'
 import { EXEC_DEFAULTS, type ExecOptions } from './runtime.ts'
 import { fakeHost } from './testing/fake-host.ts'
+import { firstOf, inOrder, showCall } from './testing/story.ts'
 
 const config = {
   ociVersion: '1.2.0',
@@ -43,14 +43,6 @@ const saved = {
 }
 const options: ExecOptions = { ...EXEC_DEFAULTS, id: 'box', command: ['sh'], detach: true, pidFile: '/run/exec.pid' }
 
-function show({ name, args, text }: Call): string {
-  const words = args.map((arg) => {
-    const isText = arg >= ARENA && arg < SLOTS && /^[ -~]+$/.test(text(arg))
-    return isText ? JSON.stringify(text(arg)) : String(arg)
-  })
-  return `${name} ${words.join(' ')}`
-}
-
 function tell(
   fails: [RegExp, string][] = [],
   changes: Partial<ExecOptions> = {},
@@ -63,7 +55,7 @@ function tell(
     '/proc/4711/stat': `4711 (x) S 1 4711 4711 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 ${startTime} 0 0`,
   }
   const fake = fakeHost(files, (executor, call) => {
-    const line = `${executor}: ${show(call)}`
+    const line = `${executor}: ${showCall(call)}`
     story.push(line)
     if (call.name === 'recvmsg') return receive(call)
     // The session of a process ends when it executes its program.
@@ -86,20 +78,6 @@ function receive({ args, memory }: Call): number {
   return 3
 }
 
-const at = (story: string[], pattern: RegExp): number => {
-  const index = story.findIndex((line) => pattern.test(line))
-  assert.ok(index >= 0, `no ${pattern} in:\n${story.join('\n')}`)
-  return index
-}
-const inOrder = (story: string[], ...patterns: RegExp[]): void => {
-  const places = patterns.map((pattern) => at(story, pattern))
-  assert.equal(
-    places,
-    [...places].sort((a, b) => a - b),
-    story.join('\n'),
-  )
-}
-
 test('the stage hides, joins the cgroups by the paths of the host, then the namespaces, then forks', () => {
   const { story, message } = tell()
   assert.is(message, '')
@@ -114,7 +92,7 @@ test('the stage hides, joins the cgroups by the paths of the host, then the name
     /stage: clone3 /,
     /init: execve /,
   )
-  assert.ok(story.findLastIndex((line) => /"\/proc\/4711\/stat"/.test(line)) > at(story, /pidfd_open/))
+  assert.ok(story.findLastIndex((line) => /"\/proc\/4711\/stat"/.test(line)) > firstOf(story, /pidfd_open/))
 })
 
 test('the pid file is written before the program runs, after all that can fail', () => {
@@ -126,7 +104,7 @@ test('a pid that now is another process is never entered', () => {
   const { story, message } = tell([], {}, { startTime: '987655' })
   assert.is(message, 'cannot exec in a stopped container')
   assert.not(story.some((line) => /^stage: (clone|setns|openat)|^init:/.test(line)))
-  at(story, /^host: kill \d+ 9 /)
+  firstOf(story, /^host: kill \d+ 9 /)
 })
 
 test('the copy of the config is checked unless this version has done so', () => {
@@ -153,7 +131,7 @@ for (const [call, errno, says] of [
   test(`${errno} of ${call.source} is told, and the processes are ended`, () => {
     const { story, message } = tell([[call, errno]])
     assert.match(message, says)
-    at(story, /host: kill \d+ 9/)
+    firstOf(story, /host: kill \d+ 9/)
     assert.not(
       story.some((line) => /unlinkat .*\/run\/runt/.test(line)),
       'the container is left alone',
