@@ -5,7 +5,8 @@ import { arch } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 import type { Machine } from '../src/base/platform.ts'
-import { DATA, MESSAGE_MAX, RESULTS, SLOTS } from '../src/executor/protocol.ts'
+import { calledProgram } from '../src/executor/elf.ts'
+import { ARENA, CALLED_TEXT, DATA, DATA_END, MESSAGE_MAX, RESULTS, SLOTS, Slot } from '../src/executor/protocol.ts'
 import { findLibraries } from './libraries.ts'
 import { BuildError, root, run } from './tools.ts'
 
@@ -82,6 +83,15 @@ image: .incbin "${path}"
 image_end:
 ${NO_EXECUTABLE_STACK}`
 
+/** The executor that the brain calls when it is alone, and its memory, at the addresses that batches are made for. */
+const executor = (path: string) => `.section .called,"ax",%progbits
+.globl called
+called: .incbin "${path}"
+.section .arena,"aw",%nobits
+.globl arena
+arena: .zero ${DATA_END - ARENA}
+${NO_EXECUTABLE_STACK}`
+
 /**
  * Builds the program `output` from the module `entry`. Does nothing when it is there and made of the same inputs.
  * `tapes` are what is rehearsed (rehearsal.ts), so that what commands need lies together.
@@ -102,10 +112,14 @@ export async function buildBrain(
   const bundle = await bundleBrain(entry)
 
   const compile = ['-O2', '-fno-pie', '-ffunction-sections', '-fdata-sections']
-  for (const [name, value] of Object.entries({ DATA, MESSAGE_MAX, RESULTS, SLOTS })) compile.push(`-D${name}=${value}`)
+  const { ARGV, ENVP, ANSWER, ANSWER_LENGTH } = Slot
+  for (const [name, value] of Object.entries({ DATA, MESSAGE_MAX, RESULTS, SLOTS, ARGV, ENVP, ANSWER, ANSWER_LENGTH }))
+    compile.push(`-D${name}=${value}`)
   compile.push('-nostdinc', '-isystem', muslInclude, '-isystem', quickjsInclude)
   const link = ['-nostdlib', '-static', '-no-pie', '-Wl,--gc-sections', '-Wl,-z,norelro', '-Wl,-z,noexecstack']
   link.push('-Wl,--build-id=none')
+  for (const [section, address] of Object.entries({ called: CALLED_TEXT, arena: ARENA }))
+    link.push(`-Wl,--section-start=.${section}=0x${address.toString(16)}`)
   link.push(`-Wl,--section-start=.image=${IMAGE}`, join(musl, 'crt1.o'), join(musl, 'crti.o'))
   const libraries = [
     quickjs,
@@ -115,10 +129,12 @@ export async function buildBrain(
     '-Wl,--end-group',
     join(musl, 'crtn.o'),
   ]
+  const called = calledProgram(machine).bytes
   const key = createHash('sha256')
     .update(JSON.stringify([version, machine, compile, link, libraries, bundle, EMPTY_IMAGE]))
     .update(readFileSync(join(source, 'host.c')))
     .update(readFileSync(join(source, 'rehearsal.h')))
+    .update(called)
   for (const tape of tapes) key.update(tape)
   const kept = join(root, 'build', `brain-${machine}-${key.digest('hex').slice(0, 16)}`)
   if (!existsSync(kept)) {
@@ -127,11 +143,13 @@ export async function buildBrain(
     mkdirSync(work, { recursive: true })
     try {
       writeFileSync(at('runt.js'), bundle)
+      writeFileSync(at('called'), called)
+      writeFileSync(at('executor.S'), executor(at('called')))
       writeFileSync(at('empty.S'), EMPTY_IMAGE)
       writeFileSync(at('filled.S'), filledImage(at('image')))
       run(compiler, [...compile, '-c', join(source, 'host.c'), '-o', at('host.o')], packages)
       const linkWith = (image: string, target: string) =>
-        run(compiler, [...link, '-o', at(target), at('host.o'), at(image), ...libraries], packages)
+        run(compiler, [...link, '-o', at(target), at('host.o'), at('executor.S'), at(image), ...libraries], packages)
       linkWith('empty.S', 'first')
       const execute = (program: string, ...args: readonly string[]) =>
         foreign
@@ -139,7 +157,11 @@ export async function buildBrain(
           : run(at(program), args, packages)
       if (tapes.length > 0) {
         run(compiler, [...compile, '-DREHEARSAL', '-c', join(source, 'host.c'), '-o', at('rehearsal.o')], packages)
-        run(compiler, [...link, '-o', at('rehearsal'), at('rehearsal.o'), at('empty.S'), ...libraries], packages)
+        run(
+          compiler,
+          [...link, '-o', at('rehearsal'), at('rehearsal.o'), at('executor.S'), at('empty.S'), ...libraries],
+          packages,
+        )
         const files = tapes.map((tape, index) => {
           writeFileSync(at(`tape${index}`), tape)
           return at(`tape${index}`)

@@ -177,6 +177,11 @@ if (cross)
     // Without an executor at hand the brain can do what needs no system calls of others.
     const brain = qemu(join(programs, 'runt-brain'), '--version')
     assert.match(brain.stdout, /^runt version /, brain.stderr)
+    // Alone it has one: where the launcher would execute it in its own place.
+    const state = join(work, 'arm64-state')
+    const alone = qemu('-0', 'runt (alone)', join(programs, 'runt-brain'), '--root', state, 'state', 'nobody')
+    assert.is(alone.stderr, 'runt: state: container does not exist: nobody\n')
+    assert.is(alone.status, 1)
     // Nobody tells the kernel to run its brain under qemu, so the launcher comes as far as that.
     const launcher = qemu(join(programs, 'runt'), '--version')
     assert.is(launcher.stderr, `runt: cannot execute its brain: ${dirname(join(programs, 'x'))}/runt-brain\n`)

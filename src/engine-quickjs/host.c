@@ -45,9 +45,9 @@
 /* QuickJS's limit of the stack lies nearer than this to its top. */
 #define STACK_REACH ((uintptr_t)4 << 20)
 
-/* Those of src/executor/protocol.ts: the largest message, and addresses in the executor. */
-#if !defined MESSAGE_MAX || !defined DATA || !defined RESULTS || !defined SLOTS
-#error "scripts/brain.ts defines MESSAGE_MAX, DATA, RESULTS and SLOTS"
+/* Those of src/executor/protocol.ts: the largest message, addresses in the executor, numbers of slots. */
+#if !defined MESSAGE_MAX || !defined DATA || !defined RESULTS || !defined SLOTS || !defined ANSWER
+#error "scripts/brain.ts defines MESSAGE_MAX, DATA, RESULTS, SLOTS, ARGV, ENVP, ANSWER and ANSWER_LENGTH"
 #endif
 
 /* ---- Heap ---------------------------------------------------------------------------------------------------
@@ -326,6 +326,88 @@ static int64_t milliseconds(clockid_t clock) {
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* ---- Alone ---------------------------------------------------------------------------------------------------
+ *
+ * A command that no other executor takes part in has no launcher beside it (src/session/boot.ts): batches of the host's session are
+ * performed here, by the executor's own code, at the addresses that they are made for. So the host has answered when `send` returns.
+ */
+#define ALONE "runt (alone)"
+#define HOST 3 /* `Descriptor` of platform.ts; alone, 3 and the next are the caller's */
+
+static int alone;
+extern uint8_t arena[]; /* the executor's memory, and where messages are made and received. It and the code: scripts/brain.ts */
+void perform_batch(void); /* calls the executor, which keeps no register */
+
+#if defined(__x86_64__)
+__asm__(".section .text.perform_batch,\"ax\"\n"
+        ".globl perform_batch\n"
+        "perform_batch: push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+        "call called\n"
+        "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n"
+        ".text\n");
+#else
+__asm__(".section .text.perform_batch,\"ax\"\n"
+        ".globl perform_batch\n"
+        "perform_batch: stp x29, x30, [sp, #-64]!; stp x19, x20, [sp, #16]; stp x21, x22, [sp, #32]; str x23, [sp, #48]\n"
+        "bl called\n"
+        "ldr x23, [sp, #48]; ldp x21, x22, [sp, #32]; ldp x19, x20, [sp, #16]; ldp x29, x30, [sp], #64; ret\n"
+        ".text\n");
+#endif
+
+/* Answers that nobody had asked for when the next batch came. The last one is where the executor has built it. */
+static struct answer {
+  struct answer *next;
+  size_t size;
+  uint8_t bytes[];
+} *answers, **last_answer = &answers;
+
+#define LENGTH (((uint64_t *)SLOTS)[ANSWER_LENGTH])
+#define REPLY (arena + MESSAGE_MAX) /* as the batch builder has it */
+
+/* Makes room for another answer. */
+static int keep_answer(void) {
+  struct answer *answer = LENGTH == 0 ? NULL : malloc(sizeof *answer + LENGTH);
+  if (answer == NULL) return LENGTH == 0 ? 0 : -ENOMEM;
+  *answer = (struct answer){.size = LENGTH};
+  memcpy(answer->bytes, REPLY, answer->size);
+  *last_answer = answer;
+  last_answer = &answer->next;
+  LENGTH = 0;
+  return 0;
+}
+
+static int perform_alone(const uint8_t *batch, size_t size) {
+  int error = keep_answer();
+  if (error < 0) return error;
+  memmove(arena, batch, size);
+  perform_batch();
+  /* A batch that was skipped is answered in its own place. */
+  if (LENGTH > 0) memmove(REPLY, (const void *)((uint64_t *)SLOTS)[ANSWER], LENGTH);
+  return 0;
+}
+
+/* Length of the next answer, which lies at REPLY then; 0 if there is none; -errno. */
+static int take_answer(void) {
+  struct answer *answer = answers;
+  int size = LENGTH, error;
+  if (answer != NULL) {
+    if ((error = keep_answer()) < 0) return error;
+    size = answer->size;
+    memcpy(REPLY, answer->bytes, size);
+    if ((answers = answer->next) == NULL) last_answer = &answers;
+    free(answer);
+  }
+  LENGTH = 0;
+  return size;
+}
+
+static void begin_alone(char **argv) {
+  uint64_t *slots = (uint64_t *)SLOTS;
+  slots[ARGV] = (uint64_t)argv;
+  slots[ENVP] = (uint64_t)environ;
+  alone = 1;
+}
+
 /* send(fd, buffer, offset, length): 0 or -errno. One message. */
 static JSValue host_send(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   int64_t fd, range[2];
@@ -334,6 +416,7 @@ static JSValue host_send(JSContext *ctx, JSValueConst this, int argc, JSValueCon
   if (bytes == NULL || !integers(ctx, argv, 0, 1, &fd) || !integers(ctx, argv, 2, 2, range)) return JS_EXCEPTION;
   if (range[0] < 0 || range[1] < 0 || range[0] > (int64_t)size || range[1] > (int64_t)size - range[0])
     return JS_ThrowRangeError(ctx, "send: range outside of the buffer");
+  if (alone) return JS_NewInt32(ctx, fd == HOST ? perform_alone(bytes + range[0], range[1]) : -EPIPE);
   ssize_t n;
   do n = send(fd, bytes + range[0], range[1], MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
@@ -346,6 +429,7 @@ static JSValue host_receive(JSContext *ctx, JSValueConst this, int argc, JSValue
   size_t size;
   uint8_t *bytes = JS_GetArrayBuffer(ctx, &size, argv[1]);
   if (bytes == NULL || !integers(ctx, argv, 0, 1, &fd) || !integers(ctx, argv, 2, 1, &timeout)) return JS_EXCEPTION;
+  if (alone) return JS_NewInt32(ctx, fd != HOST ? 0 : answers == NULL && LENGTH == 0 && timeout >= 0 ? -EAGAIN : take_answer());
   int64_t end = timeout < 0 ? 0 : milliseconds(CLOCK_MONOTONIC) + timeout;
   for (;;) {
     if (timeout >= 0) {
@@ -373,9 +457,6 @@ static JSValue host_write(JSContext *ctx, JSValueConst this, int argc, JSValueCo
   js_free(ctx, bytes);
   return JS_NewInt32(ctx, error);
 }
-
-/* Where messages are received. Zero pages until then, unlike those of a JavaScript buffer. */
-static uint8_t message[MESSAGE_MAX];
 
 static void free_bytes(JSRuntime *rt, void *opaque, void *bytes) {
   js_free_rt(rt, bytes);
@@ -563,7 +644,7 @@ static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, J
 static JSValue host_close(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   int64_t fd;
   if (!integers(ctx, argv, 0, 1, &fd)) return JS_EXCEPTION;
-  close(fd);
+  if (!alone) close(fd);
   return JS_UNDEFINED;
 }
 
@@ -586,6 +667,11 @@ static JSValue host_prepare(JSContext *ctx, JSValueConst this, int argc, JSValue
   if (bytes > 0 && bytes <= image.end - page) madvise(page, bytes, MADV_POPULATE_WRITE);
   if (image.hot != NULL) madvise(image.hot, image.plan.setup, MADV_POPULATE_WRITE);
   return JS_UNDEFINED;
+}
+
+/* alone(): whether this is the host's process too; then answers are received at REPLY_AT */
+static JSValue host_alone(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  return JS_NewBool(ctx, alone);
 }
 
 /* now(): milliseconds since 1970, with a fraction */
@@ -648,7 +734,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("addOperation", 5, host_add_operation),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now), JS_CFUNC_DEF("prepare", 1, host_prepare),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
-    JS_CFUNC_DEF("getenv", 1, host_getenv),
+    JS_CFUNC_DEF("getenv", 1, host_getenv), JS_CFUNC_DEF("alone", 0, host_alone),
 #if defined(__x86_64__)
     JS_PROP_STRING_DEF("machine", "x86_64", JS_PROP_ENUMERABLE),
 #elif defined(__aarch64__)
@@ -747,7 +833,7 @@ static void evaluate(const char *script) {
 
   JSValue global = JS_GetGlobalObject(ctx), host = JS_NewObject(ctx);
   JS_SetPropertyFunctionList(ctx, host, host_functions, sizeof host_functions / sizeof *host_functions);
-  JS_SetPropertyStr(ctx, host, "message", JS_NewArrayBuffer(ctx, message, sizeof message, NULL, NULL, 0));
+  JS_SetPropertyStr(ctx, host, "message", JS_NewArrayBuffer(ctx, arena, 2 * MESSAGE_MAX, NULL, NULL, 0));
   JS_SetPropertyStr(ctx, global, "host", host);
   static const char prepare[] = "delete Math.random";
   JS_FreeValue(ctx, JS_Eval(ctx, prepare, sizeof prepare - 1, "host.c", 0));
@@ -831,6 +917,7 @@ int main(int argc, char **argv) {
   if (image.magic == MAGIC) {
     /* One call costs less than as many page faults. Before Linux 5.14 it does nothing. */
     if (image.hot != NULL) madvise(image.hot, image.plan.usual, MADV_POPULATE_WRITE);
+    if (argc > 0 && strcmp(argv[0], ALONE) == 0) begin_alone(argv);
     _exit(perform(argv));
   }
   if (argc == 3 || argc == 4) return build(argv[1], argv[2], argv[3]);

@@ -5,8 +5,10 @@ import type * as operation from '../session/operation.ts'
 /** What host.c gives to the brain. None of it may be used while modules are evaluated: that happens at build time. */
 export interface Host {
   readonly machine: Machine
-  /** Memory for one received message. */
+  /** Memory for messages. Zero pages until it is used, unlike a buffer of JavaScript's. */
   readonly message: ArrayBuffer
+  /** Whether the launcher has become this process. Then messages are received at REPLY_AT. */
+  alone(): boolean
   /** Sends one message. Returns 0 or the negative errno. */
   send(fd: number, buffer: ArrayBufferLike, offset: number, length: number): number
   /**

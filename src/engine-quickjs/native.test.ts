@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -9,6 +9,7 @@ import { buildBrain, ownMachine } from '../../scripts/brain.ts'
 import { buildLauncher } from '../../scripts/launcher.ts'
 import { root } from '../../scripts/tools.ts'
 import { decodeUtf8 } from '../base/bytes.ts'
+import { SHARED_COMMANDS } from '../session/boot.ts'
 import { planEverything, planMistake } from './testing/plan.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -42,19 +43,49 @@ test('the exit status of the brain is that of the command', () => {
   assert.is(run(['7']).status, 7)
 })
 
-test('the launcher performs batches', () => {
-  const { status, stdout } = run(['pid'])
-  assert.is(status, 0)
-  assert.match(stdout, /^\d+$/)
+/** A command that other executors take part in, and one that none does; see SHARED_COMMANDS. */
+const ways = { 'with its launcher': ['run'], alone: [] }
+
+test('the brain takes the place of the launcher, unless a command is named that other executors take part in', () => {
+  assert.is(run(['process']).stdout, 'runt-brain')
+  for (const command of SHARED_COMMANDS) {
+    assert.is(run(['process', command]).stdout, 'runt')
+    for (const other of [
+      command.slice(1),
+      `${command}s`,
+      `${command} `,
+      command.slice(0, 4).padEnd(command.length, '-'),
+    ])
+      if (!SHARED_COMMANDS.includes(other)) assert.is(run(['process', '', 'x', other]).stdout, 'runt-brain', other)
+  }
+})
+
+for (const [way, more] of Object.entries(ways)) {
+  test(`${way}: answers come in order, also when they are late, and what follows a failure is skipped`, () => {
+    assert.is(run(['answers', ...more]).stdout, '8,4000,80,9,9 true')
+  })
+
+  test(`${way}: it is the caller's child that performs batches`, () => {
+    const child = spawn(runt, ['pid', ...more], { stdio: ['ignore', 'pipe', 'ignore'] })
+    return new Promise<void>((resolve, reject) => {
+      child.stdout.on('data', (text) =>
+        String(text) === String(child.pid) ? resolve() : reject(new Error(`pid ${text}`)),
+      )
+    })
+  })
+
+  test(`${way}: after handing over the launcher ends on its own`, () => {
+    assert.is(run(['hand-over', ...more]).status, 42)
+  })
+}
+
+test('waiting for a message ends after the time', () => {
+  assert.is(run(['timeout', 'run']).status, 0)
 })
 
 test('the environment reaches the brain, all of it and a variable', () => {
   assert.is(run(['env', 'A'], { A: 'b=c é' }).stdout, 'b=c é b=c é')
   assert.is(run(['env', 'A'], {}).stdout, 'unset unset')
-})
-
-test('after handing over the launcher ends on its own', () => {
-  assert.is(run(['hand-over']).status, 42)
 })
 
 test('a bug is reported with its stack, status 255', () => {
@@ -106,10 +137,6 @@ test('large data is parsed and written', () => {
 
 test('memory can be made ready, however much is asked for', () => {
   assert.is(run(['prepare']).status, 0)
-})
-
-test('waiting for a message ends after the time', () => {
-  assert.is(run(['timeout']).status, 0)
 })
 
 test('commander parses, and reports mistakes', () => {

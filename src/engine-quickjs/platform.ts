@@ -1,6 +1,7 @@
 /** The platform on QuickJS: sessions over the descriptors that the launcher has left, all else by host.c. */
 import { RuntError } from '../base/errors.ts'
 import type { Channel, Platform } from '../base/platform.ts'
+import { REPLY_AT } from '../executor/protocol.ts'
 import { describeErrno, Errno, errnoName } from '../linux/errno.ts'
 import { host } from './host.ts'
 
@@ -8,6 +9,7 @@ import { host } from './host.ts'
 const Descriptor = { HOST: 3, STAGE: 4, INIT: 5 } as const
 
 function channel(fd: number, name: string): Channel {
+  const received = host.alone() ? REPLY_AT : 0
   return {
     // What was received has been copied when something is sent, and the other way round.
     outgoing: host.message,
@@ -18,7 +20,7 @@ function channel(fd: number, name: string): Channel {
     },
     receive(timeoutMs) {
       const length = host.receive(fd, host.message, timeoutMs === Infinity ? -1 : Math.max(0, timeoutMs))
-      if (length > 0) return new Uint8Array(host.message, 0, length)
+      if (length > 0) return new Uint8Array(host.message, received, length)
       if (length === 0) return null
       if (length === -Errno.EAGAIN!) return 'timeout'
       throw new RuntError(`the ${name} executor cannot be heard: recv: ${describeErrno(-length)}`)

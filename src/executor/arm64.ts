@@ -131,6 +131,8 @@ function words(instruction: Instruction, at: number, addressOf: (label: string) 
     }
     case 'jump':
       return [0x14000000 | (((addressOf(instruction.label) - at) >> 2) & 0x3ffffff)]
+    case 'return':
+      return [0xd65f03c0]
     case 'syscall':
       return [0xd4000001, move(registers.result, X0)]
   }

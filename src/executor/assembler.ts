@@ -52,7 +52,7 @@ export type Instruction =
       readonly label: string
     }
   | { readonly name: 'jump'; readonly label: string }
-  | { readonly name: 'syscall' }
+  | { readonly name: 'syscall' | 'return' }
 
 interface Memory {
   readonly base: Register
@@ -103,6 +103,8 @@ export const branch = (a: Register, comparison: Comparison, b: Register | number
 export const jump = (name: string): Instruction => ({ name: 'jump', label: name })
 /** result = the system call `number`(a0…a5). */
 export const syscall: Instruction = { name: 'syscall' }
+/** Ends a function that was called as the machine calls functions: the stack pointer is what it was then. */
+export const back: Instruction = { name: 'return' }
 
 /** A machine the assembler can write for. */
 export interface Encoder {
@@ -182,6 +184,7 @@ function describe(instruction: Instruction): string {
     case 'label':
     case 'data':
     case 'syscall':
+    case 'return':
       return instruction.name
     case 'set': {
       const { to, value } = instruction

@@ -3,7 +3,7 @@ import type { Machine } from '../base/platform.ts'
 import { arm64 } from './arm64.ts'
 import { type Assembled, assemble, type Encoder } from './assembler.ts'
 import { program } from './program.ts'
-import { ARENA, DATA_END, DATA_OFFSET, MESSAGE_MAX, TEXT } from './protocol.ts'
+import { ARENA, CALLED_TEXT, DATA_END, DATA_OFFSET, MESSAGE_MAX, TEXT } from './protocol.ts'
 import { x86_64 } from './x86-64.ts'
 
 const EHDR_SIZE = 64
@@ -25,7 +25,7 @@ const ALIGNMENT = 0x10000n
 export const SESSION_WORD = EHDR_SIZE + PHDR_COUNT * PHDR_SIZE
 const CODE = SESSION_WORD + 8
 /** Bytes of a stage image on every machine. The code is shorter; zeroes follow it. */
-export const STAGE_IMAGE_SIZE = 0x800
+export const STAGE_IMAGE_SIZE = 0xa00
 /** Address in the launcher of a complete stage image whose session is descriptor 3. */
 export const STAGE_IMAGE = TEXT + STAGE_IMAGE_SIZE
 
@@ -70,8 +70,13 @@ export function stageProgram(machine: Machine): Assembled {
 }
 
 /** The launcher's program, laid out where its image will have it. */
-export function launcherProgram(machine: Machine): Assembled {
-  return assemble(program(machine, { role: 'launcher' }), encoders[machine], TEXT + CODE)
+export function launcherProgram(machine: Machine, commands: readonly string[] = []): Assembled {
+  return assemble(program(machine, { role: 'launcher', commands }), encoders[machine], TEXT + CODE)
+}
+
+/** The executor that the brain calls when it is alone. */
+export function calledProgram(machine: Machine): Assembled {
+  return assemble(program(machine, { role: 'called' }), encoders[machine], CALLED_TEXT)
 }
 
 /**
@@ -88,13 +93,13 @@ export function stageImage(machine: Machine, sessionFd = 3): Uint8Array {
  * An executor that first performs `bootBatch` (a whole message, whose addresses count from `ARENA`) and then serves the
  * session that the batch has put into `Slot.SESSION`. An answer to the boot batch goes to that session too, so it is
  * best silent. If it leaves no session, the launcher exits with `EXIT_ORPHANED`.
- * At `STAGE_IMAGE` lies a stage image of `STAGE_IMAGE_SIZE` bytes, to be written into a memfd.
+ * `commands`: see `Role`. At `STAGE_IMAGE` lies a stage image of `STAGE_IMAGE_SIZE` bytes, to be written into a memfd.
  */
-export function launcherImage(machine: Machine, bootBatch: Uint8Array): Uint8Array {
+export function launcherImage(machine: Machine, bootBatch: Uint8Array, commands: readonly string[] = []): Uint8Array {
   if (bootBatch.length > MESSAGE_MAX) throw new Error('the boot batch is longer than a message')
   const textSize = 2 * STAGE_IMAGE_SIZE
   const image = new Uint8Array(DATA_OFFSET + bootBatch.length)
-  image.set(head(machine, launcherProgram(machine), textSize, bootBatch.length))
+  image.set(head(machine, launcherProgram(machine, commands), textSize, bootBatch.length))
   image.set(stageImage(machine), STAGE_IMAGE - TEXT)
   image.set(bootBatch, DATA_OFFSET)
   return image

@@ -124,8 +124,8 @@ for (const machine of machines) {
     const bootBatch = Uint8Array.of(1, 2, 3)
     const [R, W, X] = [4, 2, 1]
     for (const [image, textSize, dataSize] of [
-      [stageImage(machine), 0x800, 0],
-      [launcherImage(machine, bootBatch), 0x1000, 3],
+      [stageImage(machine), 0xa00, 0],
+      [launcherImage(machine, bootBatch), 0x1400, 3],
     ] as const) {
       const view = new DataView(image.buffer)
       const segments = [0, 1, 2].map((index) => {

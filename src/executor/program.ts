@@ -10,6 +10,7 @@ import {
   add,
   address,
   and,
+  back,
   branch,
   data,
   type Instruction,
@@ -105,8 +106,39 @@ function resolve(arg: Register): Instruction[] {
 export type Role =
   /** A stage: it serves the session whose descriptor is the 32-bit word at this address. */
   | { readonly role: 'stage'; readonly sessionWord: number }
-  /** The launcher: it first performs the boot batch, which is in the arena from the start. */
-  | { readonly role: 'launcher' }
+  /**
+   * The launcher: it first performs the boot batch, which is in the arena from the start. Where no argument is one of `commands`
+   * (of four letters or more, or three), it says so in `Slot.ALONE`.
+   */
+  | { readonly role: 'launcher'; readonly commands: readonly string[] }
+  /** A function in the brain: it performs the batch in the arena and leaves the answer in `Slot.ANSWER`. */
+  | { readonly role: 'called' }
+
+/** Four bytes of a string as a load has them. */
+const word = (text: string, at: number): number =>
+  [0, 1, 2, 3].reduce((sum, i) => sum + (text.charCodeAt(at + i) || 0) * 256 ** i, 0)
+
+/** Goes to `found` if an argument is one of the words, which are compared by their first four bytes and their last four, with the NUL. */
+function findArgument(words: readonly string[], found: string): Instruction[] {
+  return [
+    load(64, 'cell', 't1', slot(Slot.ARGV)),
+    label('argument'),
+    load(64, 'op', 'cell'),
+    branch('op', 'equal', 0, 'no argument'),
+    add('cell', POINTER),
+    load(32, 't0', 'op'),
+    ...words.flatMap((text) => [set('a0', word(text, 0)), branch('t0', 'equal', 'a0', text)]),
+    jump('argument'),
+    ...words.flatMap((text) => [
+      label(text),
+      load(32, 't0', 'op', text.length - 3),
+      set('a0', word(text, text.length - 3)),
+      branch('t0', 'equal', 'a0', found),
+      jump('argument'),
+    ]),
+    label('no argument'),
+  ]
+}
 
 /**
  * The program. While a batch is interpreted, `base` is the arena, `reply` where the answer is built, `op` the
@@ -117,29 +149,7 @@ export function program(machine: Machine, start: Role): Instruction[] {
   return [
     label('start'),
     set('base', ARENA),
-    set('t1', SLOTS),
-    stack('t0'),
-    load(64, 'a0', 't0'),
-    add('t0', POINTER),
-    store(64, 't0', 't1', slot(Slot.ARGV)),
-    add('a0', 1),
-    left('a0', shift(POINTER)),
-    add('t0', 'a0'),
-    store(64, 't0', 't1', slot(Slot.ENVP)),
-    ...(start.role === 'stage'
-      ? [set('t0', start.sessionWord), load(32, 't0', 't0'), store(64, 't0', 't1', slot(Slot.SESSION))]
-      : // No descriptor yet: a boot batch that fails early must not be answered on somebody's standard input.
-        [set('t0', -1), store(64, 't0', 't1', slot(Slot.SESSION)), jump('batch')]),
-
-    label('serve'),
-    set('t1', SLOTS),
-    load(64, 'a0', 't1', slot(Slot.SESSION)),
-    move('a1', 'base'),
-    set('a2', ARENA_SIZE),
-    call('read'),
-    syscall,
-    branch('result', 'equal', -EINTR, 'serve'),
-    branch('result', 'less', HEADER_SIZE, 'end of session'),
+    ...(start.role === 'called' ? [jump('batch'), label('serve'), back] : [...started(start), ...serve(call)]),
 
     label('batch'),
     set('t1', SLOTS),
@@ -305,10 +315,70 @@ export function program(machine: Machine, start: Role): Instruction[] {
     load(32, 't1', 'base', Header.SEQUENCE),
     store(32, 't1', 'a1', Reply.SEQUENCE),
     store(32, 't0', 'a1', Reply.STOPPED_AT),
+    set('a4', 0),
+    store(64, 'a4', 'a1', 8),
+    ...(start.role === 'called'
+      ? [
+          set('t1', SLOTS),
+          store(64, 'a1', 't1', slot(Slot.ANSWER)),
+          store(64, 'a2', 't1', slot(Slot.ANSWER_LENGTH)),
+          back,
+        ]
+      : [...send(call), ...endOfSession(call)]),
+  ]
+}
+
+type Call = (name: SyscallName) => Instruction
+
+/** The start of a process: what the kernel has put on the stack, and which session there is. */
+function started(role: Exclude<Role, { role: 'called' }>): Instruction[] {
+  const arguments_ = [
+    set('t1', SLOTS),
+    stack('t0'),
+    load(64, 'a0', 't0'),
+    add('t0', POINTER),
+    store(64, 't0', 't1', slot(Slot.ARGV)),
+    add('a0', 1),
+    left('a0', shift(POINTER)),
+    add('t0', 'a0'),
+    store(64, 't0', 't1', slot(Slot.ENVP)),
+  ]
+  if (role.role === 'stage')
+    return [...arguments_, set('t0', role.sessionWord), load(32, 't0', 't0'), store(64, 't0', 't1', slot(Slot.SESSION))]
+  return [
+    ...arguments_,
+    ...findArgument(role.commands, 'boot'),
+    set('t0', 1),
+    store(64, 't0', 't1', slot(Slot.ALONE)),
+    label('boot'),
+    // No descriptor yet: a boot batch that fails early must not be answered on somebody's standard input.
+    set('t0', -1),
+    store(64, 't0', 't1', slot(Slot.SESSION)),
+    jump('batch'),
+  ]
+}
+
+/** Receives the next batch. */
+function serve(call: Call): Instruction[] {
+  return [
+    label('serve'),
+    set('t1', SLOTS),
+    load(64, 'a0', 't1', slot(Slot.SESSION)),
+    move('a1', 'base'),
+    set('a2', ARENA_SIZE),
+    call('read'),
+    syscall,
+    branch('result', 'equal', -EINTR, 'serve'),
+    branch('result', 'less', HEADER_SIZE, 'end of session'),
+  ]
+}
+
+/** Sends the answer of length `a2` at `a1`, and serves on. */
+function send(call: Call): Instruction[] {
+  return [
     set('a3', MSG_NOSIGNAL),
     set('a4', 0),
     set('a5', 0),
-    store(64, 'a4', 'a1', 8),
     label('send again'),
     set('t1', SLOTS),
     load(64, 'a0', 't1', slot(Slot.SESSION)),
@@ -316,7 +386,12 @@ export function program(machine: Machine, start: Role): Instruction[] {
     syscall,
     branch('result', 'equal', -EINTR, 'send again'),
     jump('serve'),
+  ]
+}
 
+/** Ends as the brain has ended, where there is one to wait for. */
+function endOfSession(call: Call): Instruction[] {
+  return [
     label('end of session'),
     set('t1', SLOTS),
     load(64, 'a1', 't1', slot(Slot.BRAIN)),

@@ -125,6 +125,8 @@ function encode(instruction: Instruction, at: number, addressOf: (label: string)
       )
     case 'jump':
       return jumping([0xe9], instruction.label)
+    case 'return':
+      return [0xc3]
     case 'syscall':
       return [0x0f, 0x05, ...onRegisters(0x89, RAX, registers.result)]
   }

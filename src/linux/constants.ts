@@ -31,6 +31,7 @@ export function openFlags(flags: number, machine: Machine): number {
 }
 
 export const F_DUPFD_CLOEXEC = 1030
+export const F_GETFD = 1
 export const F_SETFD = 2
 export const F_SETFL = 4
 export const FD_CLOEXEC = 1

@@ -1,4 +1,4 @@
-/** What the launcher (dist/runt) does first: it starts the brain and gives it three sessions. */
+/** What the launcher (dist/runt) does first: it starts the brain and gives it three sessions, or becomes the brain. */
 import type { Machine } from '../base/platform.ts'
 import { EXIT_BRAIN_LOST, Flag, Slot } from '../executor/protocol.ts'
 import {
@@ -7,6 +7,7 @@ import {
   CLONE_VFORK,
   CLONE_VM,
   F_DUPFD_CLOEXEC,
+  F_GETFD,
   O_RDONLY,
   PR_SET_PDEATHSIG,
   SIG_BLOCK,
@@ -30,6 +31,16 @@ const TERMINAL_SIGNALS = 0b111n | bit(20)
 const BRAIN_DESCRIPTORS = [3, 4, 5] as const
 /** The launcher's own descriptors are moved up to here or beyond: out of the way of the numbers above. */
 const OWN_DESCRIPTORS = 10
+/** A slot: what execve has answered, in the launcher or its child. */
+const EXECUTION = Slot.FIRST_FREE
+/**
+ * Commands that other executors take part in, that are soon waiting with a small launcher, or that plan while the executor works. All
+ * others are done in one process: see `bootMessage`.
+ */
+export const SHARED_COMMANDS: readonly string[] = ['run', 'create', 'exec', 'list', 'events']
+/** The name by which a brain knows that it is alone: its argv[0]. As in src/engine-quickjs/host.c. */
+const ALONE = 'runt (alone)'
+
 /** Longest path of the brain: PATH_MAX less the suffix. */
 const PATH_ROOM = 4096 - 8
 
@@ -42,6 +53,9 @@ const SUFFIX_WORD = [...SUFFIX].reduceRight((word, char) => (word << 8n) | BigIn
  * `Slot.SESSION`, `STAGE_SESSION` and `INIT_SESSION`, and executes the program next to the launcher whose name ends in `-brain`,
  * with the other ends as its descriptors 3, 4 and 5, the launcher's arguments and its environment. The caller's descriptors stay
  * open in the launcher and are closed in the brain. The brain does not outlive the launcher (PR_SET_PDEATHSIG).
+ *
+ * Where no argument is one of `SHARED_COMMANDS` (`Slot.ALONE`) there is nobody to share the work with: the launcher itself executes the
+ * brain, which performs its batches by the executor's code in its own memory.
  *
  * The child shares memory with the waiting launcher (as vfork(2) does), which is cheaper than copying page tables. That
  * is safe because the executor has no stack and a child's operations store their results in places of their own.
@@ -68,7 +82,37 @@ export function bootMessage(machine: Machine): Uint8Array {
     'cannot find its own path: readlink /proc/self/exe failed; /proc has to be mounted',
   )
   b.store(64, b.add(path, length), SUFFIX_WORD)
+  // A caller may ignore SIGCHLD, and execve(2) keeps that: then there would be no child to wait for, waitid(2).
+  must(calls.defaultAction(b, SIGCHLD), 'rt_sigaction failed')
+  // A write beyond RLIMIT_FSIZE is an error to be told (EFBIG), not our end. Programs that are executed later unblock all signals.
+  must(calls.sigprocmask(b, SIG_BLOCK, bit(SIGXFSZ)), 'rt_sigprocmask failed')
 
+  // A caller may have closed standard streams. What is opened next would get their numbers, be taken for them, and be inherited. Who
+  // writes to what stands in for them is told that it is closed (EBADF), as before.
+  const planStreams = (opened: Label): void => {
+    const next = b.label()
+    b.place(next)
+    const stream = b.call('openat', AT_FDCWD, '/dev/null', O_RDONLY, 0).on(ANY, opened)
+    b.branch(stream, 'LESS', STDERR, next)
+    b.branch(stream, 'EQUAL', STDERR, opened)
+    calls.close(b, stream)
+    b.jump(opened)
+  }
+  const failed = b.label()
+  const execute = (): Step => b.call('execve', path, slot(Slot.ARGV), slot(Slot.ENVP)).on(ANY, failed).keep(EXECUTION)
+
+  const shared = b.label()
+  b.branch(slot(Slot.ALONE), 'EQUAL', 0, shared)
+  b.store(64, slot(Slot.ARGV), ALONE)
+  const few = b.label()
+  const lone = b.label()
+  for (const stream of [0, 1, STDERR]) b.call('fcntl', stream, F_GETFD).on(ANY, few)
+  b.place(lone)
+  execute()
+  b.place(few)
+  planStreams(lone)
+
+  b.place(shared)
   const keep = [Slot.SESSION, Slot.STAGE_SESSION, Slot.INIT_SESSION]
   const moved = (pair: OutPointer, end: 0 | 1): Step => {
     const step = must(calls.fcntl(b, load(pair, 32, 4 * end), F_DUPFD_CLOEXEC, OWN_DESCRIPTORS), noSession)
@@ -89,10 +133,6 @@ export function bootMessage(machine: Machine): Uint8Array {
   b.branch(load(pairs[0]!, 32, 0), 'LESS', STDERR + 1, streams)
   b.place(opened)
 
-  // A caller may ignore SIGCHLD, and execve(2) keeps that: then there would be no child to wait for, waitid(2).
-  must(calls.defaultAction(b, SIGCHLD), 'rt_sigaction failed')
-  // A write beyond RLIMIT_FSIZE is an error to be told (EFBIG), not our end. Programs that are executed later unblock all signals.
-  must(calls.sigprocmask(b, SIG_BLOCK, bit(SIGXFSZ)), 'rt_sigprocmask failed')
   const child = b.label()
   const end = b.label()
   must(
@@ -113,14 +153,13 @@ export function bootMessage(machine: Machine): Uint8Array {
   must(calls.prctl(b, PR_SET_PDEATHSIG, SIGKILL), 'prctl(PR_SET_PDEATHSIG) failed')
   // Ctrl-C on a terminal is for the launcher, which may pass it on to a container and need the brain afterwards.
   must(calls.sigprocmask(b, SIG_BLOCK, TERMINAL_SIGNALS), 'rt_sigprocmask failed')
-  const failed = b.label()
-  const execution = b.call('execve', path, slot(Slot.ARGV), slot(Slot.ENVP)).on(ANY, failed)
+  execute()
 
   const complain = (text: string) => calls.write(b, STDERR, text)
   b.place(failed)
   const missing = b.label()
   const named = b.label()
-  b.branch(execution, 'EQUAL', -Errno.ENOENT!, missing)
+  b.branch(slot(EXECUTION), 'EQUAL', -Errno.ENOENT!, missing)
   complain('runt: cannot execute its brain: ')
   b.jump(named)
   b.place(missing)
@@ -130,14 +169,8 @@ export function bootMessage(machine: Machine): Uint8Array {
   complain('\n')
   b.call('exit_group', EXIT_BRAIN_LOST)
 
-  // A caller may have closed standard streams. What is opened next would get their numbers, be taken for them, and be inherited. Who
-  // writes to what stands in for them is told that it is closed (EBADF), as before.
   b.place(streams)
-  const stream = b.call('openat', AT_FDCWD, '/dev/null', O_RDONLY, 0).on(ANY, opened)
-  b.branch(stream, 'LESS', STDERR, streams)
-  b.branch(stream, 'EQUAL', STDERR, opened)
-  calls.close(b, stream)
-  b.jump(opened)
+  planStreams(opened)
 
   for (const { label, text } of failures) {
     b.place(label)

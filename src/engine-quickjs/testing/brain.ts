@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { Flag } from '../../executor/protocol.ts'
 import { Batch } from '../../session/batch.ts'
-import { Session } from '../../session/session.ts'
+import { CallError, Session } from '../../session/session.ts'
 import { encodeUtf8 } from '../bytes.ts'
 import { openPlatform } from '../platform.ts'
 import { planEverything, planMistake } from './plan.ts'
@@ -26,6 +26,41 @@ export function start(): number {
       const batch = new Batch(platform.machine)
       const pid = batch.call('getpid')
       platform.stdout(`${host.run(batch).value(pid)}`)
+      return 0
+    }
+    case 'process': {
+      const batch = new Batch(platform.machine)
+      const path = batch.out(64)
+      const length = batch.call('readlinkat', -100, '/proc/self/exe', path, 64)
+      const answer = host.run(batch)
+      platform.stdout(answer.text(path, 0, answer.value(length)!).replace(/.*\//, ''))
+      return 0
+    }
+    case 'answers': {
+      // Three of different sizes before the first is asked for; then one that fails, and one that is skipped for it.
+      const sizes = [8, 4000, 80].map((size) => {
+        const batch = new Batch(platform.machine)
+        const out = batch.out(size)
+        batch.store(32, out, size)
+        host.send(batch)
+        return { batch, out }
+      })
+      const found = sizes.map(({ batch, out }) => host.wait(batch).word(out))
+      const bad = new Batch(platform.machine)
+      bad.call('close', 1000)
+      host.send(bad)
+      const skipped = new Batch(platform.machine)
+      skipped.call('exit_group', 1)
+      host.send(skipped)
+      for (const batch of [bad, skipped])
+        try {
+          host.wait(batch)
+        } catch (error) {
+          found.push(error instanceof CallError ? error.code : 0)
+        }
+      const fresh = new Batch(platform.machine)
+      const pid = fresh.call('getpid')
+      platform.stdout(`${found} ${host.recover(fresh).value(pid)! > 0}`)
       return 0
     }
     case 'units':
