@@ -850,6 +850,8 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     },
     'runtime/run': {
       'run --keep leaves the stopped container for delete': 'has no --keep',
+      'what a caller has given a /dev/null to write to can write, even if that was opened for reading only':
+        'exec leaves the streams as they are',
       'LISTEN_FDS passes descriptors and the variables of systemd on':
         'does not set LISTEN_FDS and LISTEN_PID for the program',
     },

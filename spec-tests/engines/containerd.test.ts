@@ -56,6 +56,7 @@ test('ctr run shows output and exit status', () => {
   withContainerd((ctr, flags) => {
     const said = ctr('run', '--rm', ...flags, IMAGE, 'one', 'sh', '-c', 'echo out; exit 3')
     assert.equal([said.status, said.stdout], [3, 'out\n'])
+    ok(ctr('run', '--rm', '--null-io', ...flags, IMAGE, 'one', 'echo', 'to nobody'))
     const missing = ctr('run', '--rm', ...flags, IMAGE, 'one', 'no-such-program')
     assert.is(missing.status, 1)
     assert.match(missing.stderr, 'no-such-program')

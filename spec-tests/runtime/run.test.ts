@@ -286,4 +286,20 @@ test('cgroups that the container has made below its own are removed with it', ()
   leavesNothing()
 })
 
+test('what a caller has given a /dev/null to write to can write, even if that was opened for reading only', () => {
+  const c = container((config) => {
+    config.root.readonly = false
+    config.process.args = ['sh', '-c', 'echo out && echo err >&2 && touch /program; exec sleep 60']
+  })
+  const call = (args: string[]) =>
+    ok(execute(['sh', '-c', 'exec "$0" "$@" </dev/null 1</dev/null 2</dev/null', ...words(args)]))
+  call(['run', '--detach', '--bundle', c.bundle.directory, c.id])
+  call(['exec', c.id, 'sh', '-c', 'echo out && echo err >&2 && touch /second'])
+  for (const name of ['program', 'second'])
+    assert.ok(
+      waitFor(() => existsSync(join(c.bundle.rootfs, name))),
+      name,
+    )
+})
+
 run()

@@ -5,6 +5,7 @@ import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { type Batch, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
+import { planNullStreams } from './null-streams.ts'
 import { HostSlot, SIGNAL } from './slots.ts'
 
 /** Name of the file in the state folder that replaces the memfd where none can be executed. It exists for a moment only. */
@@ -79,6 +80,8 @@ export function planSpawn(
   b.place(child)
   b.session(slot(Slot.STAGE_SESSION))
   b.call('close_range', 3 + preserved, 0xffff_ffff, k.CLOSE_RANGE_CLOEXEC)
+  planNullStreams(b)
+  b.about('executor')
   // These calls take a while; the brain parses config.json meanwhile.
   c.defaultActions(b, SIGNAL)
   for (const fd of passed) c.fcntl(b, slot(fd), k.F_SETFD, 0)
