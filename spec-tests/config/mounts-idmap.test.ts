@@ -198,6 +198,11 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
   ['idmap without mappings and without a user namespace', { options: ['rbind', 'idmap'] }, /mounts\[7\]\.options/],
   ['ridmap without mappings and without a user namespace', { options: ['rbind', 'ridmap'] }, /mounts\[7\]\.options/],
   [
+    'a value of idmap that is none',
+    { options: ['rbind', 'idmap=true'] },
+    /mounts\[7\]\.options: "idmap=true": what goes with a bind mount is "idmap"/,
+  ],
+  [
     'a file system that cannot have mapped ids',
     { source: '/proc/sys', uidMappings: mapping(0, 1), gidMappings: mapping(0, 1) },
     /mounts\[7\] \(\/data\): id mapping of source \/proc\/sys: mount_setattr\(.*EINVAL/,

@@ -248,7 +248,7 @@ const refused: [what: string, change: (made: ReturnType<typeof withExtra>) => vo
   [
     'a file on a folder',
     ({ config, extra }) => config.mounts.push(bind(join(extra, 'file'), '/etc')),
-    /mounts\[7\] \(\/etc\): source .*extra\/file: move_mount\(.*EINVAL.*a file goes on a file only/,
+    /mounts\[7\] \(\/etc\): source .*extra\/file is no folder, the destination is one: ENOTDIR \(Not a directory\)/,
   ],
   [
     'a tmpfs on a file',

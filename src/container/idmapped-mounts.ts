@@ -102,6 +102,12 @@ export function idmapOf(about: string, mount: Mount, options: MountOptions, conf
   if (uidMappings?.length && gidMappings?.length) return { uid: uidMappings, gid: gidMappings }
   if (uidMappings?.length || gidMappings?.length)
     throw new RuntError(`${field}: uidMappings and gidMappings are needed both`)
+  const other = options.bind === null ? undefined : options.data.find(([key]) => key === 'idmap' || key === 'ridmap')
+  if (other !== undefined)
+    // `--mount idmap=true` of podman comes along as it is. Passed over, the ids would be those of the host.
+    throw new RuntError(
+      `${field}.options: "${other.join('=')}": what goes with a bind mount is "idmap", "ridmap", or "idmap=" with ranges (uids=0-1000-10;gids=0-1000-10)`,
+    )
   if (options.idmap === null) return null
   if (options.idmap.text !== null) return parseIdmap(field, options.idmap.text, config)
   const joined = config.linux?.namespaces?.find(({ type }) => type === 'user')

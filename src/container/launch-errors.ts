@@ -3,6 +3,7 @@ import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import { explainRefusal } from '../cgroup/rootless.ts'
 import * as k from '../linux/constants.ts'
+import { describeErrno } from '../linux/errno.ts'
 import { ANY, Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { CallError, SessionLost } from '../session/session.ts'
@@ -40,6 +41,8 @@ export function explainLaunch(runtime: Runtime, error: unknown, progress: Progre
   if (missing) return missing
   if (error instanceof CallError && (error.step.name === 'fsconfig' || error.step.name === 'fsmount'))
     return withMountLog(runtime, error)
+  if (error instanceof CallError && error.step.name === 'move_mount' && error.errno === 'EINVAL')
+    return asMismatch(runtime, error)
   if (!isLoss(error) || progress.init === 0) return explainRefusal(error, progress.cgroup)
   let signal = 0
   try {
@@ -80,6 +83,28 @@ function withMountLog(runtime: Runtime, error: CallError): RuntError {
       .trim()
       .replace(/^[ewi] /, '')
     return new RuntError(`${error.message}: ${text}`, error.errno)
+  } catch {
+    return error
+  }
+}
+
+/**
+ * Of the causes of EINVAL by move_mount(2) the usual one: a file is to cover a folder. It is said with the words of mount(2), which docker
+ * looks for. (A folder on a file fails before.)
+ */
+function asMismatch(runtime: Runtime, error: CallError): RuntError {
+  const b = new Batch(runtime.platform.machine)
+  const [source, target] = [b.out(256), b.out(256)]
+  c.statx(b, slot(InitSlot.MOUNT), '', k.AT_EMPTY_PATH, source)
+  c.statx(b, slot(InitSlot.TARGET), '', k.AT_EMPTY_PATH, target)
+  try {
+    const answer = runtime.init.recover(b)
+    const isFolder = (status: typeof source) => (answer.word(status, k.STX_MODE) & k.S_IFMT) === k.S_IFDIR
+    if (isFolder(source) || !isFolder(target)) return error
+    return new RuntError(
+      `${error.step.about} is no folder, the destination is one: ${describeErrno('ENOTDIR')}`,
+      'ENOTDIR',
+    )
   } catch {
     return error
   }
