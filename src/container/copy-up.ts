@@ -1,7 +1,7 @@
 /**
- * Mounts with the option `tmpcopyup`: a tmpfs that begins with what its destination held. Podman asks for it (`--tmpfs`,
- * `--read-only`). What is there is only known when the plan has come that far, so the plan stops there, this copies, and the
- * plan goes on with the next mount.
+ * Mounts with the option `tmpcopyup`: a tmpfs that begins with a copy of what its destination held. Podman asks for it (`--tmpfs`,
+ * `--read-only`). What is there is known only when the plan has come that far, so the plan stops there (stop.ts), the tree is copied, and
+ * the rest is planned.
  */
 import { decodeUtf8 } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
@@ -23,7 +23,7 @@ const CHUNK = 16
 const LIST = 1024
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX, xattr(7). */
 const XATTR_MAX = 0x1_0000
-/** Bytes of a millisecond's copying that we wait for, with slow machines in mind. */
+/** Bytes that even a slow machine copies in a millisecond: how long to wait for an answer depends on it. */
 const SLOWEST = 10_000
 /** The longest target of a link. */
 const PATH_MAX = 4096
@@ -107,7 +107,7 @@ function copyFolder(copy: Copy, source: number, target: number, path: string, fo
       copyFolder(copy, answer.value(inner)!, answer.value(made)!, `${path}${entry.name}/`, entry, depth + 1)
     }
   }
-  // A default ACL would be inherited by what is made in the folder, and that changes its times.
+  // Last: a default ACL would be inherited by what is made in the folder, and making that changes the folder's times.
   copyAttributes(copy, source, target, folder, '.')
   const b = new Batch(machine).about(about)
   b.call('utimensat', target, 0, b.data(folder.times, 'times'), 0)
@@ -186,7 +186,7 @@ function planEntry(b: Batch, copy: Copy, entry: Entry, source: number, target: n
   const first = identity === null ? undefined : copy.linked.get(identity)
   if (first !== undefined) {
     b.call('linkat', slot(InitSlot.MOUNT), first, target, name, 0)
-    // It is there with all that belongs to it.
+    // The first name was copied with everything that belongs to the file.
     entry.attributes = []
     return
   }

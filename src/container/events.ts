@@ -4,8 +4,8 @@
  *   {"type":"stats","id":ID,"data":{…}}     src/cgroup/stats-view.ts
  *   {"type":"oom","id":ID}
  *
- * The host waits in ppoll(2) for whatever comes first: the timer, news of memory, the end of the container's init. And for the end
- * of the brain, which would otherwise leave it waiting.
+ * The host waits in ppoll(2) for whatever comes first: the timer, an event of the memory controller, the end of the container's init; and
+ * for the end of the brain, which would otherwise leave it waiting.
  */
 import { Struct } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
@@ -42,7 +42,7 @@ export function watch(runtime: Runtime, id: string, interval: number, tell: (eve
   const saved = findRunning(runtime, id)
   const watched = open(runtime, saved, interval)
   const wait = planLook(runtime, watched)
-  // A log of calls of a stream that has no end would fill the memory.
+  // No call log and no trace from here on: a stream has no end, so they would fill the memory.
   runtime.lastWords()
   for (let kills = watched.news?.kills; ; ) {
     const seen = look(runtime, wait, kills)
@@ -77,7 +77,7 @@ interface Watched {
   news: News | null
 }
 
-/** Where it shows that memory ran out. */
+/** Where events of the memory controller show. */
 interface News {
   /** Readable when something happened. */
   fd: number
@@ -180,9 +180,9 @@ function planLook({ platform }: Runtime, { timer, init, news }: Watched): Look {
   }
   poll(Poll.TIMER, timer, k.POLLIN)
   poll(Poll.INIT, init, k.POLLIN)
-  // Its end is reported in any case.
+  // No events asked for: its end (POLLHUP) is reported in any case.
   poll(Poll.SESSION, slot(Slot.SESSION), 0)
-  // A negative descriptor is passed over.
+  // ppoll(2) ignores a negative descriptor.
   poll(Poll.NEWS, news?.fd ?? -1, k.POLLIN)
   const wait = b.label()
   b.place(wait)
@@ -221,7 +221,7 @@ function look({ host, platform }: Runtime, { batch, polls, tick, news }: Look, k
   const seen: Seen = { tick: answer.ok(tick), oom: false, ended, kills }
   if (!news) return seen
   if (!news.counters) {
-    // An init that has not ended keeps the cgroup, so it is not the news of that's end.
+    // The eventfd also fires when the cgroup is removed. That cannot be as long as the init lives, or the file is still there.
     seen.oom = answer.ok(news.read) && (answer.ok(news.there) || !ended)
     return seen
   }

@@ -1,4 +1,4 @@
-/** Which process `exec` is asked for: put together from the container's own, the file of --process and the command line. */
+/** The process that `exec` is to start: put together from the container's own, the file of --process and the command line. */
 import { RuntError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import type * as cgroups from '../cgroup/manager.ts'
@@ -10,7 +10,7 @@ import type { ExecOptions, Runtime } from './runtime.ts'
 import type { Saved } from './state.ts'
 import { checkTerminal } from './terminal.ts'
 
-/** What an exec is to do. */
+/** What an exec is to do: the container's config, the process, and the cgroup that it joins. */
 export interface Plan {
   config: Config
   wanted: Process
@@ -32,7 +32,7 @@ export function interpretExec(
   const config =
     saved.checked === VERSION ? readChecked(configText, path, agent) : readConfig(configText, path, agent).config
   const base = processText === null ? null : readProcess(processText, `--process (${options.process})`)
-  // The container's terminal has a size of its own.
+  // An exec has a terminal only if it asks for one, whatever the container has.
   const { terminal: _, consoleSize: __, ...own } = config.process
   const wanted = combine(base ? inherit(base.process, own) : { ...own, args: [] }, options)
   if (wanted.args.length === 0) throw new RuntError('no program: name one after the id, or a file with --process')
@@ -43,7 +43,7 @@ export function interpretExec(
   return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups) }
 }
 
-/** What a file of `--process` leaves out of these is the container's, as with runc and crun: nobody means to take confinement away so. */
+/** Fields that a file of `--process` may leave out: then they are the container's, as with runc and crun, so that no confinement is lost. */
 const INHERITED = [
   'capabilities',
   'apparmorProfile',
@@ -90,7 +90,7 @@ function combine(base: Process, options: ExecOptions): Process {
   }
   for (const entry of options.env) {
     const key = `${entry.split('=', 1)[0]}=`
-    // Programs take the first of several entries with one key.
+    // Earlier entries go: programs (getenv(3)) take the first of several with one key.
     wanted.env = [...(wanted.env ?? []).filter((other) => !other.startsWith(key)), entry]
   }
   return wanted

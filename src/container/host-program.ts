@@ -17,13 +17,13 @@ export interface Output {
 const NOT_FOUND = 127
 /** Bytes of output that are read at once. */
 const PIECE = 0x1_0000
-/** What of the environment is passed on: it travels in a message. Longer entries are nothing that such programs look at. */
+/** Longest entry of the environment that is passed on, for it travels in a message. Such programs need no longer ones. */
 const LONGEST_ENTRY = 4096
 const ENVIRONMENT = 0x8000
 
 /**
- * Executes a program from $PATH and waits for it; null where there is none. Its stdin is /dev/null. `about`: what for, in an error. Folders
- * of $PATH that are relative are passed over: what lies in the working folder is nobody's choice.
+ * Executes a program from $PATH and waits for it; null if there is none. Its stdin is /dev/null. `about`: what for, in an error. Relative
+ * folders of $PATH are ignored: they would depend on the working folder.
  */
 export function callProgram(runtime: Runtime, name: string, args: readonly string[], about = name): Output | null {
   const { host, platform } = runtime

@@ -1,7 +1,7 @@
 /**
  * The id mappings of a new user namespace, user_namespaces(7). The host executor writes them from outside, for the process that was born
- * in it: with the right to (CAP_SETUID and CAP_SETGID) any; without it the caller's own ids, or by newuidmap(1) and newgidmap(1)
- * what /etc/subuid and /etc/subgid give to the caller.
+ * in it. A privileged caller (CAP_SETUID, CAP_SETGID) may map any ids. Others may map their own; newuidmap(1) and newgidmap(1) map for them
+ * what /etc/subuid and /etc/subgid grant.
  */
 import { RuntError } from '../base/errors.ts'
 import type { IdMapping } from '../config/types.ts'
@@ -24,7 +24,7 @@ export interface Caller {
   gid: number
 }
 
-/** Who calls. Only without rights the group matters, for the ids that can be mapped. */
+/** The ids of the caller. The group matters only for unprivileged callers, for the ids that they may map. */
 export function callerOf({ host, platform }: Runtime, uid: number): Caller {
   if (uid === 0) return { uid, gid: 0 }
   const b = new Batch(platform.machine)
@@ -56,7 +56,7 @@ export function writeIdMaps(runtime: Runtime, pid: number, maps: IdMaps, caller:
   }
   const b = new Batch(platform.machine)
   if (caller.uid !== 0) {
-    // Whoever may leave a group could reach files that are closed to that group.
+    // The kernel demands it: leaving a group could open files that are closed to that group.
     b.about(`${maps.field}.gidMappings`)
     c.writeFile(b, k.AT_FDCWD, `/proc/${pid}/setgroups`, 'deny')
   }

@@ -1,7 +1,7 @@
 /**
- * Mounts with mapped ids (config.md, "POSIX-platform Mounts"; mount_setattr(2), MOUNT_ATTR_IDMAP). Only who has CAP_SYS_ADMIN over a file
- * system may map its ids, which the init of a container with a user namespace has not. So the stage makes these mounts, detached and
- * still in the caller's namespaces, and the init, which inherits their descriptors, attaches them.
+ * Mounts with mapped ids (config.md, "POSIX-platform Mounts"; mount_setattr(2), MOUNT_ATTR_IDMAP). Mapping ids takes CAP_SYS_ADMIN over the
+ * file system, which the init of a container with a user namespace does not have. So the stage makes these mounts, detached, while it is
+ * still in the caller's namespaces, and the init, which inherits the descriptors, attaches them.
  */
 import { RuntError } from '../base/errors.ts'
 import type { Config, IdMapping, Mount } from '../config/types.ts'
@@ -20,8 +20,8 @@ export const asksForIdmap = ({ options, uidMappings }: Mount): boolean =>
   (uidMappings !== undefined && uidMappings.length > 0) || (options?.some((word) => /^r?idmap/.test(word)) ?? false)
 
 /**
- * Makes what the mounts with mapped ids need, in the stage. Gives by index of the mount: for a bind mount the number of its
- * descriptor, for a new file system that of the user namespace that maps its ids.
+ * Prepares the mounts with mapped ids, in the stage. Returns a descriptor by index of the mount: of a bind mount the detached mount itself,
+ * for a new file system the user namespace that maps its ids.
  */
 export function prepareIdmapped(runtime: Runtime, config: Config, bundle: string, caller: Caller): Map<number, number> {
   const made = new Map<number, number>()
@@ -81,7 +81,7 @@ function planOne(
   b.about(`${about}: source ${source}`)
   const tree = c.openTree(b, k.AT_FDCWD, source, k.OPEN_TREE_CLONE | recursive | nofollow)
   planIdmap(b, tree, userns, about, `source ${source}`, options.idmap?.recursive ?? false)
-  // What the container mounts below it is not to come back here.
+  // A slave: what the container mounts below it must not propagate to the host.
   if (!/^r?shared$/.test(config.linux?.rootfsPropagation ?? ''))
     c.mountSetattr(b, tree, k.AT_RECURSIVE, { propagation: k.MS_SLAVE })
   c.close(b, userns)
@@ -95,7 +95,7 @@ export function planIdmap(b: Batch, mount: Arg, userns: Arg, about: string, what
   b.about(about)
 }
 
-/** What an entry asks for; null if nothing. */
+/** The mapping that an entry asks for; null if none. */
 export function idmapOf(about: string, mount: Mount, options: MountOptions, config: Config): Source | null {
   const { uidMappings, gidMappings } = mount
   const field = about.slice(0, about.indexOf(' '))

@@ -15,9 +15,8 @@ const PROC_ROOT = 1
 const PROC = slot(InitSlot.PROC)
 
 /**
- * Opens a procfs in slot PROC whatever the image has put at /proc: a file there that only looks like one would take our words, and the
- * program would run without its label (CVE-2019-16884). It is /proc if that is the root of a procfs, or else a new one that is mounted
- * nowhere.
+ * Opens a real procfs in slot PROC, whatever the image has put at /proc: a plain file there would take what is written, and the program
+ * would run without its label (CVE-2019-16884). It is /proc, if that is the root of a procfs, or else a new procfs that is mounted nowhere.
  */
 export function planProcfs(b: Batch): void {
   const status = b.scratch(256)

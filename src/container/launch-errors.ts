@@ -13,7 +13,7 @@ import type { CreateOptions, Runtime } from './runtime.ts'
 import { InitSlot } from './slots.ts'
 import type { Progress } from './undo.ts'
 
-/** That there is no config, `errno` being why: most often the bundle is another folder. */
+/** The error for a config that cannot be read. Usually the bundle is another folder. */
 export function missingConfig({ config }: CreateOptions, bundle: string, errno: string): RuntError {
   const path = config === null ? `${bundle}/config.json` : `--config (${config})`
   if (config === null && (errno === 'ENOENT' || errno === 'ENOTDIR'))
@@ -35,7 +35,7 @@ function isLoss(error: unknown): boolean {
 const LOOKS = 100
 const PAUSE = 5
 
-/** Finds the cause behind an error of `launch`: an init that was killed says nothing itself. */
+/** Finds the cause behind an error of `launch`. An init that was killed, for one, cannot report anything itself. */
 export function explainLaunch(runtime: Runtime, error: unknown, progress: Progress): unknown {
   const missing = error instanceof CallError && missingRoot(error)
   if (missing) return missing

@@ -22,13 +22,13 @@ import { ScanSlot } from './slots.ts'
 import { planOwner, tryLoadState, viewOf } from './state.ts'
 
 /**
- * The least number of containers that is worth a loop of its own, and how many loops there should be, for brain and executor to work at the
+ * The least number of containers that is worth a loop of its own; and the number of loops to aim at, so that brain and executor work at the
  * same time.
  */
 const FEWEST = 16
 const LOOPS = 4
 
-/** Every container below the root folder, by id. What is not a container is passed over; a state that cannot be read is warned about. */
+/** Every container below the root folder, by id. What is not a container is ignored; a state that cannot be read is a warning. */
 export function list(runtime: Runtime): StateView[] {
   const { ids, views } = lookAtAll(runtime, true)
   const all: StateView[] = []
@@ -59,9 +59,9 @@ function lookAt(runtime: Runtime, id: string): StateView | null {
 }
 
 /**
- * All names in the root folder, in order, and what is found out about many containers at a time; who is missing there has to be looked
- * at on its own. While the executor looks at some, the brain reads what it has found of others: there is always one more loop on its way.
- * `whole`: whether more than the ids is asked for; if not, the views are null.
+ * All names in the root folder, sorted, and the views of the containers that loops could read (scan.ts); the others have to be read one by
+ * one. While the executor runs one loop, the brain reads the results of the one before. `whole`: false if only ids are asked for; then the
+ * views are null.
  */
 function lookAtAll(
   runtime: Runtime,
@@ -87,12 +87,12 @@ function lookAtAll(
   const ids = namesIn(host, machine, about, root).sort()
 
   const views = new Map<string, StateView | null>()
-  // Whose folder it is decides whether anything in it can be trusted; state.ts says so.
+  // If the folder belongs to somebody else, nothing in it can be trusted; state.ts reports that for each.
   const waiting = whose === us || whose === 0 ? ids.filter(fitsScan) : []
   let size = Math.min(MOST, Math.max(FEWEST, Math.ceil(waiting.length / LOOPS)))
   let room = Math.min(STATES, USUAL_STATE * size)
   let next = 0
-  // In the order in which they were sent: answers come in the same.
+  // In the order in which they were sent, for answers come in that order.
   const sent: (Looking | Watching)[] = []
   const send = (loop: Looking | Watching): void => {
     host.send(loop.batch)

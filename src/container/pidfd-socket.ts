@@ -1,6 +1,6 @@
 /**
  * --pidfd-socket (runc-create(8), runc-exec(8)): whoever listens there gets a pidfd of the container's init or of the process of an
- * exec. Other than a pid it never means another process later on (pidfd_open(2)).
+ * exec. Unlike a pid it can never come to mean another process (pidfd_open(2)).
  */
 
 import * as k from '../linux/constants.ts'

@@ -1,6 +1,6 @@
 /**
- * What may be mounted over procfs. A mount there could feign a process's state to the runtime, which then writes a label or a sysctl to
- * a file of the image's (CVE-2019-16884).
+ * What may be mounted over procfs. A mount there could show the runtime a false procfs, so that it writes a label or a sysctl to a file of
+ * the image (CVE-2019-16884).
  */
 import { RuntError } from '../base/errors.ts'
 import * as k from '../linux/constants.ts'

@@ -27,7 +27,7 @@ const TICKS = 100
 /** Processes that are looked at with one batch. */
 const CHUNK = 16
 
-/** Pids in the runtime's pid namespace, in order; those in sub-cgroups too, and those that a stopped container has left. */
+/** All pids of a container in the runtime's pid namespace, sorted; also those in sub-cgroups, and those left of a stopped container. */
 export function pidsOf(runtime: Runtime, id: string): number[] {
   const { host, platform } = runtime
   const { saved } = loadState(runtime, id)
@@ -36,9 +36,9 @@ export function pidsOf(runtime: Runtime, id: string): number[] {
 }
 
 /**
- * What the host's ps(1) says of the container's processes: its title line, and of the others those with their pids. As with runc any
- * options may be given that leave a column PID, and none with blanks before it. Null where the host has no ps, or one that fails without
- * options of the user's: it wants things of /proc that not every machine has.
+ * What the host's ps(1) says of the container's processes: its title line, and the lines with their pids. As with runc the output must have
+ * a column PID, and no blanks in the columns before it. Null if the host has no ps, or one that fails even without options of the user:
+ * some want things of /proc that not every machine has.
  */
 export function hostTable(runtime: Runtime, pids: readonly number[], options: readonly string[]): string | null {
   const words = options.length > 0 ? options : ['-ef']

@@ -15,11 +15,12 @@ import { deviceSource, planOpening, type Reach } from './sources.ts'
 const ROOT = slot(InitSlot.ROOT)
 
 /**
- * Makes the mount namespace ours: nothing mounted here reaches the host, and the root is a mount of its own.
+ * Plans to separate the mount namespace from the host's, so that nothing mounted here reaches the host, and to make the root a mount of its
+ * own.
  *
- * Where `rootfsPropagation` is shared, the other mounts stay peers of the host's: a bind mount with `rshared` is to carry what is mounted
- * in it to the host (Kubernetes: Bidirectional). Then the mount that the root lies on becomes private, so that the root does not get
- * there too. Without a mount namespace of the container's own see shared-mounts.ts.
+ * With a shared `rootfsPropagation` the other mounts stay peers of the host's, because a bind mount with `rshared` has to carry what is
+ * mounted in it to the host (Kubernetes: Bidirectional). Then only the mount that the root lies on becomes private, so that the root itself
+ * does not get to the host. For containers without a mount namespace see shared-mounts.ts.
  */
 export function planRoot(b: Batch, config: Config, rootfs: string, { opened }: Reach): void {
   const word = config.linux?.rootfsPropagation
@@ -43,7 +44,7 @@ export function planRoot(b: Batch, config: Config, rootfs: string, { opened }: R
   planNull(b, config)
 }
 
-/** What the kernel's words do not say: that the bundle lacks its root file system. Null where that is not what failed. */
+/** The error for a bundle without its root file system, which the kernel's errno does not say plainly. Null for any other error. */
 export function missingRoot({ step, errno }: CallError): RuntError | null {
   if (step.name !== 'openat' || !step.about.startsWith('root.path (')) return null
   if (errno !== 'ENOENT' && errno !== 'ENOTDIR') return null
@@ -54,7 +55,7 @@ export function missingRoot({ step, errno }: CallError): RuntError | null {
   )
 }
 
-/** What covers masked files. In a mount namespace of somebody else's it may be a link to anything by now (compare CVE-2025-31133). */
+/** Opens /dev/null, which covers masked files. In a mount namespace that is joined it may be a link to anything (compare CVE-2025-31133). */
 function planNull(b: Batch, config: Config): void {
   const about = '/dev/null of the host'
   b.about(about)
@@ -63,7 +64,7 @@ function planNull(b: Batch, config: Config): void {
   else c.openat(b, k.AT_FDCWD, '/dev/null', k.O_PATH).keep(InitSlot.NULL)
 }
 
-/** Makes the mount that a folder lies on private. Only its root is a place to say so: the way there is up. */
+/** Makes the mount that a folder lies on private. That works only at the root of that mount, so it tries folder by folder upwards. */
 function planPrivateBelow(b: Batch, folder: string): void {
   const at = slot(InitSlot.PARENT)
   const up = b.label()
@@ -82,12 +83,12 @@ function planPrivateBelow(b: Batch, folder: string): void {
   c.close(b, at)
 }
 
-/** The container's tree becomes the root. `revealing`: what is to be unmounted if it does so without pivot_root; null for pivot_root. */
+/** Plans the change of root. `revealing`: null for pivot_root; without it, the mounts of the host that have to be unmounted. */
 export function planChangeOfRoot(b: Batch, config: Config, revealing: readonly string[] | null): void {
   const word = config.linux?.rootfsPropagation
   const wanted = word ? propagationFlag(word)! : k.MS_PRIVATE
   b.about(config.root.readonly ? 'root.readonly' : 'root')
-  // Without a word the root is private, while the mounts of the config follow the host's, as they do with runc.
+  // By default the root is private, while the mounts of the config are slaves of the host's, as with runc.
   const set = config.root.readonly ? k.MOUNT_ATTR_RDONLY : 0
   const propagation = wanted & k.MS_SLAVE ? 0 : k.MS_PRIVATE
   if (set || propagation) c.mountSetattr(b, ROOT, 0, { set, propagation })
@@ -99,13 +100,13 @@ export function planChangeOfRoot(b: Batch, config: Config, revealing: readonly s
     c.fchdir(b, ROOT)
     c.pivotRoot(b, '.', '.')
     c.fchdir(b, slot(InitSlot.OLD_ROOT))
-    // Its mounts may be peers of the host's, which are not to go with them.
+    // The old mounts may be peers of the host's; unmounting them here must not unmount those.
     if (wanted & k.MS_SHARED) c.mount(b, '', '.', 0, k.MS_SLAVE | k.MS_REC)
     c.umount2(b, '.', k.MNT_DETACH)
     c.close(b, slot(InitSlot.OLD_ROOT))
   }
   c.chdir(b, '/')
-  // A private root is private by now, and one that follows the host's has done so from the beginning.
+  // Private is done above, and slave from the beginning. The rest is left.
   if (wanted & (k.MS_SHARED | k.MS_UNBINDABLE) || (word && wanted & k.MS_REC)) {
     b.about(`linux.rootfsPropagation "${word}"`)
     c.mount(b, '', '/', 0, wanted)
@@ -113,7 +114,7 @@ export function planChangeOfRoot(b: Batch, config: Config, revealing: readonly s
 }
 
 /**
- * Where the host has a procfs or sysfs outside the root of the container, those on top first. From the text of mountinfo.
+ * Mount points of procfs and sysfs outside of the container's root, the topmost first, from the text of mountinfo.
  */
 export function revealingMounts(mountinfo: string, rootfs: string): string[] {
   const found: string[] = []
@@ -126,11 +127,12 @@ export function revealingMounts(mountinfo: string, rootfs: string): string[] {
 }
 
 /**
- * For roots that pivot_root(2) does not take. The host's tree stays below the container's; its procfs and sysfs, without masks, must not:
- * the kernel would take them for a right to mount others (mount_too_revealing).
+ * The change of root with --no-pivot, for roots that pivot_root(2) refuses. The host's mounts stay below the container's root, out of
+ * reach. But its procfs and sysfs must go: they have no masks, so the kernel would let the container mount new ones without masks, too
+ * (mount_too_revealing).
  */
 function planMoveOfRoot(b: Batch, revealing: readonly string[]): void {
-  // What happens to mounts that are peers of the host's happens to those, too.
+  // First no longer peers of the host's mounts: what is unmounted here would be unmounted there.
   c.mount(b, '', '/', 0, k.MS_SLAVE)
   for (const path of revealing) {
     const none = b.label()

@@ -2,8 +2,8 @@
  * Callers without the rights of root: users, and the root of a user namespace that an engine or another container has made.
  *
  * A user needs a user namespace in the config, which maps its own ids, or those that newuidmap(1) lets it have (id-maps.ts). Everything
- * else follows from what the kernel refuses. Who is root by euid may be so in a user namespace only; that is found out when something is
- * refused, so that it costs the real one nothing.
+ * else follows from what the kernel refuses. A caller with euid 0 may be root of a user namespace only; that is found out when something
+ * is refused, so that it costs the real root nothing.
  */
 import { RuntError } from '../base/errors.ts'
 import type { Config } from '../config/types.ts'
@@ -30,8 +30,8 @@ export function isMapped({ host, platform }: Runtime): boolean {
 }
 
 /**
- * Whether the init was refused what root of the host may do: device nodes, file systems of namespaces of the host. Gives the index of the
- * mount to go on from; null for any other error.
+ * If the init was refused something that only root of the host may do (device nodes, file systems that show the host's namespaces): the
+ * index of the mount to plan on from. Null for any other error.
  */
 export function refusedFrom(error: unknown, mounts: number): number | null {
   if (!(error instanceof CallError) || error.errno !== 'EPERM') return null

@@ -2,10 +2,10 @@
  * Containers in the mount namespace of their caller: `linux.namespaces` has no entry of type mount, so it is inherited (config-linux.md,
  * "Namespaces"), or the entry's path leads to that very namespace.
  *
- * What the config mounts is then mounted for the caller too, below the root file system, as with runc and crun. To keep the rest of the
- * caller's mounts as they are, the root becomes a mount of its own, stacked on what is there, and nothing that is mounted in it propagates.
- * The init changes its root by chroot(2) alone; `delete` unmounts the stack. (The peers leave all of it there, runc turns
- * every mount of the host into a slave, and their `exec` runs its program in the host's root.)
+ * What the config mounts is then mounted for the caller too, below the root file system, as with runc and crun. To leave the caller's other
+ * mounts alone, the root becomes a mount of its own that is stacked on the root file system, and what is mounted in it does not propagate.
+ * The init changes its root with chroot(2) only; `delete` unmounts the stack. (runc and crun leave everything mounted, runc turns all
+ * mounts of the host into slaves, and their `exec` runs its program in the host's root.)
  */
 import { RuntError } from '../base/errors.ts'
 import { unescapeOctal } from '../cgroup/layout.ts'
@@ -23,7 +23,7 @@ const ROOT = slot(InitSlot.ROOT)
 /** Whether the container has the mounts of its caller. */
 export const sharesMounts = ({ linux }: Config): boolean => !linux?.namespaces?.some(({ type }) => type === 'mount')
 
-/** What `delete` has to know of the mounts that a container has among those of its caller. */
+/** What `delete` has to know to find and unmount the stack. */
 export interface Stack {
   rootfs: string
   /** Id of the mount (first field of mountinfo) that the root file system lay on when nothing of the container's was mounted. */
@@ -33,8 +33,8 @@ export interface Stack {
 }
 
 /**
- * Looks where the root is going to be mounted; null where the container has a mount namespace of its own. An entry that leads to the
- * caller's namespace is removed from the config: to pivot_root(2) there would take the host's root away.
+ * Finds out where the stack is going to be; null if the container has a mount namespace of its own. A mount namespace entry whose path
+ * leads to the caller's namespace is removed from the config, for pivot_root(2) would replace the host's root there.
  */
 export function findStack(runtime: Runtime, config: Config, rootfs: string): Stack | null {
   if (joinsNamespace(config, 'mount')) forgetOwnNamespace(runtime, config)
@@ -83,7 +83,7 @@ export function planStackedRoot(b: Batch, rootfs: string, shared: boolean): void
     if (!shared) c.mountSetattr(b, ROOT, k.AT_RECURSIVE, { propagation: k.MS_SLAVE })
     c.mountSetattr(b, ROOT, 0, { propagation: k.MS_PRIVATE })
   }
-  // As a peer of the mount below it would take that along at its end.
+  // As a peer of the mount below, it would unmount that too at its end.
   leaveTheirPeers()
   c.attachMount(b, ROOT, under)
   c.close(b, under)
@@ -98,7 +98,7 @@ export function planChroot(b: Batch): void {
   c.chroot(b, '.')
 }
 
-/** Finds out the id of the root, which the init has mounted. */
+/** Notes the mount id of the root, which the init has mounted by now. */
 export function lookAtRoot({ host, platform }: Runtime, stack: Stack): void {
   const b = new Batch(platform.machine).about(`root.path (${stack.rootfs})`)
   const status = b.out(STATX)
@@ -107,7 +107,7 @@ export function lookAtRoot({ host, platform }: Runtime, stack: Stack): void {
 }
 
 /**
- * What is stacked on a folder: how many mounts, one on the other, on the one that `on` names; null if that, or `root`, is not among them.
+ * How many mounts are stacked on the mount `on`, up to the mount `top`; null if `on`, or the container's own root, is not among them.
  */
 export function heightOf(mountinfo: string, top: number, { on, root }: Stack): number | null {
   const found = new Map<number, { parent: number; target: string }>()
@@ -128,8 +128,8 @@ export function heightOf(mountinfo: string, top: number, { on, root }: Stack): n
 }
 
 /**
- * Unmounts what a container has mounted, with all that lies below. Its processes have ended. Where something else lies there by now, or
- * the command runs in another mount namespace, there is a warning, and nothing is done.
+ * Unmounts the stack of a container whose processes have ended. If something else is mounted there by now, or the command runs in another
+ * mount namespace, it warns and unmounts nothing.
  */
 export function unmountStack(runtime: Runtime, stack: Stack): void {
   const { host, platform } = runtime
@@ -155,7 +155,7 @@ export function unmountStack(runtime: Runtime, stack: Stack): void {
   c.openat(b, k.AT_FDCWD, '.', k.O_PATH).keep(HostSlot.CWD)
   for (let left = height; left > 0; left--) {
     const root = c.openat(b, k.AT_FDCWD, rootfs, k.O_PATH | k.O_DIRECTORY)
-    // What is unmounted in a peer of a mount of the host's is unmounted there too.
+    // First private: what is unmounted in a peer of the host's mounts would be unmounted there too.
     c.mountSetattr(b, root, k.AT_RECURSIVE, { propagation: k.MS_PRIVATE })
     c.fchdir(b, root)
     c.umount2(b, '.', k.MNT_DETACH)

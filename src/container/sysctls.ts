@@ -12,8 +12,8 @@ import type { Runtime } from './runtime.ts'
 import { InitSlot } from './slots.ts'
 
 /**
- * `linux.sysctl`, through the host's /proc, which shows the namespaces of the process that writes. In a mount namespace that is joined
- * /proc may be anything by now: there it has to be a procfs, without other mounts on the way (compare CVE-2025-52881).
+ * Plans to write `linux.sysctl`, through the host's /proc, whose sysctls are those of the namespaces of the process that writes. In a mount
+ * namespace that is joined /proc may be anything: there it has to be a procfs, without other mounts on the way (compare CVE-2025-52881).
  */
 export function planSysctls(train: Train, config: Config): void {
   const joins = joinsNamespace(config, 'mount')

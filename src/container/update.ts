@@ -26,9 +26,9 @@ export interface UpdateOptions {
 }
 
 /**
- * All that is asked for is set, or nothing. What the container has then is kept in its config.json, for the next update: some files of
- * cgroup v2 take values together of which only one may be given. Zero and empty values ask for nothing, where they are no limits; engines
- * send them for what they do not change.
+ * Sets everything that is asked for, or nothing. The result is kept in the copy of config.json, for the next update: some files of cgroup
+ * v2 take several values together, of which an update may give only one. Zero and empty values ask for nothing, unless they are limits;
+ * engines send them for what they do not change.
  */
 export function update(runtime: Runtime, options: UpdateOptions): void {
   const { host, platform } = runtime
@@ -96,11 +96,11 @@ type Schemata = Pick<IntelRdt, 'l3CacheSchema' | 'memBwSchema'>
 
 type Values = Record<string, unknown>
 
-/** Values for which zero is one: the rest mean "not set" by it (see cgroup/table.ts). */
+/** Fields for which zero is a value. In all others it means "not set" (see cgroup/table.ts). */
 const ZERO_COUNTS = new Set(['burst', 'idle', 'swappiness', 'classID'])
 
 /**
- * The resources with what is asked for in place of what was: a new limit of a device or page size is one more, or the old one's successor.
+ * The resources after the change. In lists, a limit for a device or page size replaces the one for the same device or size, or is added.
  */
 export function overlay(before: Resources, change: Resources): Resources {
   const result: Resources = { ...before }
@@ -143,7 +143,7 @@ function values<T extends object>(before: T, change: T): T {
   return result as T
 }
 
-/** Lists of which each item is about one thing: an item takes the place of the one about the same. */
+/** Merges two lists: an item of `change` replaces the one with the same `keys`. */
 function byKey(before: readonly Values[] | undefined, change: readonly Values[], keys: readonly string[]): Values[] {
   const isSame = (a: Values) => (b: Values) => keys.every((key) => a[key] === b[key])
   return [...(before ?? []).filter((item) => !change.some(isSame(item))), ...change]

@@ -34,7 +34,7 @@ export function userNamespaceOf({ linux }: Config): UserNamespace | null {
   }
 }
 
-/** 0 if it is mapped, or for all that is known. */
+/** The id to take while setting up: 0 if it is mapped, or if the mappings are not known. */
 function firstId(mappings: readonly IdMapping[]): number {
   return mappings.length === 0 || mappings.some(({ containerID }) => containerID === 0) ? 0 : mappings[0]!.containerID
 }
