@@ -43,7 +43,7 @@ export function interpretExec(
   return { config, wanted, cgroup: saved.cgroup && placeBelow(saved.cgroup, options.cgroups) }
 }
 
-/** Fields that a file of `--process` may leave out: then they are the container's, as with runc and crun, so that no confinement is lost. */
+/** If a file of `--process` leaves these fields out, they are the container's, as with runc and crun: no confinement is to be lost. */
 const INHERITED = [
   'capabilities',
   'apparmorProfile',

@@ -30,7 +30,7 @@ export function planFileSystem(
 ): void {
   const label = setting?.label ?? null
   const userns = setting?.idmapped.get(index)
-  // A tmpfs has the mode of the folder that it covers, if the options don't say another.
+  // A tmpfs takes the mode of the folder that it covers, unless the options have one.
   const inherits = type === 'tmpfs' && !options.data.some(([key]) => key === 'mode')
   if (inherits) b.set(InitSlot.MADE, 0)
   makeFolder(b, destination, InitSlot.TARGET, resolveFor(destination, type), inherits ? InitSlot.MADE : undefined)
@@ -53,8 +53,8 @@ export const hostFolders: Readonly<Record<string, string>> = Object.assign(Objec
 })
 
 /**
- * A file system that only the owner of a namespace can mount anew. Who is not, the network being the host's, say, gets what the host
- * has, with all that is mounted below.
+ * Plans the mount of a file system that only the owner of a namespace can mount anew. If that is refused (sysfs, if the network namespace
+ * is the host's), the host's own is bound, with everything that is mounted below it.
  */
 export function planMountOrBind(
   b: Batch,
@@ -82,18 +82,18 @@ export function planMountOrBind(
   planAttach(b, about, destination, options)
 }
 
-/** The root of MOUNT, writable still, takes the mode of TARGET, unless that has just been made. */
+/** Plans to give the root of MOUNT, which is still writable, the mode of TARGET, unless that has just been made. */
 function planInheritMode(b: Batch): void {
   const stat = b.scratch(256)
   const made = b.label()
   b.branch(slot(InitSlot.MADE), 'NOT_EQUAL', 0, made)
   b.call('statx', TARGET, '', k.AT_EMPTY_PATH, k.STATX_BASIC_STATS, stat)
-  // 16 bits, and zeros behind them; the kernel takes the bits that chmod(2) knows.
+  // The mode has 16 bits, with zeros behind them. The kernel ignores the file type in it.
   b.call('fchmodat', MOUNT, '.', load(stat, 32, k.STX_MODE))
   b.place(made)
 }
 
-/** File systems that are no place of files: read-only is a matter of the mount alone. Their superblock is shared with others. */
+/** File systems of the kernel's own. Read-only concerns their mounts alone, for the superblock may be shared with others. */
 const kernels = new Set(['tmpfs', 'ramfs', 'proc', 'sysfs', 'devpts', 'mqueue', 'cgroup', 'cgroup2', 'bpf', 'debugfs'])
 
 /** File systems that take no SELinux context from mount options. */
@@ -111,7 +111,7 @@ export function planNewMount(
   c.fsopen(b, type).keep(InitSlot.FS)
   if (source) c.fsconfigString(b, FS, 'source', source)
   planParameters(b, options)
-  // A device may be read-only itself, and a journal is not to be replayed.
+  // The file system itself is to be read-only too: its device may be so, and a journal must not be replayed.
   if (options.set & k.MOUNT_ATTR_RDONLY && !kernels.has(type)) c.fsconfigFlag(b, FS, 'ro')
   const labels = label !== null && takesLabel(type, options)
   const aboutLabel = `${about}: linux.mountLabel (${label})`
@@ -151,7 +151,7 @@ const FSCONFIG_MAX = 255
 /** mount(2) takes a page of options, with the NUL at its end, and cuts off what is longer. */
 const MOUNT_DATA_MAX = 4095
 
-/** Whether fsconfig(2) cannot say it: long values, and flags without a word. */
+/** Whether fsconfig(2) cannot express the options: values that are too long, and flags that it has no word for. */
 function isForMount2(options: MountOptions, source: string): boolean {
   return (
     options.mountFlags !== 0 ||

@@ -169,13 +169,13 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
   b.place(wait)
   const hungUp = b.label()
   b.branch(slot(HostSlot.HUNG_UP), 'EQUAL', 1, hungUp)
-  b.call('ppoll', set, ENTRY_COUNT, 0, 0, 0).on(ANY, refused).keep(HostSlot.TRIES)
+  b.call('ppoll', set, ENTRY_COUNT, 0, 0, 0).on(ANY, refused).keep(HostSlot.POLLED)
   b.jump(signals)
   b.place(hungUp)
   // Here the kernel may change the time; it is set again each round.
   b.store(64, at(pause, 0), 0)
   b.store(64, at(pause, 8), PAUSE)
-  b.call('ppoll', set, ENTRY_COUNT, pause, 0, 0).on(ANY, refused).keep(HostSlot.TRIES)
+  b.call('ppoll', set, ENTRY_COUNT, pause, 0, 0).on(ANY, refused).keep(HostSlot.POLLED)
   b.set(HostSlot.HUNG_UP, 0)
 
   b.place(signals)
@@ -189,7 +189,7 @@ export function planRelay(b: Batch, pid: number, settings: Settings, interruptio
 
   b.place(refused)
   // Only these errors go away by themselves. EINVAL (RLIMIT_NOFILE is below the size of the poll set), for one, would come back for ever.
-  for (const errno of ['EINTR', 'EAGAIN']) b.branch(slot(HostSlot.TRIES), 'EQUAL', -Errno[errno]!, loop)
+  for (const errno of ['EINTR', 'EAGAIN']) b.branch(slot(HostSlot.POLLED), 'EQUAL', -Errno[errno]!, loop)
   b.set(HostSlot.STATUS, LOST)
   b.place(relay.done)
   if (settings) planRestore(b, settings)

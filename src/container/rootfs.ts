@@ -55,7 +55,7 @@ export function missingRoot({ step, errno }: CallError): RuntError | null {
   )
 }
 
-/** Opens /dev/null, which covers masked files. In a mount namespace that is joined it may be a link to anything (compare CVE-2025-31133). */
+/** Opens /dev/null, which covers masked files. In a joined mount namespace it may be a link to anything (compare CVE-2025-31133). */
 function planNull(b: Batch, config: Config): void {
   const about = '/dev/null of the host'
   b.about(about)

@@ -7,7 +7,7 @@ const first = Slot.FIRST_FREE
 /** In any executor: bytes read so far of a file. */
 export const READ_COUNT = first + 15
 
-/** In any executor: the signal whose turn it is. */
+/** In any executor: the current signal of a loop over all of them. */
 export const SIGNAL = first + 76
 
 /** In the host executor and the init: for hooks. */
@@ -39,15 +39,15 @@ export const HostSlot = {
   PIDFD: first + 4,
   /** Exit status of a foreground run. */
   STATUS: first + 5,
-  /** Tries left in a loop. */
-  TRIES: first + 6,
+  /** What ppoll(2) has returned (relay.ts). */
+  POLLED: first + 6,
   /** Connection to a parked init. */
   CONNECTION: first + 7,
   /** A file while it is written. */
   FILE: first + 8,
   /** The file of --log. */
   LOG: first + 9,
-  /** Path of the cgroup's folder whose turn it is to be removed. */
+  /** Pointer to the path of the current folder while the cgroup's folders are removed. */
   FOLDER: first + 10,
   /** The folder of a container that is made or removed, with a lock (claim.ts). */
   CLAIM: first + 11,
@@ -66,7 +66,7 @@ export const HostSlot = {
   OUTPUT_LEFT: first + 49,
   /** Bytes that were read from the terminal after the end of the program. */
   DRAINED: first + 50,
-  /** The end of a socket pair that the process of an exec gets, to send its terminal on. */
+  /** The end of the socket pair on which the process of an exec sends its terminal. */
   MEETING: first + 51,
   /** The child that restores the caller's terminal if the host is killed. */
   GUARD: first + 54,
@@ -74,11 +74,11 @@ export const HostSlot = {
   PIDFD_SOCKET: first + 52,
   /** The container's socket for sd_notify(3). */
   NOTIFY: first + 53,
-  /** Connection to the seccomp agent; that on which the process whose filter it is to have sends the listener; the process's end of it. */
+  /** Connection to the seccomp agent; the one on which the filtered process sends the listener; the process's end of the latter. */
   AGENT: first + 70,
   CHANNEL: first + 71,
   CHANNEL_END: first + 72,
-  /** The listener, on its way. */
+  /** The listener, between the process and the agent. */
   LISTENER_TAKEN: first + 73,
 } as const
 
@@ -127,7 +127,7 @@ export const InitSlot = {
   DEV: first + 11,
   /** Stage: pid of the init. */
   CHILD: first + 12,
-  /** The capability whose turn it is. */
+  /** The current capability of a loop over all of them. */
   CAPABILITY: first + 13,
   /** The folder below PARENT while a path is made. */
   CHILD_FOLDER: first + 14,
@@ -151,13 +151,13 @@ export const InitSlot = {
   /** The two ends of the process's terminal. */
   MASTER: first + 40,
   SLAVE: first + 41,
-  /** The listener of the seccomp filter; on what it is sent to the host; non-zero when the agent has it. */
+  /** The listener of the seccomp filter; the connection on which it is sent to the host; non-zero when the agent has it. */
   LISTENER: first + 70,
   CHANNEL: first + 71,
   TAKEN: first + 72,
   /** A procfs. */
   PROC: first + 73,
-  /** Up to where a file has been copied. */
+  /** How far a file has been copied, in bytes. */
   COPIED: first + 74,
 } as const
 
