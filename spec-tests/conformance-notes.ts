@@ -71,6 +71,14 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
   },
   'config-linux/cgroups': {
     'cpu.burst is set': 'config-linux.md, CPU (since 1.1) has burst; the peers are older. The test is right.',
+    'kill KILL ends a container that has frozen itself below its cgroup':
+      "runtime.md, Kill: the signal is sent, and what then happens is the kernel's. The test asks that who is allowed cgroups cannot outlive SIGKILL.",
+    'kill --all KILL ends a container that has frozen itself below its cgroup':
+      "runtime.md, Kill: the signal is sent, and what then happens is the kernel's. The test asks that who is allowed cgroups cannot outlive SIGKILL.",
+    'kill KILL ends a container that has frozen itself deeper than a path can say':
+      "runtime.md, Kill: the signal is sent, and what then happens is the kernel's. The test asks that who is allowed cgroups cannot outlive SIGKILL.",
+    'kill --all KILL ends a container that has frozen itself deeper than a path can say':
+      "runtime.md, Kill: the signal is sent, and what then happens is the kernel's. The test asks that who is allowed cgroups cannot outlive SIGKILL.",
     'delete --force ends a container that has frozen itself below its cgroup':
       "runtime.md, Delete: what was made for the container is to be deleted; --force is the peers' own flag, to do so whatever state it is in. The test is right.",
     'delete --force ends a container that has frozen itself deeper than a path can say':

@@ -269,6 +269,11 @@ export const differences: Record<string, Record<string, Record<string, string>>>
     'config-linux/cgroups': {
       'cgroups below that nest deeper than a path can say are removed with the container':
         'leaves them: "file name too long"',
+      'kill KILL ends a container that has frozen itself below its cgroup': 'its process stays, frozen',
+      'kill --all KILL ends a container that has frozen itself below its cgroup': 'its process stays, frozen',
+      'kill KILL ends a container that has frozen itself deeper than a path can say': 'its process stays, frozen',
+      'kill --all KILL ends a container that has frozen itself deeper than a path can say': 'its process stays, frozen',
+      'ps and kill --all know a process deeper than a path can say': 'does not find it, and leaves its cgroups',
       'delete --force ends a container that has frozen itself below its cgroup':
         'says after 10 s "container init still running"',
       'delete --force ends a container that has frozen itself deeper than a path can say':
@@ -734,6 +739,10 @@ export const differences: Record<string, Record<string, Record<string, string>>>
         'leaves control groups behind where it fails',
     },
     'config-linux/cgroups': {
+      'kill KILL ends a container that has frozen itself below its cgroup': 'its process stays, frozen',
+      'kill --all KILL ends a container that has frozen itself below its cgroup': 'its process stays, frozen',
+      'kill KILL ends a container that has frozen itself deeper than a path can say': 'its process stays, frozen',
+      'kill --all KILL ends a container that has frozen itself deeper than a path can say': 'its process stays, frozen',
       'delete --force ends a container that has frozen itself below its cgroup': 'leaves its process, frozen',
       'delete --force ends a container that has frozen itself deeper than a path can say': 'leaves its process, frozen',
       'pids.limit 0 is a limit in a configuration of version 1.3.0': 'zero means no limit (before runtime-spec 1.3)',

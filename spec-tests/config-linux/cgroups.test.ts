@@ -355,4 +355,42 @@ for (const [where, depth] of [
     })
   })
 
+for (const [where, depth] of [
+  ['below its cgroup', 2],
+  ['deeper than a path can say', 50],
+] as const) {
+  for (const flags of [[], ['--all']])
+    test(`${['kill', ...flags, 'KILL'].join(' ')} ends a container that has frozen itself ${where}`, () => {
+      const c = started()
+      const folder = cgroupDirectory('freezer', c.bundle.config.linux.cgroupsPath)
+      if (folder === null || unified) skip('what is frozen by cgroup2 can be killed; no hierarchy of the freezer')
+      nest(folder, depth, () => {
+        writeFileSync('cgroup.procs', String(c.state().pid))
+        writeFileSync('../freezer.state', 'FROZEN')
+        ok(c.kill(...flags, 'KILL'))
+        c.until('stopped')
+        ok(c.delete())
+      })
+    })
+
+  test(`ps and kill --all know a process ${where}`, () => {
+    const c = started((config) => {
+      config.process.args = ['sh', '-c', 'sleep 1000 & wait']
+    })
+    const folder = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)
+    if (folder === null) skip('no hierarchy of the pids controller')
+    nest(folder, depth, () => {
+      const { pid } = c.state()
+      const child = (): string => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+      assert.ok(waitFor(() => child() !== ''))
+      const below = child()
+      writeFileSync('cgroup.procs', below)
+      assert.ok(JSON.parse(ok(runtime(['ps', '--format', 'json', c.id])).stdout).includes(Number(below)))
+      ok(c.kill('--all', 'KILL'))
+      c.until('stopped')
+      ok(c.delete('--force'))
+    })
+  })
+}
+
 run()

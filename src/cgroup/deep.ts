@@ -12,7 +12,7 @@ import { close, kill, openat, read, sleep, unlinkat } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
 import { planThawing, thawAnyhow } from './freezer.ts'
 import { type CgroupPaths, folderOf, folderPath } from './layout.ts'
-import { descendants } from './tree.ts'
+import { descendants, subfolders } from './tree.ts'
 
 /** Bytes of one getdents64(2): some 800 entries of cgroupfs, more than a cgroup has files. */
 const ENTRIES = 0x8000
@@ -52,6 +52,44 @@ export function thawBelow(host: Session, machine: Machine, paths: CgroupPaths): 
     b.place(gone)
     host.recover(b)
   }
+}
+
+/** Visits a cgroup and all below it, each as an open folder. Ends where the way back is lost: all below is being removed then. */
+export function walkDeep(host: Session, machine: Machine, top: string, visit: (folder: number) => void): void {
+  const go = (from: number, name: string, leaves: boolean): number => {
+    const b = new Batch(machine).about(`going through the cgroups below ${top}`)
+    const end = b.label()
+    const fd = openat(b, from, name, FOLDER).on(ANY, end)
+    if (leaves) close(b, from)
+    b.place(end)
+    return host.recover(b).value(fd)!
+  }
+  /** What is left to be visited, by level. */
+  const open: string[][] = []
+  let fd = go(AT_FDCWD, top, false)
+  for (let isNew = true; fd >= 0; ) {
+    if (isNew) {
+      visit(fd)
+      open.push(subfolders(host, machine, '.', fd))
+    }
+    const name = open.at(-1)!.pop()
+    isNew = name !== undefined
+    if (name !== undefined) {
+      const next = go(fd, name, true)
+      if (next >= 0) fd = next
+      else isNew = false
+      continue
+    }
+    open.pop()
+    if (open.length === 0) break
+    const parent = go(fd, '..', true)
+    if (parent < 0) break
+    fd = parent
+  }
+  if (fd < 0) return
+  const b = new Batch(machine)
+  close(b, fd)
+  host.recover(b)
 }
 
 /** Removes all cgroups below `top`, and ends what runs in them. Throws a RuntError if one stays in use. */

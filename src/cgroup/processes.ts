@@ -5,7 +5,7 @@ import { AT_FDCWD, O_RDONLY, O_WRONLY, SIGNALS } from '../linux/constants.ts'
 import { ANY, type Arg, at, Batch, load, type OutPointer, type Step } from '../session/batch.ts'
 import { close, kill, openat, sleep, write } from '../session/calls.ts'
 import type { Session } from '../session/session.ts'
-import { thawBelow } from './deep.ts'
+import { isDeep, thawBelow, walkDeep } from './deep.ts'
 import { freeze, thawAnyhow } from './freezer.ts'
 import { type CgroupFolder, type CgroupPaths, folderOf, folderPath } from './layout.ts'
 import { descendants } from './tree.ts'
@@ -47,12 +47,12 @@ function planPiece(b: Batch, fd: Arg, size: number): Piece {
   return { buffer, start, cursor, last }
 }
 
-/** The pids of one cgroup. None if it is gone or, threaded, has no list. */
-function pidsOf(host: Session, machine: Machine, path: string): number[] {
+/** The pids of one cgroup. None if it is gone or, threaded, has no list. `from`: an open folder. */
+function pidsOf(host: Session, machine: Machine, path: string, from = AT_FDCWD): number[] {
   const about = `listing the processes of the cgroup ${path}`
   let b = new Batch(machine).about(about)
   const end = b.label()
-  const fd = openat(b, AT_FDCWD, `${path}/cgroup.procs`, O_RDONLY).on(ANY, end)
+  const fd = openat(b, from, `${path}/cgroup.procs`, O_RDONLY).on(ANY, end)
   let piece = planPiece(b, fd, FEW_PIDS)
   b.place(end)
   let answer = host.recover(b)
@@ -79,7 +79,11 @@ function pidsOf(host: Session, machine: Machine, path: string): number[] {
 
 /** Pids of a cgroup and of all below it, in the runtime's pid namespace. */
 export function processesBelow(host: Session, machine: Machine, path: string): number[] {
-  return [path, ...descendants(host, machine, path)].flatMap((folder) => pidsOf(host, machine, folder))
+  const below = descendants(host, machine, path)
+  if (!isDeep(below)) return [path, ...below].flatMap((folder) => pidsOf(host, machine, folder))
+  const pids: number[] = []
+  walkDeep(host, machine, path, (folder) => pids.push(...pidsOf(host, machine, '.', folder)))
+  return pids
 }
 
 /** Controllers whose v1 hierarchies are asked for processes, best first: a container hardly leaves these. */
@@ -120,7 +124,8 @@ export function signalAll(
   if (signal === SIGNALS.KILL && killAtOnce(host, machine, paths)) return true
   if (!frozen) holdStill(host, machine, paths)
   signalEach(host, machine, processes(host, machine, paths), signal)
-  if (!frozen || signal === SIGNALS.KILL) thawAnyhow(host, machine, paths)
+  if (signal === SIGNALS.KILL) thawBelow(host, machine, paths)
+  else if (!frozen) thawAnyhow(host, machine, paths)
   return true
 }
 

@@ -9,18 +9,15 @@ import type { Session } from '../session/session.ts'
 /** Bytes of one getdents64(2): some 400 entries of cgroupfs. */
 const ENTRIES = 0x4000
 
-/** Names of the sub-folders; none if the folder is gone, or lies deeper than a path can say (deep.ts). */
-function subfolders(host: Session, machine: Machine, path: string): string[] {
+/** Names of the sub-folders; none if the folder is gone, or lies deeper than a path can say (deep.ts). `from`: an open folder. */
+export function subfolders(host: Session, machine: Machine, path: string, from = AT_FDCWD): string[] {
   const names: string[] = []
   let position: bigint | null = 0n
   while (position !== null) {
     const b = new Batch(machine)
     const end = b.label()
     b.about(`listing the cgroup ${path}`)
-    const fd = openat(b, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW).on(
-      ['ENOENT', 'ENODEV', 'ENAMETOOLONG'],
-      end,
-    )
+    const fd = openat(b, from, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW).on(['ENOENT', 'ENODEV', 'ENAMETOOLONG'], end)
     if (position !== 0n) b.call('lseek', fd, position, 0)
     const reads = [b.out(ENTRIES), b.out(ENTRIES)].map((buffer) => ({
       buffer,

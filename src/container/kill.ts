@@ -51,8 +51,14 @@ export function kill(runtime: Runtime, id: string, signal: number, all: boolean)
   )
     throw new RuntError(notRunning(id))
   // A frozen process of cgroup v1 dies only when it is thawed; what is left of the container goes on then, as with runc.
-  if (paused && signal === k.SIGKILL) cgroups.thawAnyhow(host, machine, saved.cgroup!)
+  if (signal !== k.SIGKILL || !saved.cgroup) return
+  if (sleepsFirmly(finishReading(host, machine, answer, watch.stat))) cgroups.thawBelow(host, machine, saved.cgroup)
+  else if (paused) cgroups.thawAnyhow(host, machine, saved.cgroup)
 }
+
+/** Whether a process is in state D, as what is frozen by cgroup v1 is: by its cgroup or, unknown to us, by one below. */
+const sleepsFirmly = (stat: { text: string } | { errno: string }): boolean =>
+  'text' in stat && readStat(stat.text).state === 'D'
 
 /**
  * Plans to open a pidfd of the init, so that a later process with the same pid is never hit. Whether it is the init's shows what is read

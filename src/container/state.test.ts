@@ -7,7 +7,7 @@ const rest = 'S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 0 0\n'
 
 test('state and start time are found behind any command name', () => {
   for (const name of ['sh', 'a b', ') R 1 (', ')', '', 'a\n)'])
-    assert.equal(readStat(`4711 (${name}) ${rest}`), { ended: false, startTime: '987654' }, name)
+    assert.equal(readStat(`4711 (${name}) ${rest}`), { ended: false, state: 'S', startTime: '987654' }, name)
 })
 
 test('a real file is read', () => {

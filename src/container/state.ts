@@ -91,14 +91,14 @@ export function planSaving(train: Train, runtime: Runtime, saved: Saved): void {
   planWriting(train, `state (${path})`, path, JSON.stringify(saved), 0o600)
 }
 
-/** Whether a process has ended, and its start time, from the text of /proc/PID/stat; proc_pid_stat(5). */
-export function readStat(text: string): { ended: boolean; startTime: string } {
+/** Whether a process has ended, its state and its start time, from the text of /proc/PID/stat; proc_pid_stat(5). */
+export function readStat(text: string): { ended: boolean; state: string; startTime: string } {
   // The command name in brackets may hold anything, brackets included.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20)
   const [state] = fields
   // The state is that of the first thread. Others may go on without it.
   const threads = Number(fields[17])
-  return { ended: state === 'X' || (state === 'Z' && threads <= 1), startTime: fields[19]! }
+  return { ended: state === 'X' || (state === 'Z' && threads <= 1), state: state!, startTime: fields[19]! }
 }
 
 /** The saved state and whether the process is alive. Throws when there is no such container or its state is not readable. */
