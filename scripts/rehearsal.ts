@@ -54,26 +54,44 @@ const unified = {
   '/sys/fs/cgroup/cgroup.controllers': 'cpuset cpu io memory hugetlb pids rdma misc\n',
 }
 
+/** Volumes as the engines bind them. */
+const volumes = [
+  { destination: '/data', options: ['rbind', 'rprivate', 'rw'] },
+  { destination: '/config', options: ['rbind', 'rprivate', 'ro'] },
+  { destination: '/etc/service', options: ['rbind', 'rprivate', 'ro'] },
+  { destination: '/var/lib/service', options: ['rbind', 'rprivate', 'rw'] },
+].map((volume) => ({ ...volume, type: 'bind', source: `/srv${volume.destination}` }))
+
+interface Config {
+  hooks?: unknown
+  process: { terminal?: boolean; args: string[] }
+  mounts: object[]
+  linux: { resources: { unified?: unknown; hugepageLimits?: unknown } }
+}
+
 /** What a bundle has, and what there is once it runs. */
-function bundle(config: { hooks?: unknown; process: { terminal?: boolean } }): Files {
+function bundle(config: Config, engine: boolean): Files {
   // Hooks are other programs' affairs, and a terminal would have to be there.
   delete config.hooks
   config.process.terminal = false
+  config.process.args = ['/bin/true']
+  // Not for all hosts.
+  delete config.linux.resources.unified
+  delete config.linux.resources.hugepageLimits
+  if (engine) config.mounts.push(...volumes)
   return { '/bundle/config.json': JSON.stringify(config), '/proc/4711/oom_score_adj': '0\n' }
 }
 
 /** One tape for each rehearsed command, of records `{ u32 kind; u32 length; bytes }`: what the brain is told in its course. */
 export function rehearse(): Uint8Array[] {
-  // As src/engine-quickjs/main.ts does.
+  // As src/engine-quickjs/main.ts does, for the machine of the fake kernels. The answers are the same on all.
   prepareUsual('x86_64')
-  prepareUsual('aarch64')
   const tapes: Uint8Array[] = []
   for (const place of [hybrid, unified]) {
-    for (const text of [
-      samples.get('runc-spec')!,
-      ...['docker-plain', 'podman-plain'].map((name) => engineSamples.get(name)!),
-    ]) {
-      const files: Files = { ...place, ...bundle(JSON.parse(text)) }
+    for (const name of ['runc-spec', 'docker-limits', 'podman-limits', 'kubernetes']) {
+      const engine = name !== 'runc-spec'
+      const config = JSON.parse(engineSamples.get(name) ?? samples.get(name)!)
+      const files: Files = { ...place, ...bundle(config, engine) }
       const play = (args: readonly string[], more: Files = {}, missing: readonly string[] = []): Files => {
         const { tape, written } = record(args, { ...files, ...more }, missing)
         tapes.push(tape)
@@ -153,13 +171,14 @@ function record(
     stage: taped(Kind.STAGE, fake.stage),
     init: taped(Kind.INIT, fake.init),
     stderr: (text) => {
-      said += text
+      // Nobody hears what comes of the end.
+      if (!ended) said += text
     },
     exit: end,
     handOver: end,
   }
   const status = main(platform)
-  if (!ended && (status !== 0 || said !== ''))
+  if (said !== '' || (!ended && status !== 0))
     throw new BuildError(`the rehearsal of \`${args.join(' ')}\` failed: ${said}`)
   const written = Object.fromEntries([...fake.written].map(([path, text]) => [path.replace(/\.tmp$/, ''), text]))
   return { tape: Buffer.concat(pieces), written }

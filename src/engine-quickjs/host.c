@@ -13,8 +13,8 @@
  * the symbol tables), and QuickJS keeps no other state: its few static variables serve Atomics and JS_NewClassID(),
  * which nobody calls here.
  *
- * For the JavaScript side it means: code outside functions runs at build time and must not use `host`, and
- * Math.random(), seeded at build time, does not exist.
+ * For the JavaScript side it means: code outside functions runs at build time and must not use `host`, but for its
+ * `machine`, and Math.random(), seeded at build time, does not exist.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -73,8 +73,13 @@ struct block {
  * finds out what the usual commands touch (rehearsal.h), and puts together what they write, what they only read, and
  * the rest; first what most of them need. Blocks are known by the order in which they are allocated, which is the same in
  * all builds of a script.
+ *
+ * QuickJS finds names and shapes (the lists of an object's properties) by hash tables, and reads whatever else is in the
+ * same chain. Shapes are hashed by the address of the prototype, so their chains are other ones wherever blocks have other
+ * places; and a command may be told names that no rehearsal knows. So all that lies in such chains is together too. A page
+ * that is read brings fifteen more into the memory of the process, if they are in the page cache.
  */
-enum heat { COLD, READ, WRITTEN };
+enum heat { COLD, READ, WRITTEN, CHAINED };
 
 #define ELSEWHERE UINT32_MAX
 
@@ -82,24 +87,9 @@ enum heat { COLD, READ, WRITTEN };
 struct plan {
   uint64_t usual; /* what nearly all commands write */
   uint64_t setup; /* what those write that set up a container or a process in it, too */
-  uint64_t size; /* all that is written or read */
+  uint64_t chains; /* where begins what is read in chains at most */
+  uint64_t size; /* all that is written or read, or lies in chains */
 };
-
-#ifdef REHEARSAL
-#include "rehearsal.h"
-#else
-static uint32_t *places; /* by order of allocation: where in the hot part, or ELSEWHERE; NULL if there was no rehearsal */
-static size_t place_count;
-static uint8_t *hot;
-
-static struct block *place(size_t size) {
-  static size_t count;
-  uint32_t own = count < place_count ? places[count] : ELSEWHERE;
-  (void)size;
-  count++;
-  return own == ELSEWHERE ? NULL : (struct block *)(hot + own);
-}
-#endif
 
 #define MAGIC 0x3167616d69746e72 /* "rntimag1" */
 
@@ -116,6 +106,25 @@ struct image {
 
 extern struct image image; /* the start of section .image; the build-time heap follows */
 extern uint8_t image_end[];
+
+static uint32_t *places; /* by order of allocation: where in the hot part, or ELSEWHERE; NULL if there was no rehearsal */
+static size_t place_count;
+
+/* The place of a block of the build time, by its number; NULL if it has none of its own. */
+static struct block *planned(size_t number) {
+  /* Blocks begin 8 bytes behind a multiple of 16. */
+  return number < place_count && places[number] != ELSEWHERE ? (struct block *)(image.hot + 8 + places[number]) : NULL;
+}
+
+#ifdef REHEARSAL
+#include "rehearsal.h"
+#else
+static struct block *place(size_t size) {
+  static size_t count;
+  (void)size;
+  return planned(count++);
+}
+#endif
 
 /* The size class of a block, and the size of the blocks of that class. */
 static unsigned class_of(size_t size, size_t *rounded) {
@@ -871,11 +880,30 @@ static int perform(char **argv) {
   return code;
 }
 
+/* Makes the section .image a place for the heap. `heat`: file of what a rehearsal has found; NULL if there was none. */
+static void open_image(const char *heat) {
+  uint8_t *start = (uint8_t *)&image;
+  image.next = start + ((sizeof image + 15) & ~(size_t)15) + 8;
+  image.end = image_end;
+  if (heat == NULL) return;
+  int fd = open(heat, O_RDONLY | O_CLOEXEC);
+  off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+  uint8_t *bytes = size < (off_t)sizeof image.plan ? NULL : malloc(size);
+  if (bytes == NULL || pread(fd, bytes, size, 0) != size) fail(heat);
+  memcpy(&image.plan, bytes, sizeof image.plan);
+  places = (uint32_t *)(bytes + sizeof image.plan);
+  place_count = (size - sizeof image.plan) / sizeof *places;
+  image.hot = (uint8_t *)(((uintptr_t)image.next + 4095) & ~(uintptr_t)4095);
+  image.next = (uint8_t *)(((uintptr_t)image.hot + 8 + image.plan.size + 4095) & ~(uintptr_t)4095) + 8;
+}
+
 #ifdef REHEARSAL
 
 int main(int argc, char **argv) {
+  if (access(argv[2], F_OK) == 0) open_image(argv[2]);
   evaluate(argv[1]);
   image.next = image.end = NULL;
+  if (places == NULL) watch("the meeting with strangers", meet_strangers, NULL);
   for (int i = 3; i < argc; i++) play(argv[i]);
   report(argv[2], argc - 3);
   return 0;
@@ -883,29 +911,12 @@ int main(int argc, char **argv) {
 
 #else
 
-/* What a rehearsal has found, if there was one: makes room for the hot part. */
-static void read_heat(const char *path) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
-  uint8_t *bytes = size < (off_t)sizeof image.plan ? NULL : malloc(size);
-  if (bytes == NULL || pread(fd, bytes, size, 0) != size) fail(path);
-  memcpy(&image.plan, bytes, sizeof image.plan);
-  places = (uint32_t *)(bytes + sizeof image.plan);
-  place_count = (size - sizeof image.plan) / sizeof *places;
-  /* Blocks begin 8 bytes behind a multiple of 16. */
-  hot = (uint8_t *)(((uintptr_t)image.next + 4095) & ~(uintptr_t)4095) + 8;
-  image.hot = hot - 8;
-  image.next = (uint8_t *)(((uintptr_t)hot + image.plan.size + 4095) & ~(uintptr_t)4095) + 8;
-}
-
 /* First link: builds the heap and writes it to a file. */
-static int build(const char *script, const char *output, const char *heat_path) {
-  uint8_t *start = (uint8_t *)&image;
-  image.next = start + ((sizeof image + 15) & ~(size_t)15) + 8;
-  image.end = image_end;
-  if (heat_path != NULL) read_heat(heat_path);
+static int build(const char *script, const char *output, const char *heat) {
+  open_image(heat);
   evaluate(script);
 
+  uint8_t *start = (uint8_t *)&image;
   size_t used = (image.next - start + 4095) & ~(size_t)4095;
   image.next = image.end = NULL;
   int fd = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

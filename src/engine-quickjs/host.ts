@@ -2,7 +2,7 @@
 import type { Machine } from '../base/platform.ts'
 import type * as operation from '../session/operation.ts'
 
-/** What host.c gives to the brain. None of it may be used while modules are evaluated: that happens at build time. */
+/** What host.c gives to the brain. Only `machine` may be used while modules are evaluated: that happens at build time. */
 export interface Host {
   readonly machine: Machine
   /** Memory for messages. Zero pages until it is used, unlike a buffer of JavaScript's. */

@@ -159,12 +159,11 @@ test('a missing or broken brain is named', () => {
   assert.is(broken.stderr.toString(), `runt: cannot execute its brain: ${other}-brain\n`)
 })
 
-/** A tape of a command with these arguments that is told nothing; see scripts/rehearsal.ts. */
+/** A tape of a command with these arguments that is told nothing but the end of the stage's session; see scripts/rehearsal.ts. */
 function tape(...args: readonly string[]): Uint8Array {
-  const records = ['runt', ...args].map((arg) =>
-    [...Uint32Array.of(1, arg.length)].flatMap((n) => [n, 0, 0, 0]).concat(...Buffer.from(arg)),
-  )
-  return Uint8Array.from(records.flat())
+  const record = (kind: number, text: string) =>
+    [...Uint32Array.of(kind, text.length)].flatMap((n) => [n, 0, 0, 0]).concat(...Buffer.from(text))
+  return Uint8Array.from([...['runt', ...args].flatMap((arg) => record(1, arg)), ...record(4, '')])
 }
 
 test('a brain whose heap was sorted by rehearsals does the same; a rehearsal that fails stops the build', async () => {
@@ -180,6 +179,32 @@ test('a brain whose heap was sorted by rehearsals does the same; a rehearsal tha
   assert.match(String(failure), /rehearsal: .*tape0 ended with status 0x700/)
   const silence = await buildBrain(entry, `${sorted}-brain`, ownMachine, [tape('pid')]).catch((error) => String(error))
   assert.match(String(silence), /rehearsal: the tape of session 3 ends before the command/)
+})
+
+/** KiB of the heap that the build has made, in memory after names and shapes that it does not know were looked for. */
+async function residentHeap(program: string): Promise<number> {
+  const launcher = spawn(program, ['strangers', 'run'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    for await (const text of launcher.stdout!) if (String(text) === '3300') break
+    const brain = readFileSync(`/proc/${launcher.pid}/task/${launcher.pid}/children`, 'utf8').trim()
+    const mapping = /^20000000-[\s\S]*?^Rss: +(\d+) kB/m.exec(readFileSync(`/proc/${brain}/smaps`, 'utf8'))
+    return Number(mapping![1])
+  } finally {
+    launcher.kill('SIGKILL')
+  }
+}
+
+test('what lies in chains of hash tables lies together, first what rehearsed commands come by', async () => {
+  const resident = [await residentHeap(runt)]
+  for (const args of [['units', 'é'], ['strangers']]) {
+    const sorted = join(folder, args[0]!)
+    copyFileSync(runt, sorted)
+    await buildBrain(join(here, 'testing/brain.ts'), `${sorted}-brain`, ownMachine, [tape(...args)])
+    resident.push(await residentHeap(sorted))
+  }
+  const [strewn, together, first] = resident
+  assert.ok(together! < strewn! / 2, `${together} KiB; ${strewn} KiB where nothing is sorted`)
+  assert.ok(first! < together! / 2, `${first} KiB; ${together} KiB where it is not rehearsed`)
 })
 
 test('dist/runt, if it is built, knows its version', () => {

@@ -6,6 +6,9 @@
  * evaluates SCRIPT as the build does, but gives each block of the heap pages of its own. Then it plays each TAPE
  * (scripts/rehearsal.ts) in a process of its own, to which these pages are closed: the first access to one is seen, and the
  * first write. HEAT gets a `struct plan` and, for each block in the order of allocation, where it shall lie.
+ *
+ * It is run twice. If HEAT is there, only what lies in chains has pages of its own, and all else the place that it shall have:
+ * so the chains are the final ones, and what is found is in which order their blocks shall lie.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -15,15 +18,17 @@
 /* Always the same: QuickJS hashes addresses, and what is touched depends on that. */
 #define SPREAD_ADDRESS ((void *)0x100000000000)
 #define CHUNKS_ADDRESS ((uint8_t *)0x180000000000)
+#define STRANGERS (1u << 16) /* many more than there are chains */
 
 static struct {
   uint8_t *start, *next;
-  uint32_t count; /* blocks */
+  uint32_t count; /* blocks, whether they have pages of their own or not */
   uint32_t *block; /* page -> number of its block */
   uint32_t *size; /* block -> bytes */
   uint8_t *access; /* page -> enum heat */
   uint8_t *heat; /* block -> enum heat, in this process */
-  uint8_t *tapes[WRITTEN + 1]; /* block -> how many tapes read or write it, how many write; shared with those who play */
+  /* Block -> how many tapes read or write it, how many write, and whether it lies in a chain; shared with those who play. */
+  uint8_t *tapes[CHAINED + 1];
 } spread;
 
 static void quit(const char *what) {
@@ -48,12 +53,17 @@ static struct block *place(size_t size) {
     spread.size = pages(SPREAD_PAGES * sizeof *spread.size, MAP_PRIVATE);
     spread.access = pages(SPREAD_PAGES, MAP_PRIVATE);
     spread.heat = pages(SPREAD_PAGES, MAP_PRIVATE);
-    for (enum heat heat = READ; heat <= WRITTEN; heat++) spread.tapes[heat] = pages(SPREAD_PAGES, MAP_SHARED);
+    for (enum heat heat = READ; heat <= CHAINED; heat++) spread.tapes[heat] = pages(SPREAD_PAGES, MAP_SHARED);
   }
   size_t first = (spread.next - spread.start) / PAGE, end = first + (size + 8 + PAGE - 1) / PAGE;
-  if (end > SPREAD_PAGES) return NULL;
-  for (size_t page = first; page < end; page++) spread.block[page] = spread.count;
-  spread.size[spread.count++] = size;
+  if (end > SPREAD_PAGES || spread.count == SPREAD_PAGES) return NULL;
+  uint32_t own = spread.count++;
+  spread.size[own] = size;
+  if (places != NULL) {
+    spread.tapes[CHAINED][own] = own < place_count && places[own] != ELSEWHERE && places[own] >= image.plan.chains;
+    if (!spread.tapes[CHAINED][own]) return planned(own);
+  }
+  for (size_t page = first; page < end; page++) spread.block[page] = own;
   spread.next = spread.start + end * PAGE;
   return (struct block *)(spread.start + first * PAGE + 8);
 }
@@ -153,11 +163,39 @@ static char **tape_strings(unsigned kind) {
   return list;
 }
 
+/* Lets a process of its own do something, and sees what that touches. Returns when it has ended. */
+static void watch(const char *what, int (*act)(char **), char **argv) {
+  int status;
+  pid_t child = fork();
+  if (child == 0) {
+    struct sigaction action = {.sa_sigaction = touched, .sa_flags = SA_SIGINFO};
+    sigaction(SIGSEGV, &action, NULL);
+    if (mprotect(spread.start, spread.next - spread.start, PROT_NONE) < 0) quit("mprotect");
+    _exit(act(argv));
+  }
+  if (child < 0 || waitpid(child, &status, 0) < 0) quit(what);
+  if (status == 0) return;
+  dprintf(2, "rehearsal: %s ended with status 0x%x\n", what, status);
+  _exit(1);
+}
+
+/* Looks for so many names and shapes that are new that QuickJS goes through all chains. What this touches counts as chained. */
+static int meet_strangers(char **argv) {
+  (void)argv;
+  spread.tapes[READ] = spread.tapes[WRITTEN] = spread.tapes[CHAINED];
+  for (unsigned i = 0; i < STRANGERS; i++) {
+    char name[20];
+    snprintf(name, sizeof name, "stranger %u", i);
+    if (JS_SetPropertyStr(image.context, JS_NewObject(image.context), name, JS_UNDEFINED) < 0) return 1;
+  }
+  return 0;
+}
+
 static int perform(char **argv);
 
-/* Plays one tape; returns in the caller's process, after the other one has ended. */
+/* Plays one tape. */
 static void play(const char *path) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC), status;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
   off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
   if (size < 0) quit(path);
   tape.start = pages(size + 1, MAP_PRIVATE);
@@ -167,18 +205,7 @@ static void play(const char *path) {
   for (unsigned kind = 0; kind < FIRST_SESSION + SESSIONS; kind++) tape.next[kind] = tape.start;
   char **argv = tape_strings(ARGUMENT);
   environ = tape_strings(ENVIRONMENT);
-
-  pid_t child = fork();
-  if (child == 0) {
-    struct sigaction action = {.sa_sigaction = touched, .sa_flags = SA_SIGINFO};
-    sigaction(SIGSEGV, &action, NULL);
-    if (mprotect(spread.start, spread.next - spread.start, PROT_NONE) < 0) quit("mprotect");
-    _exit(perform(argv));
-  }
-  if (child < 0 || waitpid(child, &status, 0) < 0) quit(path);
-  if (status == 0) return;
-  dprintf(2, "rehearsal: %s ended with status 0x%x\n", path, status);
-  _exit(1);
+  watch(path, perform, argv);
 }
 
 /* What most tapes touch comes first. Of a large block only a part is needed: it comes last. */
@@ -192,30 +219,40 @@ static int compare(const void *left, const void *right) {
   return of_a != of_b ? (of_a < of_b) - (of_a > of_b) : (a > b) - (a < b);
 }
 
+/* Gives all blocks of a kind that have none yet their places, on pages of their own. `tapes`: how many were played. */
+static void lay(struct plan *plan, enum heat heat, unsigned tapes) {
+  uint32_t count = 0, *order = pages(spread.count * sizeof *order, MAP_PRIVATE);
+  for (uint32_t i = 0; i < spread.count; i++)
+    if (spread.tapes[heat][i] > 0 && places[i] == ELSEWHERE && !(heat == READ && spread.tapes[CHAINED][i])) order[count++] = i;
+  qsort(order, count, sizeof *order, compare);
+  plan->size = (plan->size + PAGE - 1) & ~(PAGE - 1);
+  if (heat == CHAINED) plan->chains = plan->size;
+  for (uint32_t i = 0; i < count; i++) {
+    places[order[i]] = plan->size;
+    plan->size += spread.size[order[i]];
+    unsigned played = rank(order[i]);
+    if (heat == WRITTEN && played * 4 >= tapes * 3) plan->usual = plan->size;
+    if (heat == WRITTEN && played * 4 >= tapes) plan->setup = plan->size;
+  }
+}
+
 /* Writes what was found. `tapes`: how many were played. */
 static void report(const char *path, unsigned tapes) {
-  struct plan plan = {0};
-  uint32_t *places = pages(spread.count * sizeof *places, MAP_PRIVATE);
-  uint32_t *order = pages(spread.count * sizeof *order, MAP_PRIVATE);
-  memset(places, 0xff, spread.count * sizeof *places);
-  for (enum heat heat = WRITTEN; heat > COLD; heat--) {
-    uint32_t count = 0;
+  struct plan *plan = &image.plan;
+  if (places == NULL) {
+    places = pages(spread.count * sizeof *places, MAP_PRIVATE);
+    memset(places, 0xff, spread.count * sizeof *places);
+    lay(plan, WRITTEN, tapes);
+    lay(plan, READ, tapes);
+  } else {
     for (uint32_t i = 0; i < spread.count; i++)
-      if (spread.tapes[heat][i] > 0 && places[i] == ELSEWHERE) order[count++] = i;
-    qsort(order, count, sizeof *order, compare);
-    /* What is written and what is only read share no page. */
-    plan.size = (plan.size + PAGE - 1) & ~(PAGE - 1);
-    for (uint32_t i = 0; i < count; i++) {
-      places[order[i]] = plan.size;
-      plan.size += spread.size[order[i]];
-      unsigned played = rank(order[i]);
-      if (heat == WRITTEN && played * 4 >= tapes * 3) plan.usual = plan.size;
-      if (heat == WRITTEN && played * 4 >= tapes) plan.setup = plan.size;
-    }
+      if (spread.tapes[CHAINED][i]) places[i] = ELSEWHERE;
+    plan->size = plan->chains;
   }
+  lay(plan, CHAINED, tapes);
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   ssize_t size = spread.count * sizeof *places;
-  if (fd < 0 || write(fd, &plan, sizeof plan) != sizeof plan || write(fd, places, size) != size || close(fd) < 0)
+  if (fd < 0 || write(fd, plan, sizeof *plan) != sizeof *plan || write(fd, places, size) != size || close(fd) < 0)
     quit(path);
 }
 

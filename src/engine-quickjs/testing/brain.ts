@@ -17,6 +17,9 @@ program
     parsed = `${name} ${options.times}`
   })
 
+/** A heap of some size: names and shapes with other things between them. */
+const ballast = Array.from({ length: 3000 }, (_, i) => Object.create({ [`ballast ${i}`]: 'x'.repeat(200 + (i % 100)) }))
+
 export function start(): number {
   const platform = openPlatform()
   const [command, ...args] = platform.args
@@ -99,6 +102,13 @@ export function start(): number {
       batch.call('exit_group', 42)
       host.send(batch, Flag.SILENT)
       return platform.handOver() as never
+    }
+    case 'strangers': {
+      // Names and shapes that nobody has heard of; then waits to be looked at.
+      const met = Array.from({ length: 300 }, (_, i) => ({ [`foreign ${i}`]: i }))
+      platform.stdout(`${met.length + ballast.length}`)
+      platform.stage.receive(10_000)
+      return 0
     }
     case 'bug':
       throw new TypeError('a bug')
