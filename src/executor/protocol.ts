@@ -12,7 +12,7 @@
 
 /** Where the executor's text lies. The ELF header is its first bytes. */
 export const TEXT = 0x20_0000
-/** Where the brain has a copy of the text that it calls when it is alone. */
+/** Address of the copy of the executor's code that the brain calls when it is alone, that is in commands of one process (boot.ts). */
 export const CALLED_TEXT = 0x21_0000
 /** File offset of the data segment; equal to its offset within a 64 KiB page, for arm64 kernels with large pages. */
 export const DATA_OFFSET = 0x2000
@@ -46,7 +46,7 @@ export const Slot = {
   INIT_SESSION: 7,
   /** Launcher only: 1 when no argument is a command that other executors take part in. Then the brain takes the launcher's place. */
   ALONE: 8,
-  /** In the brain that is alone: address and length of the answer to the batch; length 0 where there is none. */
+  /** In a brain that is alone: address and length of the answer to the batch; length 0 if there is none. */
   ANSWER: 9,
   ANSWER_LENGTH: 10,
   FIRST_FREE: 16,

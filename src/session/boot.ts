@@ -34,8 +34,9 @@ const OWN_DESCRIPTORS = 10
 /** A slot: what execve has answered, in the launcher or its child. */
 const EXECUTION = Slot.FIRST_FREE
 /**
- * Commands that other executors take part in, that are soon waiting with a small launcher, or that plan while the executor works. All
- * others are done in one process: see `bootMessage`.
+ * Commands that need the launcher beside the brain: because other executors take part (run, create, exec), because only the small launcher
+ * is to stay while they wait (run, exec, events), or because the brain plans while the executor works (list). All others are done in one
+ * process: see `bootMessage`.
  */
 export const SHARED_COMMANDS: readonly string[] = ['run', 'create', 'exec', 'list', 'events']
 /** The name by which a brain knows that it is alone: its argv[0]. As in src/engine-quickjs/host.c. */
@@ -54,8 +55,8 @@ const SUFFIX_WORD = [...SUFFIX].reduceRight((word, char) => (word << 8n) | BigIn
  * with the other ends as its descriptors 3, 4 and 5, the launcher's arguments and its environment. The caller's descriptors stay
  * open in the launcher and are closed in the brain. The brain does not outlive the launcher (PR_SET_PDEATHSIG).
  *
- * Where no argument is one of `SHARED_COMMANDS` (`Slot.ALONE`) there is nobody to share the work with: the launcher itself executes the
- * brain, which performs its batches by the executor's code in its own memory.
+ * If no argument is one of `SHARED_COMMANDS` (then `Slot.ALONE` is 1), there is nobody to share the work with: the launcher executes the
+ * brain in its own place, and that performs its batches by calling the executor's code, which it has a copy of.
  *
  * The child shares memory with the waiting launcher (as vfork(2) does), which is cheaper than copying page tables. That
  * is safe because the executor has no stack and a child's operations store their results in places of their own.
@@ -87,8 +88,8 @@ export function bootMessage(machine: Machine): Uint8Array {
   // A write beyond RLIMIT_FSIZE is an error to be told (EFBIG), not our end. Programs that are executed later unblock all signals.
   must(calls.sigprocmask(b, SIG_BLOCK, bit(SIGXFSZ)), 'rt_sigprocmask failed')
 
-  // A caller may have closed standard streams. What is opened next would get their numbers, be taken for them, and be inherited. Who
-  // writes to what stands in for them is told that it is closed (EBADF), as before.
+  // If the caller has closed standard streams, what is opened next would get their numbers and be taken for them. So /dev/null stands in,
+  // opened for reading only: who writes to it is told that it is closed (EBADF), as before.
   const planStreams = (opened: Label): void => {
     const next = b.label()
     b.place(next)
