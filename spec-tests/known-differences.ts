@@ -432,7 +432,6 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'a limit whose controller was not delegated is refused with what to do': 'does not say what to do',
       'a limit that cannot be set is refused, with what to do': 'runs without the limit',
       'with --rootless=false a cgroup that cannot be made is an error': 'runs without a cgroup',
-      'a config without a user namespace is refused, with what to do': 'makes a user namespace all the same',
       'additional groups are refused': 'leaves them out',
       'ids that the user was not given are refused, by name': 'says more than one line',
       'the OOM score can be raised, and where it cannot be lowered it stays': 'fails where it cannot be lowered',

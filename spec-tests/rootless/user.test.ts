@@ -280,13 +280,33 @@ test('with --rootless=false a cgroup that cannot be made is an error', () => {
   oneLine(fails(rootless(['--rootless=false', 'run', '--bundle', made.directory, made.name]), /cgroup/))
 })
 
-test('a config without a user namespace is refused, with what to do', () => {
+/** A config for root. */
+const ofRoot = (config: Config): void => {
+  config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'user')
+  delete config.linux.uidMappings
+  delete config.linux.gidMappings
+}
+
+test('a config without a user namespace gets one, with the ids that the user was given', () => {
   const made = owned((config) => {
-    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'user')
-    delete config.linux.uidMappings
-    delete config.linux.gidMappings
+    ofRoot(config)
+    config.process.user = { uid: 5, gid: 6 }
   })
-  oneLine(fails(rootless(['run', '--bundle', made.directory, made.name]), /user namespace/))
+  assert.is(
+    inside('id -u; id -g; cat /proc/self/uid_map | tr -s " "', made, { prefix: given() }),
+    `5\n6\n 0 ${UID} 1\n 1 ${subordinate()} 65536\n`,
+  )
+})
+
+test('a config without a user namespace gets one, where the user was given no ids with its own, and exec is in it', () => {
+  if (!root) skip('which ids the user was given is up to the guest')
+  const made = owned((config) => {
+    ofRoot(config)
+    config.process.args = ['sleep', '100']
+  })
+  ok(rootless(['run', '--detach', '--bundle', made.directory, made.name]))
+  const map = rootless(['exec', made.name, 'sh', '-c', 'id -u; cat /proc/self/uid_map | tr -s " "'])
+  assert.is(ok(map).stdout, `0\n 0 ${UID} 1\n`)
 })
 
 test('additional groups are refused', () => {

@@ -349,8 +349,20 @@ test('a user: a limit is refused, and the claim is taken back', () => {
   firstOf(fake.story, /host: unlinkat -100 "\/run\/runt\/box" 512/)
 })
 
-test('a user without a user namespace in the config is told what to do', () => {
-  assert.match(message(tell(asUser)), /^linux\.namespaces: only root can run a container without a user namespace/)
+test('a user without a user namespace in the config gets one, with all ids that are its own', () => {
+  const files = {
+    '/etc/passwd': 'root:x:0:0::/:\nguest:x:1000:100::/:\n',
+    '/etc/subuid': 'other:5:5\nguest:700000:65536\n',
+    '/etc/subgid': '1000:800000:65536\n',
+  }
+  const { story, error } = tell(asUser, { process: ofUser.process }, files)
+  // The fake host ends every program by a signal.
+  assert.match(String(error), /linux\.uidMappings: newuidmap: /)
+  const helpers = story.filter((line) => /host: memfd_create "runt:newuidmap"/.test(line))
+  assert.is(helpers.length, 2, 'one to see whether it is there, one to map')
+  const saved = story.map((line) => line.replaceAll('\\', '')).find((line) => line.includes('"type":"user"'))
+  assert.match(saved!, /"hostID":1000,"size":1},{"containerID":1,"hostID":700000,"size":65536/)
+  assert.match(saved!, /"hostID":100,"size":1},{"containerID":1,"hostID":800000,"size":65536/)
 })
 
 test('root of a user namespace: what is refused is bound from the host, and a cgroup is done without', () => {

@@ -54,6 +54,7 @@ import { mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
 import { createsNamespace, joinsNamespace, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
 import { addNotifySocket, planNotifyFolder } from './notify.ts'
+import { withUserNamespace } from './own-ids.ts'
 import { type KeptOpen, PARK_SEQUENCE, planListener, planPark } from './park.ts'
 import { homeOf } from './passwd.ts'
 import { existingId } from './phrases.ts'
@@ -63,7 +64,7 @@ import * as processes from './process.ts'
 import { checkProgram } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import * as rootfs from './rootfs.ts'
-import { checkCaller, isMapped, refusedFrom } from './rootless.ts'
+import { isMapped, refusedFrom } from './rootless.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
 import { findStack, lookAtRoot } from './shared-mounts.ts'
@@ -167,6 +168,9 @@ function setUp(
   const bundle = pathFrom(cwd, known, options.bundle)
   const configText = finishReading(host, machine, known, configReading)
   if ('errno' in configText) throw missingConfig(options, bundle, configText.errno)
+  const configName = options.config ?? `${bundle}/config.json`
+  if (known.value(uid) !== 0)
+    configText.text = withUserNamespace(runtime, configText.text, configName, known.value(uid)!)
   const text = (reading: Reading | null): string => textOf(reading && finishReading(host, machine, known, reading))
   const cgroupFacts: CgroupFacts = {
     mountinfo: text(mountinfo),
@@ -191,7 +195,6 @@ function setUp(
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
   const { config, exact, cgroup, layout, root, foreseen, label, resctrl } = parsed.value
-  checkCaller(config, known.value(uid)!)
   if (!cgroup) cgroups.refuseLimits(config.linux?.resources)
   checkSysctls(runtime, config)
   const stack = findStack(runtime, config, root)

@@ -1,25 +1,15 @@
 /**
  * Callers without the rights of root: users, and the root of a user namespace that an engine or another container has made.
  *
- * A user needs a user namespace in the config, which maps its own ids, or those that newuidmap(1) lets it have (id-maps.ts). Everything
- * else follows from what the kernel refuses. A caller with euid 0 may be root of a user namespace only; that is found out when something
- * is refused, so that it costs the real root nothing.
+ * A user needs a user namespace, which maps its own ids, or those that newuidmap(1) lets it have (id-maps.ts); a config without one gets
+ * one (own-ids.ts). Everything else follows from what the kernel refuses. A caller with euid 0 may be root of a user namespace only; that
+ * is found out when something is refused, so that it costs the real root nothing.
  */
-import { RuntError } from '../base/errors.ts'
-import type { Config } from '../config/types.ts'
 import { mapsAllIds } from '../linux/id-map.ts'
 import { Batch } from '../session/batch.ts'
 import { CallError } from '../session/session.ts'
 import { finishReading, planReading } from './files.ts'
 import type { Runtime } from './runtime.ts'
-
-/** Refuses what a user cannot do at all. */
-export function checkCaller({ linux }: Config, uid: number): void {
-  if (uid === 0 || linux?.namespaces?.some(({ type }) => type === 'user')) return
-  throw new RuntError(
-    'linux.namespaces: only root can run a container without a user namespace: add one, with uidMappings and gidMappings for your ids (runt spec --rootless shows how), or be root',
-  )
-}
 
 /** Whether the caller is in a user namespace that maps less than all ids, as rootless engines and containers make; user_namespaces(7). */
 export function isMapped({ host, platform }: Runtime): boolean {
