@@ -365,6 +365,17 @@ test('a user without a user namespace in the config gets one, with all ids that 
   assert.match(saved!, /"hostID":100,"size":1},{"containerID":1,"hostID":800000,"size":65536/)
 })
 
+test('a user who cannot see the init is told why', () => {
+  const hidden: typeof asUser = [...asUser, [/host: openat .*"\/proc\/4711\/stat"/, 'ENOENT']]
+  assert.match(
+    message(tell(hidden, ofUser)),
+    /^the container's init ended during its set-up \(\/proc\/4711\/stat: ENOENT\)/,
+  )
+  const mountinfo = '22 27 0:21 / /proc rw,relatime - proc proc rw,hidepid=invisible\n'
+  const told = message(tell(hidden, ofUser, { '/proc/self/mountinfo': mountinfo }))
+  assert.match(told, /^\/proc is mounted with hidepid=invisible, which hides the container's init from you: be root/)
+})
+
 test('root of a user namespace: what is refused is bound from the host, and a cgroup is done without', () => {
   const refused: [RegExp, string | number][] = [
     [/init: mknodat/, 'EPERM'],

@@ -64,7 +64,7 @@ import * as processes from './process.ts'
 import { checkProgram } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import * as rootfs from './rootfs.ts'
-import { isMapped, refusedFrom } from './rootless.ts'
+import { hidesProcesses, isMapped, refusedFrom } from './rootless.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
 import { findStack, lookAtRoot } from './shared-mounts.ts'
@@ -418,8 +418,12 @@ function setUp(
   if (saved.seccompAgent) planCheck(joining, saved.seccompAgent)
   const joined = host.run(joining)
   const statText = finishReading(host, machine, joined, stat)
-  if ('errno' in statText)
-    throw new RuntError(`the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`)
+  if ('errno' in statText) {
+    const hiding = privileged ? null : hidesProcesses(cgroupFacts.mountinfo)
+    throw new RuntError(
+      hiding ?? `the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`,
+    )
+  }
   saved.startTime = readStat(statText.text).startTime
   // Compiled now, while the init is busy with its plan.
   const filter = foreseen && filterOf(config, machine)
