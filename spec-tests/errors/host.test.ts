@@ -178,6 +178,19 @@ for (const [what, text] of [
   })
 }
 
+only('runt', 'where the state is damaged, delete says what is left to do', () => {
+  const c = started()
+  const file = join(stateRoot, c.id, 'state.json')
+  const { stdout } = execute(['cat', file])
+  writeFileSync(file, stdout.slice(0, 100))
+  fails(
+    c.delete('--force'),
+    /state\.json: not JSON; .*: end its processes and remove its cgroup and this folder by hand/,
+  )
+  writeFileSync(file, stdout)
+  ok(c.delete('--force'))
+})
+
 test('a directory in the state directory that is no container does not disturb list', () => {
   const c = started()
   mkdirSync(join(stateRoot, 'stranger'))

@@ -201,17 +201,20 @@ export function planOwner(b: Batch, path: string): Owner {
   return { path, step, status }
 }
 
+/** What is left to do where nobody knows what belongs to a container. */
+const BY_HAND = 'end its processes and remove its cgroup and this folder by hand'
+
 function parseSaved(text: string, path: string): Saved {
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
-    throw new RuntError(`${path}: not JSON; the file was not written by runt, or is damaged`)
+    throw new RuntError(`${path}: not JSON; the file was not written by runt, or is damaged: ${BY_HAND}`)
   }
   const wrong = wrongField(value)
   if (wrong !== undefined)
     throw new RuntError(
-      `${path}: not a state that this version of runt can read (${wrong}); another version wrote it, or it is damaged`,
+      `${path}: not a state that this version of runt can read (${wrong}); another version wrote it, or it is damaged: ${BY_HAND}`,
     )
   return value as Saved
 }
