@@ -65,6 +65,9 @@ test('docker run shows output and exit status', () => {
     const said = docker('run', '--rm', ...flags, IMAGE, 'sh', '-c', 'echo out; echo err >&2; exit 3')
     assert.equal([said.status, said.stdout, said.stderr], [3, 'out\n', 'err\n'])
     assert.is(docker('run', '--rm', ...flags, IMAGE, 'no-such-program').status, 127)
+    // Docker's advice is for a message of this kind only.
+    const mistaken = docker('run', '--rm', '--volume', '/proc/version:/etc', ...flags, IMAGE, 'true')
+    assert.match(mistaken.stderr, /not a directory.*Are you trying to mount a directory onto a file/i)
     ok(
       docker(
         'run',

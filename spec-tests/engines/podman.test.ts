@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { cgroupRoot, fails, heading, ok, type Result, skip } from '../harness.ts'
+import { cgroupRoot, fails, heading, ok, type Result, runtime, skip } from '../harness.ts'
 import { cgroupDirectories, removeCgroups, removeTree, unified, waitFor } from '../host.ts'
 import { act, type Step } from '../terminal.ts'
 import { engine, folder, IMAGE, imageArchive, named, needs, runtimeScript } from './engine.ts'
@@ -23,7 +23,7 @@ function withPodman(body: (podman: Podman, place: string) => void): void {
   // The first container of a pod runs /pause. Limits: podman's own are above what a container of a tester may have.
   writeFileSync(
     configuration,
-    `[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\nevents_logger = "none"\nlock_type = "file"\ninfra_image = "${IMAGE}"\nruntime = "tested"\nruntime_supports_json = ["tested"]\n[engine.runtimes]\ntested = ["${runtimeScript(place, true)}"]\n`,
+    `[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\nevents_logger = "none"\nlock_type = "file"\ninfra_image = "${IMAGE}"\nruntime = "tested"\nruntime_supports_json = ["tested"]\nruntime_supports_nocgroup = ["tested"]\n[engine.runtimes]\ntested = ["${runtimeScript(place, true)}"]\n`,
   )
   const store = ['--root', join(place, 'root'), '--runroot', join(place, 'run'), '--tmpdir', join(place, 'tmp')]
   const how = ['--storage-driver', 'vfs', '--cgroup-manager', 'cgroupfs']
@@ -54,6 +54,20 @@ test('podman run shows output and exit status', () => {
     const said = podman('run', '--rm', ...MADE, IMAGE, 'sh', '-c', 'echo out; echo err >&2; exit 3')
     assert.equal([said.status, said.stdout, said.stderr], [3, 'out\n', 'err\n'])
     assert.is(podman('run', '--rm', ...MADE, IMAGE, 'no-such-program').status, 127)
+  })
+})
+
+test('podman run --cgroups disabled leaves the container in the cgroup of its caller', () => {
+  if (runtime === 'runc') skip('runc has no such mode')
+  withPodman((podman) => {
+    const flags = ['--network', 'none', '--cgroups', 'disabled', '--cgroupns', 'host']
+    const own = readFileSync('/proc/self/cgroup', 'utf8')
+    assert.is(ok(podman('run', '--rm', ...flags, IMAGE, 'cat', '/proc/self/cgroup')).stdout, own)
+    ok(podman('run', '--detach', '--name', 'one', ...flags, IMAGE, 'sh', '-c', STAYING))
+    assert.is(ok(podman('exec', 'one', 'cat', '/proc/self/cgroup')).stdout, own)
+    fails(podman('update', '--memory', '64m', 'one'), /has no cgroup, so it can have no limits/)
+    ok(podman('stop', '--time', '5', 'one'))
+    assert.is(podman('inspect', '--format', '{{.State.ExitCode}}', 'one').stdout, '5\n')
   })
 })
 

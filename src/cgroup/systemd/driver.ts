@@ -139,7 +139,11 @@ function connect(machine: Machine, cgroup: CgroupPaths, perform: Perform): Syste
     return Systemd.connect(perform, machine, cgroup.systemd!.buses)
   } catch (error) {
     if (!(error instanceof RuntError)) throw error
-    throw new RuntError(`--systemd-cgroup: ${error.message}`, error.errno)
+    const absent = error.errno === 'ENOENT' || error.errno === 'ECONNREFUSED'
+    const advice = absent
+      ? ': no systemd answers here; the other manager of control groups, for engines too, is cgroupfs'
+      : ''
+    throw new RuntError(`--systemd-cgroup: ${error.message}${advice}`, error.errno)
   }
 }
 
