@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { S_IFDIR, STX_MODE, STX_NLINK } from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
-import { holdSaved, planHoldAgain, planLetGo } from './claim.ts'
+import { lockSaved, planLockAgain, planUnlock } from './claim.ts'
 import { remove } from './delete.ts'
 import { type FakeHost, fakeHost } from './testing/fake-host.ts'
 
@@ -66,8 +66,8 @@ test('only with force it is worth waiting for a container that is being created'
   const creating = JSON.stringify({ ...JSON.parse(state), pid: 0 })
   const [patient, impatient] = [host(3, 2, creating), host(3, 2, creating)]
   const tries = ({ host: own }: FakeHost): number => own.log.filter((line) => line.startsWith('flock')).length
-  holdSaved(patient.runtime, 'box', true)
-  holdSaved(impatient.runtime, 'box', false)
+  lockSaved(patient.runtime, 'box', true)
+  lockSaved(impatient.runtime, 'box', false)
   assert.equal([tries(patient), tries(impatient)], [4, 1])
 })
 
@@ -75,7 +75,7 @@ test('where no lock can be had all goes on without', () => {
   const fake = fakeHost({ '/run/runt/box/state.json': state }, (_, { name }) =>
     name === 'flock' ? 'ENOLCK' : undefined,
   )
-  assert.type(holdSaved(fake.runtime, 'box', true), 'object')
+  assert.type(lockSaved(fake.runtime, 'box', true), 'object')
 })
 
 for (const [errno, outcome] of [
@@ -87,8 +87,8 @@ for (const [errno, outcome] of [
     const { runtime } = fakeHost({}, (_, { name }) => (name === 'faccessat' ? errno : undefined))
     const b = new Batch(runtime.platform.machine)
     const gone = b.label()
-    planLetGo(b)
-    planHoldAgain(b, gone)
+    planUnlock(b)
+    planLockAgain(b, gone)
     const next = b.add(1, 1)
     b.place(gone)
     assert.is(runtime.host.run(b).ok(next), outcome === 'goes on')

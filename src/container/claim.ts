@@ -1,10 +1,11 @@
 /**
- * Who a container's folder belongs to at the moment. What removes a container acts on paths, and with the last of them the id is free: one
- * who is slower than another would meet a new container of the same id, end its processes and remove its files. So who makes or removes a
- * container has a lock (flock(2)) on its folder meanwhile. A lock ends with the processes that have the descriptor, however they end; it
- * is on the folder, not on its name, so who has waited for it sees that the folder is gone.
+ * The lock on a container's folder (flock(2)) that a command holds while it makes or removes the container.
  *
- * It is advice: where no lock can be had all goes on without.
+ * Removing works on paths, and when the last one is gone the id is free again. Without a lock the slower of two `delete` could meet a new
+ * container of the same id, end its processes and remove its files. The lock is on the folder, not on its name, so whoever has waited for
+ * it sees that the folder is gone; and it ends with the processes that have the descriptor, however they end.
+ *
+ * Where no lock can be had, commands go on without.
  */
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
@@ -15,7 +16,7 @@ import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 import { finishLook, folderOf, planLook, planTrust, type Saved } from './state.ts'
 
-/** Milliseconds that somebody else may take who removes or makes the container; then we go on without a lock. */
+/** Milliseconds to wait for a command that holds the lock; then this one goes on without it. */
 const PATIENCE = 2_000
 const PAUSE = 10
 
@@ -23,34 +24,34 @@ const CLAIM = slot(HostSlot.CLAIM)
 
 const flock = (b: Batch, operation: number): Step => b.call('flock', CLAIM, operation)
 
-/** Plans to lock a folder. The result is EAGAIN where somebody else has the lock. */
-export function planHold(b: Batch, folder: string): Step {
+/** Plans to lock a folder, without waiting. The result is EAGAIN if somebody else has the lock. */
+export function planLock(b: Batch, folder: string): Step {
   const missing = b.label()
   b.about(`state folder (${folder})`)
   c.openat(b, k.AT_FDCWD, folder, k.O_RDONLY | k.O_DIRECTORY)
     .on(ANY, missing)
     .keep(HostSlot.CLAIM)
-  const locked = planTry(b)
+  const locked = planTryLock(b)
   b.place(missing)
   return locked
 }
 
-function planTry(b: Batch): Step {
+function planTryLock(b: Batch): Step {
   const taken = b.label()
   const locked = flock(b, k.LOCK_EX | k.LOCK_NB).on(ANY, taken)
   b.place(taken)
   return locked
 }
 
-/** Plans to unlock it: for a host that stays while the container runs. */
-export function planLetGo(b: Batch): void {
+/** Plans to unlock the folder. */
+export function planUnlock(b: Batch): void {
   const free = b.label()
   flock(b, k.LOCK_UN).on(ANY, free)
   b.place(free)
 }
 
-/** Plans to lock it again; goes on at `gone` if somebody else has removed the container meanwhile. */
-export function planHoldAgain(b: Batch, gone: Label): void {
+/** Plans to wait for the lock, after `planUnlock`. Goes on at `gone` if somebody else has removed the container meanwhile. */
+export function planLockAgain(b: Batch, gone: Label): void {
   const free = b.label()
   const there = b.label()
   b.patience = Infinity
@@ -62,16 +63,16 @@ export function planHoldAgain(b: Batch, gone: Label): void {
 }
 
 /**
- * The state of a container that is to be removed, as `readSaved` gives it, once nobody else makes or removes it. `force`: it is worth
- * waiting for one that is being created.
+ * Waits for the lock, and gives the state of a container that is to be removed, as `readSaved` does. Without `force` it does not wait for a
+ * container that is being created, which cannot be removed anyway.
  */
-export function holdSaved(runtime: Runtime, id: string, force: boolean): Saved | 'missing' | 'unfinished' {
+export function lockSaved(runtime: Runtime, id: string, force: boolean): Saved | 'missing' | 'unfinished' {
   const { host, platform } = runtime
   for (let waited = 0; ; waited += PAUSE) {
     const b = new Batch(platform.machine)
     if (waited > 0) c.sleep(b, PAUSE)
-    // Waiting is for this folder, and not for another that gets its name.
-    const locked = waited > 0 ? planTry(b) : planHold(b, folderOf(runtime, id))
+    // Only at first by its path: then the wait is for this folder, not for a new one with its name.
+    const locked = waited > 0 ? planTryLock(b) : planLock(b, folderOf(runtime, id))
     const status = planLinks(b)
     const look = planLook(b, runtime, planTrust(b, runtime), id, 0x4000)
     const answer = host.run(b)

@@ -27,7 +27,7 @@ import { Train } from '../session/train.ts'
 import { AGENT_VARIABLE, keepsGroups, pidfdReceiver } from './annotations.ts'
 import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
-import { planHold } from './claim.ts'
+import { planLock } from './claim.ts'
 import { danglingTarget, makeTarget } from './dangling-targets.ts'
 import { planDevices } from './devices.ts'
 import {
@@ -160,7 +160,7 @@ function setUp(
   // 2. The id is claimed and the stage started while the config is parsed.
   const spawn = new Batch(machine)
   const claim = planClaim(spawn, runtime.globals.root, folder)
-  planHold(spawn, folder)
+  planLock(spawn, folder)
   const listener = planListener(spawn, folder)
   if (options.notifySocket !== null) planNotifyFolder(spawn, folder)
   const spawned = planSpawn(spawn, runtime.platform.engine, folder, options.preserveFds + options.listenFds)

@@ -6,7 +6,7 @@ import { Errno } from '../linux/errno.ts'
 import { Batch, type Label, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer } from '../session/session.ts'
-import { holdSaved, planLetGo } from './claim.ts'
+import { lockSaved, planUnlock } from './claim.ts'
 import { callPoststop } from './hooks.ts'
 import { planRemoveRdt } from './intel-rdt.ts'
 import { INIT_PATIENCE, planAwaitEnd, planHold, planSignal, signalInit, waitForInit } from './kill.ts'
@@ -22,7 +22,7 @@ import { finishWatch, folderOf, planRemoveFolder, planWatch, type Saved } from '
  */
 export function remove(runtime: Runtime, id: string, force: boolean): void {
   const { host, platform } = runtime
-  const saved = holdSaved(runtime, id, force)
+  const saved = lockSaved(runtime, id, force)
   if (saved === 'missing') {
     if (force) return
     throw new RuntError(unknownId(id))
@@ -38,7 +38,7 @@ export function remove(runtime: Runtime, id: string, force: boolean): void {
   if (remover !== 'this' || !saved.hooks?.poststop.length) return
   // The id is free again, whatever the hooks do.
   const b = new Batch(platform.machine)
-  planLetGo(b)
+  planUnlock(b)
   host.run(b)
   callPoststop(runtime, saved)
 }

@@ -6,7 +6,7 @@ import * as k from '../linux/constants.ts'
 import { ANY, Batch, type Label, load, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Settings } from './caller-terminal.ts'
-import { planHoldAgain, planLetGo } from './claim.ts'
+import { planLockAgain, planUnlock } from './claim.ts'
 import { type Launched, launch, orUndo } from './create.ts'
 import { remove } from './delete.ts'
 import { type Interruption, planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
@@ -41,7 +41,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   const { notifySocket } = options
   const unlinkSocket = (b: Batch): Step => {
     // Others may remove the container from here on.
-    planLetGo(b)
+    planUnlock(b)
     b.about(`container ${options.id}: ${startSocket}`)
     return c.unlinkat(b, k.AT_FDCWD, startSocket)
   }
@@ -83,7 +83,7 @@ export function run(runtime: Runtime, options: RunOptions): number | Promise<num
   } catch (error) {
     const { pidFile } = launched.progress
     const taking = new Batch(platform.machine)
-    planLetGo(taking)
+    planUnlock(taking)
     const gone = taking.label()
     if (pidFile !== null) c.unlinkat(taking, k.AT_FDCWD, pidFile).on(ANY, gone)
     taking.place(gone)
@@ -137,7 +137,7 @@ function planAttending(
     const gone = b.label()
     b.otherwise(failures.waiting)
     if (!options.keep) {
-      planHoldAgain(b, gone)
+      planLockAgain(b, gone)
       if (saved.cgroup) cgroups.planRemove(b, saved.cgroup, failures.removing, HostSlot.FOLDER)
       if (saved.rdt) planRemoveRdt(b, saved.rdt)
       planRemoveFolder(b, folderOf(runtime, options.id), failures.removing)
@@ -177,7 +177,7 @@ function attend(runtime: Runtime, options: RunOptions, { batch, status }: Attend
  */
 function planDelete(b: Batch, root: string, id: string, self: readonly string[]): Label {
   const [child, parent, failed] = [b.label(), b.label(), b.label()]
-  planLetGo(b)
+  planUnlock(b)
   b.about(`container ${id}: delete`)
   const pid = c.clone(b, k.SIGCHLD, child).on(ANY, failed)
   b.jump(parent)
