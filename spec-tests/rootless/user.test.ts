@@ -307,6 +307,7 @@ test('a config without a user namespace gets one, where the user was given no id
   ok(rootless(['run', '--detach', '--bundle', made.directory, made.name]))
   const map = rootless(['exec', made.name, 'sh', '-c', 'id -u; cat /proc/self/uid_map | tr -s " "'])
   assert.is(ok(map).stdout, `0\n 0 ${UID} 1\n`)
+  ok(rootless(['delete', '--force', made.name]))
 })
 
 test('additional groups are refused', () => {
