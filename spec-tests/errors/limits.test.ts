@@ -78,6 +78,7 @@ for (const [most, who] of [
   [3, 'the init'],
 ] as const)
   only('runt', `where ${who} is one process too many, run says so and leaves nothing`, () => {
+    if (most === 3 && unified) skip('with cgroup2 the init is born in its own cgroup, and counts there')
     const c = container()
     const result = withFew(most, ['run', '--bundle', c.bundle.directory, c.id])
     fails(result, /a limit of processes .*pids\.max/)
