@@ -500,6 +500,13 @@ test('root who may make no cgroup is told why', () => {
   assert.match(String(error), /linux\.cgroupsPath: mkdirat\(.*EACCES/)
 })
 
+test('device rules that nothing enforces, because no hierarchy is mounted, are warned of', () => {
+  const linux = { ...sample.linux, resources: { devices: [{ allow: false, access: 'rwm' }] } }
+  const { error, warnings } = tell([], { linux }, { '/proc/self/mountinfo': '' })
+  assert.is(error, null)
+  assert.equal(warnings, ['linux.resources.devices: not enforced, for no cgroup hierarchy is mounted that could do it'])
+})
+
 test('a limit is refused where no hierarchy is mounted', () => {
   const { error } = tell(
     [],

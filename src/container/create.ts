@@ -195,7 +195,12 @@ function setUp(
   progress.stage = started.value(spawned.pid)!
   if ('error' in parsed) throw parsed.error
   const { config, exact, cgroup, layout, root, foreseen, label, resctrl } = parsed.value
-  if (!cgroup) cgroups.refuseLimits(config.linux?.resources)
+  if (!cgroup) {
+    cgroups.refuseLimits(config.linux?.resources)
+    // Who has chosen to do without cgroups knows it.
+    if (config.linux?.resources?.devices?.length && runtime.globals.cgroupManager !== 'disabled')
+      runtime.warn('linux.resources.devices: not enforced, for no cgroup hierarchy is mounted that could do it')
+  }
   checkSysctls(runtime, config)
   const stack = findStack(runtime, config, root)
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
