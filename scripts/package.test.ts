@@ -30,7 +30,7 @@ const cross = own === 'amd64' && isThere('aarch64-linux-gnu-gcc') && isThere('qe
 if (!cross) console.log('skipped: the arm64 package needs gcc-aarch64-linux-gnu and qemu-user-static, on x86-64')
 
 function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env, cwd = root): string {
-  const done = spawnSync(program, args, { encoding: 'utf8', env, cwd, timeout: 120_000 })
+  const done = spawnSync(program, args, { encoding: 'utf8', env, cwd, timeout: 300_000 })
   assert.is(done.status, 0, `${program} ${args.join(' ')}: ${done.error ?? done.stderr}`)
   return done.stdout
 }
