@@ -98,7 +98,7 @@ export const weakenings = {
       to: "b.call('close_range', first, next - 1, 4).on(['EINVAL'], empty)",
     },
   ],
-  dumpable: ['namespaces', 'process', 'user-namespace', 'enter'].map((name) => ({
+  dumpable: ['namespaces', 'visibility', 'enter'].map((name) => ({
     file: `container/${name}.ts`,
     from: 'c.prctl(b, k.PR_SET_DUMPABLE, 0)',
     to: 'c.prctl(b, k.PR_SET_DUMPABLE, 1)',

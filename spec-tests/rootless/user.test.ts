@@ -370,6 +370,109 @@ test('ids that the user was given are mapped by newuidmap and newgidmap', () => 
   )
 })
 
+/** A prefix: with a /proc that shows users their own processes only, proc(5). */
+function hidingOthers(): string[] {
+  if (root)
+    return [
+      'unshare',
+      '--mount',
+      '--propagation',
+      'private',
+      'sh',
+      '-c',
+      'mount -t proc -o hidepid=2 proc /proc && exec "$@"',
+      'sh',
+    ]
+  if (!/ \/proc \S+ .*hidepid=(2|invisible)/.test(readFileSync('/proc/self/mountinfo', 'utf8')))
+    skip('/proc is not mounted with hidepid, and only root can mount it so')
+  return []
+}
+
+test('a user sees and handles a container where /proc is mounted with hidepid', () => {
+  const prefix = hidingOthers()
+  const made = owned((config) => {
+    config.process.args = ['sleep', '60']
+    config.process.oomScoreAdj = 300
+  })
+  const status = (): string => JSON.parse(ok(rootless(['state', made.name], { prefix })).stdout).status
+  ok(rootless(['create', '--bundle', made.directory, made.name], { prefix }))
+  try {
+    assert.is(status(), 'created')
+    assert.is(ok(rootless(['exec', made.name, 'id', '-u'], { prefix })).stdout, '0\n')
+    ok(rootless(['start', made.name], { prefix }))
+    assert.is(status(), 'running')
+    const score = ok(rootless(['exec', made.name, 'cat', '/proc/self/oom_score_adj'], { prefix }))
+    assert.is(score.stdout, '300\n')
+    assert.match(ok(rootless(['list'], { prefix })).stdout, /running/)
+    ok(rootless(['kill', made.name, 'KILL'], { prefix }))
+    assert.ok(waitFor(() => status() === 'stopped'))
+  } finally {
+    ok(rootless(['delete', '--force', made.name], { prefix }))
+  }
+})
+
+test('a user sees a container whose program has another of its ids, where /proc is mounted with hidepid', () => {
+  const [unshare, ...rest] = given()
+  const hiding = hidingOthers()
+  const prefix = unshare ? [...hiding, unshare, ...rest] : hiding
+  const made = owned((config) => {
+    many(config)
+    config.process.user = { uid: 5, gid: 6 }
+    config.process.args = ['sleep', '60']
+  })
+  ok(rootless(['create', '--bundle', made.directory, made.name], { prefix }))
+  try {
+    const status = (): string => JSON.parse(ok(rootless(['state', made.name], { prefix })).stdout).status
+    assert.is(status(), 'created')
+    ok(rootless(['start', made.name], { prefix }))
+    assert.is(status(), 'running')
+    assert.is(ok(rootless(['exec', made.name, 'id', '-u'], { prefix })).stdout, '5\n')
+  } finally {
+    ok(rootless(['delete', '--force', made.name], { prefix }))
+  }
+})
+
+test('a user who could not tell an init from a stopped one is refused: in namespaces of others, with hidepid', () => {
+  const prefix = hidingOthers()
+  const pod = owned((config) => {
+    config.process.args = ['sleep', '60']
+  })
+  ok(rootless(['run', '--detach', '--bundle', pod.directory, pod.name], { prefix }))
+  try {
+    const { pid } = JSON.parse(ok(rootless(['state', pod.name])).stdout)
+    const made = owned((config) => {
+      for (const one of config.linux.namespaces)
+        if (one.type === 'pid' || one.type === 'user') one.path = `/proc/${pid}/ns/${one.type}`
+      delete config.linux.uidMappings
+      delete config.linux.gidMappings
+    })
+    const refused = rootless(['create', '--bundle', made.directory, made.name], { prefix })
+    oneLine(fails(refused, /hidepid=\S+ which hides the container's init from you/))
+  } finally {
+    ok(rootless(['delete', '--force', pod.name]))
+  }
+})
+
+test('exec with an OOM score', () => {
+  const made = owned((config) => {
+    config.process.args = ['sleep', '60']
+  })
+  ok(rootless(['run', '--detach', '--bundle', made.directory, made.name]))
+  try {
+    const file = join(made.directory, 'process.json')
+    const exec = (oomScoreAdj: number): string => {
+      const args = ['cat', '/proc/self/oom_score_adj']
+      writeFileSync(file, JSON.stringify({ args, cwd: '/', env: ['PATH=/bin'], oomScoreAdj }))
+      return ok(rootless(['exec', '--process', file, made.name])).stdout
+    }
+    assert.is(exec(300), '300\n')
+    assert.is.not(exec(-900), '-900\n')
+    rmSync(file)
+  } finally {
+    ok(rootless(['delete', '--force', made.name]))
+  }
+})
+
 test('the OOM score can be raised, and where it cannot be lowered it stays', () => {
   const made = owned((config) => {
     config.process.oomScoreAdj = 300

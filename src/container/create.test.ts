@@ -338,8 +338,31 @@ test('a user: its own ids are mapped, no cgroup is made, the OOM score is set be
   const stage = story.filter((line) => line.startsWith('stage: '))
   firstOf(stage, /openat .*"\/proc\/self\/oom_score_adj"/)
   assert.not(stage.some((line) => line.includes(`prctl ${k.PR_SET_DUMPABLE} 0 `)))
-  const init = story.filter((line) => line.startsWith('init: '))
-  assert.ok(firstOf(init, new RegExp(`prctl ${k.PR_SET_DUMPABLE} 0 `)) < firstOf(init, /keyctl/))
+})
+
+const dumpable = (story: string[]): string[] => {
+  const pattern = new RegExp(`^init: (?:prctl ${k.PR_SET_DUMPABLE} ([01]) |setresuid)`)
+  return story.flatMap((line) => pattern.exec(line) ?? []).filter((part) => part?.length === 1)
+}
+/** A user's container in namespaces that others are in. */
+const inPod = {
+  ...ofUser,
+  linux: {
+    ...ofUser.linux,
+    uidMappings: [],
+    gidMappings: [],
+    namespaces: ofUser.linux.namespaces.map((one) =>
+      ['user', 'pid'].includes(one.type) ? { ...one, path: `/proc/1/ns/${one.type}` } : one,
+    ),
+  },
+}
+
+test('a user: the init can be looked into by its caller, after each change of ids, unless others could do so too', () => {
+  assert.equal(dumpable(tell(asUser, ofUser).story), ['1', '1'])
+  assert.equal(dumpable(tell(asUser, inPod).story), ['0', '0'])
+  assert.equal(dumpable(tell([], inUserNamespace).story), ['0', '0'])
+  const story = tell(asUser, ofUser).story.filter((line) => line.startsWith('init: '))
+  assert.ok(lastOf(story, new RegExp(`prctl ${k.PR_SET_DUMPABLE} 1 `)) > lastOf(story, /setresuid/))
 })
 
 test('a user: a limit is refused, and the claim is taken back', () => {
@@ -372,8 +395,25 @@ test('a user who cannot see the init is told why', () => {
     /^the container's init ended during its set-up \(\/proc\/4711\/stat: ENOENT\)/,
   )
   const mountinfo = '22 27 0:21 / /proc rw,relatime - proc proc rw,hidepid=invisible\n'
-  const told = message(tell(hidden, ofUser, { '/proc/self/mountinfo': mountinfo }))
-  assert.match(told, /^\/proc is mounted with hidepid=invisible, which hides the container's init from you: be root/)
+  const told = message(tell(hidden, inPod, { '/proc/self/mountinfo': mountinfo }))
+  assert.match(
+    told,
+    /^\/proc is mounted with hidepid=invisible, which hides the container's init from you, for it joins/,
+  )
+})
+
+test('a user sees an init that is hidden for a moment, and not one that is visible for a moment', () => {
+  const looks = (hides: (look: number) => boolean, config: object): Told => {
+    let look = 0
+    const answer: [RegExp, string | number][] = [...asUser]
+    const pattern = /host: openat .*"\/proc\/4711\/stat"/
+    answer.push([{ test: (line: string) => pattern.test(line) && hides(look++) } as RegExp, 'ENOENT'])
+    return tell(answer, config)
+  }
+  const late = looks((look) => look < 3, ofUser)
+  assert.is(late.error, null)
+  assert.match(late.written.get('/run/runt/box/state.json') ?? late.story.join('\n'), /987654/)
+  assert.match(message(looks((look) => look > 0, inPod)), /init ended during its set-up/)
 })
 
 test('root of a user namespace: what is refused is bound from the host, and a cgroup is done without', () => {

@@ -51,7 +51,7 @@ import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
 import type { MountSetting } from './mount-entry.ts'
 import { mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
-import { createsNamespace, joinsNamespace, planStage } from './namespaces.ts'
+import { createsNamespace, joinsNamespace, oomScoreStays, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
 import { addNotifySocket, planNotifyFolder } from './notify.ts'
 import { withUserNamespace } from './own-ids.ts'
@@ -64,7 +64,7 @@ import * as processes from './process.ts'
 import { checkProgram } from './program.ts'
 import { isLarge, planBlock } from './program-vectors.ts'
 import * as rootfs from './rootfs.ts'
-import { hidesProcesses, isMapped, refusedFrom } from './rootless.ts'
+import { isMapped, refusedFrom } from './rootless.ts'
 import type { CreateOptions, Runtime } from './runtime.ts'
 import { agentOf, planCheck } from './seccomp-agent.ts'
 import { findStack, lookAtRoot } from './shared-mounts.ts'
@@ -86,6 +86,7 @@ import { checkSysctls, planSysctls } from './sysctls.ts'
 import * as terminals from './terminal.ts'
 import { noProgress, type Progress, undo } from './undo.ts'
 import { planRootIdentity, userNamespaceOf } from './user-namespace.ts'
+import { demandSight, isOutOfReach, lookAgain, unseen } from './visibility.ts'
 
 /** Bytes of memory that planning a container takes. */
 const MEMORY = 320 << 10
@@ -206,6 +207,7 @@ function setUp(
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
   const privileged = known.value(uid) === 0
+  const visible = !privileged && isOutOfReach(config)
   // Usually the init moves itself into its cgroup. It cannot if it joins a mount namespace, where the cgroup's files may not be found, or a
   // cgroup namespace, whose root it may not leave: then the host moves it.
   const movedByHost = joinsNamespace(config, 'mount') || joinsNamespace(config, 'cgroup')
@@ -328,7 +330,7 @@ function setUp(
     const kept = options.preserveFds + options.listenFds + idmapped.size
     const opened = sends ? planTaking(train.next('sources'), sources, kept) : ALL.opened
     const reach: Reach = { unprivileged: user !== null, opened }
-    if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations))
+    if (user) planRootIdentity(train.next('user namespace'), user, keepsGroups(config.annotations), visible)
     processes.planSession(train.next('init'), options.id, !options.noNewKeyring, config.process)
     rootfs.planRoot(train.next('mounts'), config, root, reach)
     if (needsOnlyCgroup && cgroupFirst) train.piece()
@@ -337,7 +339,7 @@ function setUp(
     for (let index = 0; index < early; index++) planMount(train, mounts[index]!, index, setting)
     train.dispatch()
     const revealing = options.noPivot && !stack ? rootfs.revealingMounts(cgroupFacts.mountinfo, root) : null
-    return { config, options, mounts, setting, early, joins, foreseen, listener: listenerFd, revealing }
+    return { config, options, mounts, setting, early, joins, foreseen, listener: listenerFd, revealing, visible }
   }
   if (needsOnlyCgroup && cgroupFirst) train.hold(releaseOnceMade)
   const planned = attempt(() => {
@@ -413,8 +415,7 @@ function setUp(
   const stat = planReading(joining, `/proc/${progress.init}/stat`, 1024)
   joining.about('stage')
   c.waitid(joining, k.P_PID, progress.stage, 0, k.WEXITED)
-  if (refusal && birth.value.value(refusal)! < 0)
-    runtime.warn(`process.oomScoreAdj: ${oomScoreAdj} is less than the kernel lets this user have; it stays as it is`)
+  if (refusal && birth.value.value(refusal)! < 0) runtime.warn(oomScoreStays(oomScoreAdj!))
   if (middle && birth.value.value(middle)) c.waitid(joining, k.P_PID, birth.value.value(middle)!, 0, k.WEXITED)
   if (oomScoreAdj !== undefined && privileged) {
     joining.about('process.oomScoreAdj')
@@ -422,13 +423,9 @@ function setUp(
   }
   if (saved.seccompAgent) planCheck(joining, saved.seccompAgent)
   const joined = host.run(joining)
-  const statText = finishReading(host, machine, joined, stat)
-  if ('errno' in statText) {
-    const hiding = privileged ? null : hidesProcesses(cgroupFacts.mountinfo)
-    throw new RuntError(
-      hiding ?? `the container's init ended during its set-up (/proc/${progress.init}/stat: ${statText.errno})`,
-    )
-  }
+  let statText = finishReading(host, machine, joined, stat)
+  if (visible && 'errno' in statText) statText = lookAgain(host, machine, stat.path)
+  if ('errno' in statText) throw unseen(stat.path, statText.errno, privileged ? '' : cgroupFacts.mountinfo)
   saved.startTime = readStat(statText.text).startTime
   // Compiled now, while the init is busy with its plan.
   const filter = foreseen && filterOf(config, machine)
@@ -464,6 +461,7 @@ function setUp(
   }
 
   const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking, waitForResults)
+  if (!privileged && !visible) demandSight(host, machine, stat.path, cgroupFacts.mountinfo)
   const program = checkProgram(init, machine, config, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
   saved.program = program
@@ -484,12 +482,6 @@ function setUp(
 /** The `create` command: sets a container up and parks its init until `start` comes. */
 export function create(runtime: Runtime, options: CreateOptions): void {
   const launched = launch(runtime, options, { foreground: false, startsNow: false })
-  if (launched.saved.owner !== 0 && createsNamespace(launched.config, 'pid')) {
-    // A user's `exec` may enter the namespaces of dumpable processes only. That is safe here: nobody else is in the pid namespace.
-    const open = new Batch(runtime.platform.machine).about('parked')
-    c.prctl(open, k.PR_SET_DUMPABLE, 1)
-    runtime.init.send(open, Flag.SILENT)
-  }
   const park = new Batch(runtime.platform.machine)
   planPark(park, launched.config, launched.saved.program, launched.home, launched.filter, launched.kept)
   orUndo(runtime, options.id, launched.progress, () => {
@@ -512,6 +504,8 @@ interface Inside {
   listener: number
   /** Mounts of the host that have to be unmounted where the root is changed without pivot_root; null with it. */
   revealing: readonly string[] | null
+  /** Whether the caller may look into the init (visibility.ts). */
+  visible: boolean
 }
 
 /** What the init's plan will answer. */
@@ -567,7 +561,8 @@ function planInside(train: Train, inside: Inside, from: number): Looking {
   if (terminal) terminals.planControl(last)
   const passwd = processes.hasHome(config.process) ? null : processes.planPasswd(last)
   const keepGroups = keepsGroups(config.annotations)
-  processes.planIdentity(last, config.process, inside.foreseen !== null, setting.reach.unprivileged, keepGroups)
+  const filtered = inside.foreseen !== null
+  processes.planIdentity(last, config.process, filtered, setting.reach.unprivileged, keepGroups, inside.visible)
   processes.planPersonality(last, config.linux?.personality)
   planMemoryPolicy(last, config.linux?.memoryPolicy)
   const lookup = processes.planLookup(last, config.process)

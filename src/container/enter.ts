@@ -9,7 +9,7 @@ import { Errno } from '../linux/errno.ts'
 import { ANY, Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { finishReading, planLongReading, planReading } from './files.ts'
-import { namespaceFlags } from './namespaces.ts'
+import { namespaceFlags, planOomScore } from './namespaces.ts'
 import { planAffinity } from './process.ts'
 import type { Runtime } from './runtime.ts'
 import { InitSlot } from './slots.ts'
@@ -21,6 +21,8 @@ export interface Entry {
   cgroup: cgroups.CgroupPaths | null
   /** CPUs that the process may use before it is in the cgroup; process.execCPUAffinity.initial. */
   affinity: string | undefined
+  /** `process.oomScoreAdj`, where the host may not set it; see planOomScore. */
+  oomScoreAdj: number | undefined
   /** Descriptors that the stage has inherited: the process's end of its session, and a pidfd of the container's init. */
   initSession: number
   pidfd: number
@@ -42,8 +44,9 @@ export interface Entry {
  * to the process: from inside it the stage could not fork into a cgroup2 (cgroups(7), "nsdelegate").
  */
 export function planEntry(b: Batch, entry: Entry): void {
-  const { id, config, cgroup, affinity, initSession, pidfd, rootOf, meeting, channel } = entry
+  const { id, config, cgroup, affinity, oomScoreAdj, initSession, pidfd, rootOf, meeting, channel } = entry
   b.about('stage')
+  if (oomScoreAdj !== undefined) planOomScore(b, oomScoreAdj)
   // Nobody in the container may look into our processes (/proc/PID/exe, ptrace) before the user's program runs.
   c.prctl(b, k.PR_SET_DUMPABLE, 0)
   c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)

@@ -37,6 +37,7 @@ import { filterOf, foresee, planRecalling, recall } from './filter.ts'
 import { planEnd, planReapBrain, planSignals, planWait } from './foreground.ts'
 import { joinRdt } from './intel-rdt.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
+import { oomScoreStays } from './namespaces.ts'
 import { homeOf } from './passwd.ts'
 import { cannotExec } from './phrases.ts'
 import { planPidFile } from './pid-file.ts'
@@ -163,11 +164,13 @@ function startProcess(runtime: Runtime, options: ExecOptions, progress: Progress
   // 3. It joins the container, forks the process and ends.
   const entry = new Batch(machine)
   const { wanted, cgroup } = plan
+  const privileged = facts.value(look.trust.uid) === 0
   planEntry(entry, {
     id: options.id,
     config: plan.config,
     cgroup,
     affinity: wanted.execCPUAffinity?.initial,
+    oomScoreAdj: privileged ? undefined : wanted.oomScoreAdj,
     initSession: started.value(begun.spawned.initSession)!,
     pidfd: looked.value(pidfd)!,
     rootOf: saved.stack ? saved.pid : null,
@@ -180,6 +183,7 @@ function startProcess(runtime: Runtime, options: ExecOptions, progress: Progress
   const born = new Batch(machine)
   const pid = born.add(slot(InitSlot.CHILD), 0)
   const joined = born.add(slot(InitSlot.JOINED), 0)
+  const refusal = privileged || wanted.oomScoreAdj === undefined ? null : born.add(slot(InitSlot.REFUSAL), 0)
   // With --ignore-paused the stage joins a frozen cgroup, and is held there until that is thawed.
   if (options.ignorePaused) born.patience = Infinity
   stage.send(born)
@@ -218,7 +222,8 @@ function startProcess(runtime: Runtime, options: ExecOptions, progress: Progress
   // Earlier versions of runt did not keep the filter.
   const filter = recalled ?? filterOf(plan.config, machine)
   const looks = new Batch(machine)
-  if (wanted.oomScoreAdj !== undefined) {
+  if (refusal && birth.value(refusal)! < 0) runtime.warn(oomScoreStays(wanted.oomScoreAdj!))
+  if (wanted.oomScoreAdj !== undefined && privileged) {
     looks.about('process.oomScoreAdj')
     c.writeFile(looks, k.AT_FDCWD, `/proc/${progress.init}/oom_score_adj`, String(wanted.oomScoreAdj))
   }

@@ -71,7 +71,7 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   b.about('stage')
   if (!privileged && birth.oomScoreAdj !== undefined) planOomScore(b, birth.oomScoreAdj)
   // Not dumpable: nobody in a joined pid namespace may look into our processes (/proc/PID/exe, ptrace) before the user's program runs. But
-  // the /proc files of such a process belong to root, and a user has to write the id mappings there first; see planRootIdentity.
+  // the /proc files of such a process belong to root, and a user has to write the id mappings there first; see visibility.ts.
   if (!user || privileged) c.prctl(b, k.PR_SET_DUMPABLE, 0)
   c.fcntl(b, initSession, k.F_SETFD, k.FD_CLOEXEC)
   c.fcntl(b, listener, k.F_SETFD, k.FD_CLOEXEC)
@@ -109,8 +109,12 @@ export function planStage(b: Batch, config: Config, birth: Birth): void {
   }
 }
 
+/** The warning where slot REFUSAL has an errno. */
+export const oomScoreStays = (score: number): string =>
+  `process.oomScoreAdj: ${score} is less than the kernel lets this user have; it stays as it is`
+
 /** Sets the OOM score, which the init inherits. A user may only raise it; a refusal is left in slot REFUSAL. */
-function planOomScore(b: Batch, score: number): void {
+export function planOomScore(b: Batch, score: number): void {
   const refused = b.label()
   b.about('process.oomScoreAdj')
   const file = c.openat(b, k.AT_FDCWD, '/proc/self/oom_score_adj', k.O_WRONLY)

@@ -17,6 +17,7 @@ import { makeFolder } from './paths.ts'
 import { planExecve } from './program-vectors.ts'
 import { planFilter } from './seccomp-agent.ts'
 import { InitSlot } from './slots.ts'
+import { planVisibility } from './visibility.ts'
 
 /** keyrings(7): all to who possesses it; view, read, search, link to its owner. The kernel's own choice, and search. */
 const KEYRING_PERMISSIONS = 0x3f1b_0000
@@ -150,7 +151,8 @@ export function planWorkingFolder(b: Batch, { cwd }: Process): void {
 
 /**
  * Plans limits, working folder, user and rights, in an order in which each step still has the rights that it needs. `filtered`: a seccomp
- * filter will be loaded. `inUserNamespace`: limits are left to the host, which may raise them, and setgroups(2) may be denied.
+ * filter will be loaded. `inUserNamespace`: limits are left to the host, which may raise them, and setgroups(2) may be denied. `visible`:
+ * see visibility.ts.
  */
 export function planIdentity(
   b: Batch,
@@ -158,6 +160,7 @@ export function planIdentity(
   filtered: boolean,
   inUserNamespace: boolean,
   keepGroups = false,
+  visible = false,
 ): void {
   planLabels(b, wanted)
   if (!inUserNamespace) planLimits(b, wanted)
@@ -182,8 +185,7 @@ export function planIdentity(
   c.setresgid(b, gid)
   c.setresuid(b, uid)
   c.prctl(b, k.PR_SET_KEEPCAPS, 0)
-  // Changing the user has made the process dumpable again; see planStage.
-  c.prctl(b, k.PR_SET_DUMPABLE, 0)
+  planVisibility(b, visible)
   b.about('process.capabilities')
   const inheritable = capabilityMask(capabilities.inheritable)
   // CAP_SYS_ADMIN is kept for loading the filter. execve(2) takes it away: it computes the sets anew, from the inheritable, bounding and

@@ -11,17 +11,6 @@ import { CallError } from '../session/session.ts'
 import { finishReading, planReading } from './files.ts'
 import type { Runtime } from './runtime.ts'
 
-/**
- * Why a user does not see the init of a container, if the mount of /proc says so (proc(5), `hidepid`): the init is not dumpable, so it is
- * hidden from the user whose process it is. Null otherwise. `mountinfo`: that of the caller.
- */
-export function hidesProcesses(mountinfo: string): string | null {
-  const option = / \/proc \S+ .*(hidepid=[^,\s]+)/.exec(mountinfo)?.[1]
-  return option === undefined || /=(0|off)$/.test(option)
-    ? null
-    : `/proc is mounted with ${option}, which hides the container's init from you: be root, or in the group that the mount option gid= names, or have /proc mounted without hidepid`
-}
-
 /** Whether the caller is in a user namespace that maps less than all ids, as rootless engines and containers make; user_namespaces(7). */
 export function isMapped({ host, platform }: Runtime): boolean {
   const b = new Batch(platform.machine)

@@ -8,10 +8,10 @@
  * - Limits above those of the caller are set by the host.
  */
 import type { Config, IdMapping } from '../config/types.ts'
-import * as k from '../linux/constants.ts'
 import type { Batch } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { IdMaps } from './id-maps.ts'
+import { planVisibility } from './visibility.ts'
 
 export interface UserNamespace {
   /** Where it is there already. */
@@ -39,8 +39,16 @@ function firstId(mappings: readonly IdMapping[]): number {
   return mappings.length === 0 || mappings.some(({ containerID }) => containerID === 0) ? 0 : mappings[0]!.containerID
 }
 
-/** Plans how a process in a user namespace becomes its root. What it makes then belongs to that user. `keepGroups`: see annotations.ts. */
-export function planRootIdentity(b: Batch, { root: { uid, gid } }: UserNamespace, keepGroups = false): void {
+/**
+ * Plans how a process in a user namespace becomes its root. What it makes then belongs to that user. `keepGroups`: see annotations.ts;
+ * `visible`: see visibility.ts.
+ */
+export function planRootIdentity(
+  b: Batch,
+  { root: { uid, gid } }: UserNamespace,
+  keepGroups = false,
+  visible = false,
+): void {
   b.about('user namespace: root of it')
   // Where the caller gave up setgroups(2) to map its ids, it keeps its groups.
   const denied = b.label()
@@ -48,6 +56,5 @@ export function planRootIdentity(b: Batch, { root: { uid, gid } }: UserNamespace
   b.place(denied)
   c.setresgid(b, gid)
   c.setresuid(b, uid)
-  // Of no effect on who may look at us where the ids stay the same; see planStage.
-  c.prctl(b, k.PR_SET_DUMPABLE, 0)
+  planVisibility(b, visible)
 }
