@@ -188,4 +188,16 @@ only('runt crun', 'run.oci.pidfd_receiver gets a pidfd', () => {
   fails(container(made).run(), /nobody/)
 })
 
+only('runt', 'run.oci.seccomp.plugins, and a kind of context that is none, are refused by name', () => {
+  for (const [name, value, pattern] of [
+    ['run.oci.seccomp.plugins', '/usr/lib/plugin.so', /seccomp\.plugins"\]: runt loads no libraries; .*listenerPath/],
+    ['run.oci.mount_context_type', 'contxt', /mount_context_type"\]: "contxt" is not one of context, fscontext/],
+  ] as const) {
+    const made = bundle((config) => {
+      config.annotations = { [name]: value }
+    })
+    oneLine(fails(invoke(['run', '--bundle', made.directory, container(made).id]), pattern))
+  }
+})
+
 run()

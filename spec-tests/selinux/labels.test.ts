@@ -226,6 +226,21 @@ test("a mount's own context comes before the label", () => {
   assert.is(label(`/proc/${c.state().pid}/root/mnt`), HOST)
 })
 
+only('runt crun', 'run.oci.mount_context_type says which option the label for mounts is', () => {
+  const c = started((config) => {
+    config.linux.mountLabel = DATA
+    config.annotations = { 'run.oci.mount_context_type': 'rootcontext' }
+    config.mounts.push({ destination: '/mnt', type: 'tmpfs', source: 'tmpfs' })
+  })
+  const { pid } = c.state()
+  assert.is(label(`/proc/${pid}/root/mnt`), DATA)
+  const options = mounts(pid).find(({ target }) => target === '/mnt')!.superOptions
+  assert.ok(
+    options.some((word) => word.replaceAll('"', '') === `rootcontext=${DATA}`),
+    options.join(),
+  )
+})
+
 test('a label for mounts that the policy does not know is refused', () => {
   const c = container((config) => {
     config.linux.mountLabel = 'test_u:object_r:nonsense_t'

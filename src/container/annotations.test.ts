@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { decodeUtf8 } from '../base/bytes.ts'
-import { decodeBase64, unsafeAnnotations } from './annotations.ts'
+import { contextType, decodeBase64, refusePlugins, unsafeAnnotations } from './annotations.ts'
 import { features } from './features.ts'
 import { filterOf } from './filter.ts'
 
@@ -31,6 +31,23 @@ test('names that are no system calls are an error on demand', () => {
   assert.is(filterOf({ linux }, 'x86_64')!.warnings.length, 1)
   const annotations = { 'run.oci.seccomp_fail_unknown_syscall': '1' }
   assert.throws(() => filterOf({ linux, annotations }, 'x86_64'), /^linux\.seccomp\.syscalls\[0\]\.names: "nonsense"/)
+})
+
+test('the kind of context that a mount label is: one of four', () => {
+  assert.is(contextType(undefined), 'context')
+  assert.is(contextType({ 'run.oci.mount_context_type': 'fscontext' }), 'fscontext')
+  assert.throws(
+    () => contextType({ 'run.oci.mount_context_type': 'constructor' }),
+    /^annotations\["run\.oci\.mount_context_type"\]: "constructor" is not one of context, fscontext, defcontext, rootcontext$/,
+  )
+})
+
+test('plugins are refused', () => {
+  refusePlugins({ other: '' })
+  assert.throws(
+    () => refusePlugins({ 'run.oci.seccomp.plugins': '/lib/p.so' }),
+    /^annotations\["run\.oci\.seccomp\.plugins"\]: runt loads no libraries; .*listenerPath/,
+  )
 })
 
 test('features lists what reaches out of the container', () => {

@@ -18,6 +18,9 @@ const RECEIVER = 'run.oci.seccomp.receiver'
 export const AGENT_VARIABLE = 'RUN_OCI_SECCOMP_RECEIVER'
 const PIDFD_RECEIVER = 'run.oci.pidfd_receiver'
 
+const CONTEXT_TYPE = 'run.oci.mount_context_type'
+const PLUGINS = 'run.oci.seccomp.plugins'
+
 /** Annotations with which who writes them can reach beyond the container (features.md, `potentiallyUnsafeConfigAnnotations`). */
 export const unsafeAnnotations: readonly string[] = [
   HOOKS_STDERR,
@@ -26,6 +29,7 @@ export const unsafeAnnotations: readonly string[] = [
   PIDFD_RECEIVER,
   RECEIVER,
   BPF_DATA,
+  CONTEXT_TYPE,
 ]
 
 type Annotations = Config['annotations']
@@ -52,6 +56,25 @@ export const bpfData = (annotations: Annotations): string | undefined => annotat
 
 /** Socket that gets a pidfd of the container's process, as with --pidfd-socket. */
 export const pidfdReceiver = (annotations: Annotations): string | undefined => annotations?.[PIDFD_RECEIVER]
+
+/** Mount options that take an SELinux context (mount(8)); of the annotation, and of a mount's own options. */
+export const CONTEXT_TYPES: readonly string[] = ['context', 'fscontext', 'defcontext', 'rootcontext']
+
+/** The mount option that linux.mountLabel is the value of. Throws a RuntError for a word that is none. */
+export function contextType(annotations: Annotations): string {
+  const type = annotations?.[CONTEXT_TYPE] ?? 'context'
+  if (!CONTEXT_TYPES.includes(type))
+    throw new RuntError(`${fieldOf(CONTEXT_TYPE)}: ${JSON.stringify(type)} is not one of ${CONTEXT_TYPES.join(', ')}`)
+  return type
+}
+
+/** A container that wants plugins of crun's to answer its system calls would wait for an answer for ever. */
+export function refusePlugins(annotations: Annotations): void {
+  if (annotations?.[PLUGINS] !== undefined)
+    throw new RuntError(
+      `${fieldOf(PLUGINS)}: runt loads no libraries; a program that listens at linux.seccomp.listenerPath can answer system calls as well`,
+    )
+}
 
 /** Reads base64 (RFC 4648, padded or not, line breaks allowed). Throws a RuntError that names `field`. */
 export function decodeBase64(text: string, field: string): Uint8Array {

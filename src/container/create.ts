@@ -24,7 +24,7 @@ import { Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError } from '../session/session.ts'
 import { Train } from '../session/train.ts'
-import { AGENT_VARIABLE, keepsGroups, pidfdReceiver } from './annotations.ts'
+import { AGENT_VARIABLE, contextType, keepsGroups, pidfdReceiver, refusePlugins } from './annotations.ts'
 import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planLock } from './claim.ts'
@@ -49,7 +49,7 @@ import { applyRdt, findResctrl } from './intel-rdt.ts'
 import { explainLaunch, missingConfig } from './launch-errors.ts'
 import { planMasks, planReadonlyPaths } from './masked-paths.ts'
 import { planMemoryPolicy } from './memory-policy.ts'
-import type { MountSetting } from './mount-entry.ts'
+import type { MountLabel, MountSetting } from './mount-entry.ts'
 import { mountByLooking, planMount, planReadonlyMounts } from './mounts.ts'
 import { createsNamespace, joinsNamespace, oomScoreStays, planStage } from './namespaces.ts'
 import { moveDevices } from './net-devices.ts'
@@ -690,7 +690,7 @@ function interpret(
   exact: boolean
   root: string
   foreseen: Foreseen | null
-  label: string | null
+  label: MountLabel | null
   resctrl: string | null
 } {
   const { config, warnings, exact } = readConfig(
@@ -712,6 +712,8 @@ function interpret(
     config.process.env = [...env, `LISTEN_FDS=${options.listenFds}`, ...pid, ...names]
   }
   const place = placeCgroup(runtime, config, options.id, cgroupFacts)
+  refusePlugins(config.annotations)
+  const labelType = contextType(config.annotations)
   // Without SELinux a label is left out: file systems would refuse the option.
   const selinux = config.linux?.mountLabel && / - selinuxfs /.test(cgroupFacts.mountinfo)
   return {
@@ -721,6 +723,6 @@ function interpret(
     root: absolutePath(bundle, config.root.path),
     foreseen: foresee(config),
     resctrl: config.linux?.intelRdt ? findResctrl(cgroupFacts.mountinfo) : null,
-    label: selinux ? config.linux!.mountLabel! : null,
+    label: selinux ? { type: labelType, text: config.linux!.mountLabel! } : null,
   }
 }

@@ -6,6 +6,7 @@ import { type Batch, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { planPrepared } from '../session/templates.ts'
 import type { Train } from '../session/train.ts'
+import type { MountLabel } from './mount-entry.ts'
 import { InitSlot } from './slots.ts'
 
 const ROOT = slot(InitSlot.ROOT)
@@ -18,7 +19,7 @@ const EMPTY = slot(InitSlot.EMPTY)
  * `linux.maskedPaths`: files are covered by the host's /dev/null, folders by an empty read-only tmpfs, the same for all. `label`: the
  * SELinux context of that, if any. `slave`: see MountSetting.
  */
-export function planMasks(train: Train, paths: readonly string[], label: string | null, slave: boolean): void {
+export function planMasks(train: Train, paths: readonly string[], label: MountLabel | null, slave: boolean): void {
   for (const path of paths) {
     const about = `linux.maskedPaths (${path})`
     if (cleanPath(path) === '/') throw new RuntError(`${about}: the root itself cannot be masked`)
@@ -29,7 +30,7 @@ export function planMasks(train: Train, paths: readonly string[], label: string 
 }
 
 /** One of them; the key of its template is what it is about. */
-export function planMask(b: Batch, path: string, label: string | null, slave = false): void {
+export function planMask(b: Batch, path: string, label: MountLabel | null, slave = false): void {
   b.about(`linux.maskedPaths (${path})`)
   const missing = b.label()
   const file = b.label()
@@ -42,7 +43,7 @@ export function planMask(b: Batch, path: string, label: string | null, slave = f
   // Another mount of the same file system is cheaper than another file system.
   b.branch(EMPTY, 'NOT_EQUAL', 0, again)
   c.fsopen(b, 'tmpfs').keep(InitSlot.FS)
-  if (label !== null) c.fsconfigString(b, FS, 'context', label)
+  if (label !== null) c.fsconfigString(b, FS, label.type, label.text)
   c.fsconfigCreate(b, FS)
   const attributes = k.MOUNT_ATTR_RDONLY | k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | k.MOUNT_ATTR_NOEXEC
   c.fsmount(b, FS, attributes).keep(InitSlot.EMPTY)

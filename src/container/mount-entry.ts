@@ -8,13 +8,19 @@ import { type MountOptions, readMountOptions } from './mount-options.ts'
 import { refuseProc } from './proc-guard.ts'
 import type { Reach } from './sources.ts'
 
+/** `linux.mountLabel`: an SELinux context, and the mount option that takes it (annotations.ts, contextType). */
+export interface MountLabel {
+  type: string
+  text: string
+}
+
 /** What the mounts of a container have in common. */
 export interface MountSetting {
   /** The folder that relative sources start from. */
   bundle: string
   cgroup: CgroupMountPlan
-  /** `linux.mountLabel`, where SELinux is there to read it. */
-  label: string | null
+  /** Where SELinux is there to read it. */
+  label: MountLabel | null
   reach: Reach
   /** By index of the mount: a descriptor for a mount with mapped ids (idmapped-mounts.ts, prepareIdmapped). */
   idmapped: ReadonlyMap<number, number>

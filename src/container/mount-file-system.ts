@@ -9,7 +9,7 @@ import type { Session } from '../session/session.ts'
 import { copyUp } from './copy-up.ts'
 import { planIdmap } from './idmapped-mounts.ts'
 import { planAttach, planPropagation, planRecursiveAttributes } from './mount-attach.ts'
-import type { MountEntry, MountSetting } from './mount-entry.ts'
+import type { MountEntry, MountLabel, MountSetting } from './mount-entry.ts'
 import { forMount2, type MountOptions } from './mount-options.ts'
 import { coverFolder, makeFolder } from './paths.ts'
 import { planRefuseProc, resolveFor } from './proc-guard.ts'
@@ -106,25 +106,25 @@ export function planNewMount(
   type: string,
   source: string,
   options: MountOptions,
-  label: string | null,
+  label: MountLabel | null,
 ): void {
   c.fsopen(b, type).keep(InitSlot.FS)
   if (source) c.fsconfigString(b, FS, 'source', source)
   planParameters(b, options)
   // The file system itself is to be read-only too: its device may be so, and a journal must not be replayed.
   if (options.set & k.MOUNT_ATTR_RDONLY && !kernels.has(type)) c.fsconfigFlag(b, FS, 'ro')
-  const labels = label !== null && takesLabel(type, options)
-  const aboutLabel = `${about}: linux.mountLabel (${label})`
+  const labels = label !== null && takesLabel(type, options, label)
+  const aboutLabel = `${about}: linux.mountLabel (${label?.text})`
   if (labels && type !== 'mqueue') {
     b.about(aboutLabel)
-    c.fsconfigString(b, FS, 'context', label)
+    c.fsconfigString(b, FS, label.type, label.text)
     b.about(about)
   }
   c.fsconfigCreate(b, FS)
   c.fsmount(b, FS, options.set).keep(InitSlot.MOUNT)
   if (labels && type === 'mqueue') {
     const folder = c.openat(b, MOUNT, '.', k.O_RDONLY | k.O_DIRECTORY)
-    const text = b.string(label)
+    const text = b.string(label.text)
     b.about(aboutLabel)
     b.call('fsetxattr', folder, 'security.selinux', text, text.length - 1, 0)
     b.about(about)
@@ -134,8 +134,8 @@ export function planNewMount(
 }
 
 /** Whether the label is to be set: the mount's own options come first. */
-function takesLabel(type: string, { data }: MountOptions): boolean {
-  return !unlabelled.has(type) && !data.some(([key]) => key === 'context')
+function takesLabel(type: string, { data }: MountOptions, label: MountLabel): boolean {
+  return !unlabelled.has(type) && !data.some(([key]) => key === 'context' || key === label.type)
 }
 
 export function planParameters(b: Batch, options: MountOptions): void {
@@ -168,11 +168,12 @@ function planLongFileSystem(
   type: string,
   source: string,
   options: MountOptions,
-  label: string | null,
+  label: MountLabel | null,
   inherits: boolean,
 ): void {
   const { flags, data } = forMount2(options)
-  const context = label !== null && type !== 'mqueue' && takesLabel(type, options) ? `context="${label}"` : ''
+  const labels = label !== null && type !== 'mqueue' && takesLabel(type, options, label)
+  const context = labels ? `${label.type}="${label.text}"` : ''
   const all = [data, context].filter((part) => part !== '').join(',')
   if (all.length > MOUNT_DATA_MAX)
     throw new RuntError(

@@ -11,7 +11,8 @@ import { planMount } from './mounts.ts'
 import { ALL } from './sources.ts'
 import { fakeHost } from './testing/fake-host.ts'
 
-const label = 'system_u:object_r:container_file_t:s0:c1,c2'
+const text = 'system_u:object_r:container_file_t:s0:c1,c2'
+const label = { type: 'context', text }
 const setting: MountSetting = {
   bundle: '/bundle',
   cgroup: {
@@ -66,11 +67,23 @@ test('a device is opened read-only for a mount that is read-only, a file system 
 })
 
 test('the label is the context of new file systems that take one', () => {
-  const context = (mount: Mount, given: string | null = label) => matching(planned(mount, { label: given }), /context/)
-  assert.equal(context(tmpfs), [`fsconfig(<slot 19>, FSCONFIG_SET_STRING, "context", "${label}", 0)`])
+  const context = (mount: Mount, given: typeof label | null = label) =>
+    matching(planned(mount, { label: given }), /context/)
+  assert.equal(context(tmpfs), [`fsconfig(<slot 19>, FSCONFIG_SET_STRING, "context", "${text}", 0)`])
   assert.equal(context(tmpfs, null), [])
   for (const type of ['proc', 'sysfs']) assert.equal(context({ ...tmpfs, type }), [], type)
   assert.equal(context({ destination: '/m', type: 'bind', source: '/x', options: ['bind'] }), [])
+})
+
+test('the label is the value of another option, if an annotation says so', () => {
+  const root = { type: 'rootcontext', text }
+  assert.equal(matching(planned(tmpfs, { label: root }), /context/), [
+    `fsconfig(<slot 19>, FSCONFIG_SET_STRING, "rootcontext", "${text}", 0)`,
+  ])
+  const [call] = matching(planned({ ...tmpfs, options: ['size=1', 'iversion'] }, { label: root }), /^mount\(/)
+  assert.ok(call!.includes(JSON.stringify(`size=1,rootcontext="${text}"`)), call)
+  const own = planned({ ...tmpfs, options: ['rootcontext=other'] }, { label: root })
+  assert.is(matching(own, /context/).length, 1)
 })
 
 test('a context of the options comes before the label', () => {
@@ -80,7 +93,7 @@ test('a context of the options comes before the label', () => {
 
 test('in the text for mount(2) the label is quoted, for it holds a comma', () => {
   const [call] = matching(planned({ ...tmpfs, options: ['size=1', 'iversion'] }, { label }), /^mount\(/)
-  assert.ok(call!.includes(JSON.stringify(`size=1,context="${label}"`)), call)
+  assert.ok(call!.includes(JSON.stringify(`size=1,context="${text}"`)), call)
 })
 
 test('the message queue file system has its label as an attribute', () => {
