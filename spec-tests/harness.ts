@@ -21,6 +21,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -449,7 +450,8 @@ function cleanUp(): string[] {
     writeFileSync(store, keep.store, { mode: 0o755 })
   }
   for (const entry of readdirSync(base)) {
-    if (/^c\d+$|\.(out|err|in)$/.test(entry)) removeTree(join(base, entry))
+    if (/^c\d+$/.test(entry)) removeTree(join(base, entry))
+    else if (/\.(out|err|in)$/.test(entry)) unlinkSync(join(base, entry))
   }
   // A slice is systemd's own, and stays until the end.
   if (!bySystemd) removeCgroups(cgroupRoot)

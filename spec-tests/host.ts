@@ -1,6 +1,6 @@
 /** What the tests look up on the host: mounts, control groups, processes. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, rmdirSync, unlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 /** Sleeps without giving up the thread. */
@@ -163,9 +163,12 @@ function read(path: string): string {
   }
 }
 
+/** All processes but the kernel's own, which are most of them: children of kthreadd, pid 2 in the first pid namespace. */
 export function pids(): number[] {
+  const kernels = read('/proc/2/comm') === 'kthreadd\n' ? read('/proc/2/task/2/children').trim().split(' ') : []
+  const known = new Set(kernels)
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => /^\d+$/.test(name) && !known.has(name))
     .map(Number)
 }
 
@@ -214,9 +217,24 @@ export function removeCgroups(path: string): void {
 
 /** Unmounts everything below a directory, then removes it. Never leaves the file system it starts on. */
 export function removeTree(directory: string): void {
-  for (const target of mountsBelow(directory).reverse()) spawnSync('umount', ['-l', target])
-  if (mountsBelow(directory).length > 0) return
-  execFileSync('rm', ['-rf', '--one-file-system', directory])
+  const targets = mountsBelow(directory)
+  for (const target of targets.reverse()) spawnSync('umount', ['-l', target])
+  if (targets.length > 0 && mountsBelow(directory).length > 0) return
+  try {
+    removeFolder(directory, lstatSync(directory).dev)
+  } catch {
+    // What is too deep for a path, has a strange name, or is gone: rm knows. It is not asked at once, for a process takes longer than all else.
+    execFileSync('rm', ['-rf', '--one-file-system', directory])
+  }
+}
+
+function removeFolder(directory: string, device: number): void {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name)
+    if (!entry.isDirectory()) unlinkSync(path)
+    else if (lstatSync(path).dev === device) removeFolder(path, device)
+  }
+  rmdirSync(directory)
 }
 
 /** Ends what a test file left behind: processes, control groups, mounts, files. */
