@@ -1,11 +1,11 @@
 /** Runs all tests of the project. See `usage`. The last line is `N passed, N failed, N skipped`. */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Summary } from '../spec-tests/run.ts'
-import { vmStage } from '../spec-tests/vm/stage.ts'
+import { prepare, vmStage } from '../spec-tests/vm/stage.ts'
 import { FACTS, factsOfHost, mixed } from './conformance-facts.ts'
 import { extendPath, install, isThere, missing } from './machine.ts'
 import { root } from './tools.ts'
@@ -34,20 +34,31 @@ const UNIT_TIMEOUT = 400_000
 const SPEC_TIMEOUT = 1_200_000
 
 /** Runs a command; its output is the stage's. True when it succeeds. */
-function succeeds(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, timeout?: number): boolean {
-  const done = spawnSync(program, args, {
+async function succeeds(
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  timeout?: number,
+): Promise<boolean> {
+  const child = spawn(program, args, {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...process.env, ...env },
     timeout,
   })
-  if (done.error) console.log(`${program}: ${done.error.message}`)
-  return done.status === 0
+  return new Promise((settle) => {
+    child.on('error', (error) => {
+      console.log(`${program}: ${error.message}`)
+      settle(false)
+    })
+    child.on('exit', (status) => settle(status === 0))
+  })
 }
 
 /** npm scripts as a stage: each counts as one test. */
-function scripts(...names: string[]): Counts {
-  const failed = names.filter((name) => !succeeds('npm', ['run', '--silent', name])).map((name) => `npm run ${name}`)
+async function scripts(...names: string[]): Promise<Counts> {
+  const failed: string[] = []
+  for (const name of names) if (!(await succeeds('npm', ['run', '--silent', name]))) failed.push(`npm run ${name}`)
   if (failed.length > 0) console.log(`failed: ${failed.join(', ')}`)
   return { passed: names.length - failed.length, failed: failed.length, skipped: 0 }
 }
@@ -113,15 +124,20 @@ async function unit(): Promise<Counts> {
   // The longest first: scripts/package.test.ts builds everything twice, for two machines.
   const files = [...testFiles('scripts').reverse(), ...testFiles('bench'), ...testFiles('src')]
   const all: Counts = { passed: 0, failed: 0, skipped: 0 }
-  let next = 0
+  const times: { path: string; seconds: number }[] = []
   const worker = async (): Promise<void> => {
-    while (next < files.length) {
-      const counts = await unitFile(files[next++]!)
+    for (let path = files.shift(); path !== undefined; path = files.shift()) {
+      const begin = Date.now()
+      const counts = await unitFile(path)
+      times.push({ path, seconds: (Date.now() - begin) / 1000 })
       for (const key of ['passed', 'failed', 'skipped'] as const) all[key] += counts[key]
     }
   }
   await Promise.all([worker(), worker()])
-  console.log(`${files.length} files`)
+  const slowest = times.sort((a, b) => b.seconds - a.seconds).slice(0, 8)
+  console.log(
+    `${times.length} files; the slowest: ${slowest.map(({ path, seconds }) => `${path} ${seconds.toFixed(0)} s`).join(', ')}`,
+  )
   return all
 }
 
@@ -130,12 +146,12 @@ const conformance = join(root, 'build/conformance')
 const columns = ['dist/runt', 'runc', 'crun']
 
 /** The black-box tests on a runtime. */
-function spec(runtime: string, ...flags: string[]): Counts {
+async function spec(runtime: string, ...flags: string[]): Promise<Counts> {
   const folder = mkdtempSync(join(tmpdir(), 'runt-test-'))
   const json = join(folder, 'summary.json')
   try {
     const args = ['--import', 'tsx', 'spec-tests/run.ts', '--json', json, ...flags]
-    const fine = succeeds(process.execPath, args, { RUNTIME: runtime }, SPEC_TIMEOUT)
+    const fine = await succeeds(process.execPath, args, { RUNTIME: runtime }, SPEC_TIMEOUT)
     let summary: Summary
     try {
       summary = JSON.parse(readFileSync(json, 'utf8'))
@@ -156,7 +172,7 @@ function spec(runtime: string, ...flags: string[]): Counts {
 }
 
 /** On a peer, where there is one. */
-function peer(name: string, ...flags: string[]): Counts {
+async function peer(name: string, ...flags: string[]): Promise<Counts> {
   if (isThere(name)) return spec(name, ...flags)
   console.log(`  skipped: ${name} is not installed`)
   return { passed: 0, failed: 0, skipped: 1 }
@@ -169,7 +185,7 @@ const onNode = ['cli/exec', 'cli/log', 'cli/environment', 'cli/trace'].concat(
   ['hooks', 'process', 'terminal', 'user', 'mounts'].map((name) => `config/${name}`),
 )
 
-const stages: Record<string, () => Counts | Promise<Counts>> = {
+const stages: Record<string, () => Promise<Counts>> = {
   build: () => scripts('build', 'build:native'),
   types: () => scripts('types'),
   lint: () => scripts('lint'),
@@ -206,7 +222,10 @@ const required = absent.filter((need) => !need.optional)
 if (!isRoot) console.log('Not root: the black-box tests will fail, for most of them make containers as root.')
 
 const results: (Counts & { name: string; seconds: number })[] = []
-for (const name of positionals.length > 0 ? positionals : Object.keys(stages)) {
+const chosen = positionals.length > 0 ? positionals : Object.keys(stages)
+// The guests' image waits for the network and for one processor; the stages before have use for the other one.
+if (chosen.includes('vm')) prepare()
+for (const name of chosen) {
   console.log(`\n=== ${name}`)
   const begin = Date.now()
   const counts = await stages[name]!()

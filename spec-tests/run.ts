@@ -146,6 +146,17 @@ function runFile(path: string, results: string): Promise<Row> {
   })
 }
 
+/** What takes long with some runtime comes first, so that at the end no job waits for another one. */
+const LONG = [
+  'faults/',
+  'engines/',
+  'config-linux/seccomp-notify',
+  'config-linux/cgroups',
+  'runtime/lifecycle',
+  'runtime/kill',
+  'cli/exec',
+]
+
 /** Folders of tests for a guest of spec-tests/vm: they run only when they are named. */
 const GUESTS = ['systemd/', 'rootless/', 'hardening/', 'selinux/']
 
@@ -159,10 +170,10 @@ const files = testFiles(here).filter((path) => {
 if (files.length === 0) console.log(`no heading contains ${positionals.join(' or ')}; they are the paths of test files`)
 const results = mkdtempSync(join(tmpdir(), 'runt-spec-results-'))
 const rows: Row[] = []
-let next = 0
+const isLong = (path: string): boolean => LONG.some((part) => relative(here, path).startsWith(part))
+const waiting = [...files.keys()].sort((a, b) => Number(isLong(files[b]!)) - Number(isLong(files[a]!)))
 const worker = async (): Promise<void> => {
-  while (next < files.length && !interrupted) {
-    const number = next++
+  for (let number = waiting.shift(); number !== undefined && !interrupted; number = waiting.shift()) {
     rows[number] = await runFile(files[number]!, join(results, String(number)))
   }
 }

@@ -79,10 +79,19 @@ async function oneRun({ name, headings, job }: Run): Promise<Counts> {
   }
 }
 
+let prepared: Promise<unknown> | undefined
+
+/** Begins with the image, while other stages run. */
+export function prepare(): void {
+  prepared ??= image()
+  // It is told by the stage.
+  prepared.catch(() => {})
+}
+
 /** Runs them all. Where no guest can be made, that is a failure. */
 export async function vmStage(): Promise<Counts> {
   try {
-    await image()
+    await (prepared ?? image())
   } catch (error) {
     if (!(error instanceof BuildError)) throw error
     console.log(`no guests: ${error.message}`)
