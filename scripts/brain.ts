@@ -14,7 +14,7 @@ const source = join(root, 'src/engine-quickjs')
 
 export const ownMachine: Machine = arch() === 'arm64' ? 'aarch64' : 'x86_64'
 
-/** Commander's imports of Node.js, and what host.c does faster: text conversions, operations of batches. */
+/** Commander's imports of Node.js, and what host.c does faster: text conversions, operations of batches, search trees of filters. */
 const substitutes: Plugin = {
   name: 'quickjs',
   setup(build) {
@@ -22,7 +22,7 @@ const substitutes: Plugin = {
       const file = join(source, 'shims', `${path.slice('node:'.length).replace('_', '-')}.ts`)
       return existsSync(file) ? { path: file } : { errors: [{ text: `${importer} imports ${path}; QuickJS has none` }] }
     })
-    for (const slow of ['base/bytes.ts', 'session/operation.ts']) {
+    for (const slow of ['base/bytes.ts', 'session/operation.ts', 'seccomp/search.ts']) {
       const name = basename(slow)
       build.onResolve({ filter: new RegExp(`/${name}$`) }, ({ path, resolveDir }) =>
         resolveDir !== source && join(resolveDir, path) === join(root, 'src', slow)

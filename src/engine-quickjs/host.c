@@ -649,6 +649,118 @@ static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, J
   return step;
 }
 
+/* addCells(starts, verdicts, count, decided, names, first, end, base): the new count; the rest is told in src/seccomp/search.ts. */
+static JSValue host_add_cells(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  size_t sizes[4];
+  int64_t count, range[3];
+  uint32_t *starts = (uint32_t *)bytes_of(ctx, argv[0], &sizes[0]);
+  int16_t *verdicts = (int16_t *)bytes_of(ctx, argv[1], &sizes[1]);
+  uint16_t *decided = (uint16_t *)bytes_of(ctx, argv[3], &sizes[2]), *names = (uint16_t *)bytes_of(ctx, argv[4], &sizes[3]);
+  if (starts == NULL || verdicts == NULL || decided == NULL || names == NULL || !integers(ctx, argv, 2, 1, &count) ||
+      !integers(ctx, argv, 5, 3, range))
+    return JS_EXCEPTION;
+  int64_t first = range[0], end = range[1], room = sizes[0] / 4 < sizes[1] / 2 ? sizes[0] / 4 : sizes[1] / 2;
+  int valid = count >= 0 && count <= room && first >= 0 && end <= (int64_t)(sizes[3] / 2);
+  for (int64_t cell = first; valid && cell < end; cell++) {
+    valid = names[cell] < sizes[2] / 2;
+    int16_t verdict = valid ? decided[names[cell]] : 0;
+    if (count > 0 && verdicts[count - 1] == verdict) continue;
+    if (!(valid = valid && count < room)) break;
+    starts[count] = range[2] + cell - first;
+    verdicts[count++] = verdict;
+  }
+  return valid ? JS_NewInt32(ctx, count) : JS_ThrowRangeError(ctx, "addCells: outside of an array");
+}
+
+/* Those of src/seccomp/kernel.ts and emit.ts. */
+enum { BPF_MAXINSNS = 4096, BPF_JUMP = 0x05, BPF_RETURN = 0x06, BPF_JEQ = 0x15, BPF_JGE = 0x35, REACH = 253 };
+
+/* What `Program` of src/seccomp/emit.ts and `Ranges` of search.ts hold. */
+struct search {
+  uint32_t *words, *returns, *starts;
+  int16_t *verdicts;
+  int32_t *places;
+  int64_t length, checks, values, count;
+};
+
+static int64_t push(struct search *s, uint32_t code, uint32_t k) {
+  if (s->length < BPF_MAXINSNS) {
+    uint32_t *word = s->words + 2 * (BPF_MAXINSNS - 1 - s->length);
+    word[0] = code;
+    word[1] = k;
+  }
+  return s->length++;
+}
+
+static int64_t push_return(struct search *s, int64_t verdict) {
+  return s->places[s->checks + verdict] = push(s, BPF_RETURN, s->returns[verdict]);
+}
+
+static int64_t leaf(struct search *s, int64_t verdict) {
+  int64_t known = s->places[s->checks + verdict];
+  return known >= 0 ? known : push_return(s, verdict);
+}
+
+static int64_t near(struct search *s, int64_t target) {
+  int64_t distance = s->length - target - 1, verdict = 0;
+  if (distance <= REACH) return target;
+  const uint32_t *word = s->words + 2 * (BPF_MAXINSNS - 1 - target);
+  if (word[0] != BPF_RETURN) return push(s, BPF_JUMP, distance);
+  while (verdict < s->values - 1 && s->returns[verdict] != word[1]) verdict++;
+  int64_t known = leaf(s, verdict);
+  return s->length - known - 1 <= REACH ? known : push_return(s, verdict);
+}
+
+/* Does no harm where the program is too long already. */
+static int64_t jump(struct search *s, uint32_t code, uint32_t k, int64_t yes, int64_t no) {
+  if (s->length >= BPF_MAXINSNS) return s->length++;
+  yes = near(s, yes);
+  no = near(s, no);
+  int64_t before = s->length - 1;
+  return push(s, code | (uint32_t)(before - yes) << 16 | (uint32_t)(before - no) << 24, k);
+}
+
+static int64_t tree(struct search *s, int64_t first, int64_t last) {
+  const uint32_t *starts = s->starts;
+  const int16_t *verdicts = s->verdicts;
+  if (first == last) return leaf(s, verdicts[first]);
+  if (last == first + 2 && verdicts[first] == verdicts[last] && starts[last] - starts[first + 1] == 1) {
+    int64_t around = leaf(s, verdicts[last]);
+    return jump(s, BPF_JEQ, starts[first + 1], leaf(s, verdicts[first + 1]), around);
+  }
+  int64_t middle = (first + last + 1) / 2, upper = tree(s, middle, last), lower = tree(s, first, middle - 1);
+  return jump(s, BPF_JGE, starts[middle], upper, lower);
+}
+
+/*
+ * addTree(words, length, returns, places, starts, verdicts, count): the new length, -1 if that is too much; the rest is told in
+ * src/seccomp/search.ts. `count` is at least 2.
+ */
+static JSValue host_add_tree(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  size_t sizes[5];
+  struct search s;
+  s.words = (uint32_t *)bytes_of(ctx, argv[0], &sizes[0]);
+  s.returns = (uint32_t *)bytes_of(ctx, argv[2], &sizes[1]);
+  s.places = (int32_t *)bytes_of(ctx, argv[3], &sizes[2]);
+  s.starts = (uint32_t *)bytes_of(ctx, argv[4], &sizes[3]);
+  s.verdicts = (int16_t *)bytes_of(ctx, argv[5], &sizes[4]);
+  if (s.words == NULL || s.returns == NULL || s.places == NULL || s.starts == NULL || s.verdicts == NULL ||
+      !integers(ctx, argv, 1, 1, &s.length) || !integers(ctx, argv, 6, 1, &s.count))
+    return JS_EXCEPTION;
+  s.values = sizes[1] / 4;
+  s.checks = (int64_t)(sizes[2] / 4) - s.values;
+  int valid = sizes[0] == 8 * BPF_MAXINSNS && s.length >= 0 && s.length <= BPF_MAXINSNS && s.checks >= 0 && s.count >= 2 &&
+              s.count <= (int64_t)(sizes[3] / 4) && s.count <= (int64_t)(sizes[4] / 2);
+  /* What is decided by a check must have one. */
+  for (int64_t i = 0; valid && i < s.count; i++) {
+    int64_t verdict = s.verdicts[i];
+    valid = verdict < s.values && verdict >= -s.checks && (verdict >= 0 || s.places[s.checks + verdict] >= 0);
+  }
+  if (!valid) return JS_ThrowRangeError(ctx, "addTree: outside of an array");
+  tree(&s, 0, s.count - 1);
+  return JS_NewInt32(ctx, s.length <= BPF_MAXINSNS ? s.length : -1);
+}
+
 /* close(fd) */
 static JSValue host_close(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   int64_t fd;
@@ -741,6 +853,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("encodeInto", 3, host_encode_into),
     JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
     JS_CFUNC_DEF("addOperation", 5, host_add_operation),
+    JS_CFUNC_DEF("addCells", 8, host_add_cells), JS_CFUNC_DEF("addTree", 7, host_add_tree),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now), JS_CFUNC_DEF("prepare", 1, host_prepare),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
     JS_CFUNC_DEF("getenv", 1, host_getenv), JS_CFUNC_DEF("alone", 0, host_alone),

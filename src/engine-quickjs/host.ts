@@ -23,6 +23,27 @@ export interface Host {
   encodeInto(text: string, bytes: Uint8Array, offset: number): number
   decode(buffer: ArrayBufferLike, offset: number, length: number): string
   addOperation: typeof operation.addOperation
+  /** addCells of src/seccomp/search.ts. Returns the new count. */
+  addCells(
+    starts: Uint32Array,
+    verdicts: Int16Array,
+    count: number,
+    decided: Int16Array,
+    names: Int16Array,
+    first: number,
+    end: number,
+    base: number,
+  ): number
+  /** addTree of src/seccomp/search.ts, for several ranges. Returns the program's new length, or -1 if it is too long. */
+  addTree(
+    words: Uint32Array,
+    length: number,
+    returns: Uint32Array,
+    places: Int32Array,
+    starts: Uint32Array,
+    verdicts: Int16Array,
+    count: number,
+  ): number
   close(fd: number): void
   exit(status: number): never
   /** Gets memory for what a command that plans much will write: `bytes` of it new. */

@@ -10,6 +10,7 @@ import { buildLauncher } from '../../scripts/launcher.ts'
 import { root } from '../../scripts/tools.ts'
 import { decodeUtf8 } from '../base/bytes.ts'
 import { SHARED_COMMANDS } from '../session/boot.ts'
+import { describeFilters } from './testing/filters.ts'
 import { planEverything, planMistake } from './testing/plan.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -125,6 +126,13 @@ test('a batch is the same bytes, whoever writes its operations', () => {
   assert.is(message, planEverything(ownMachine))
   assert.is(mistake, planMistake(ownMachine))
   assert.match(mistake!, /process\.cwd: .*contains a NUL byte/)
+})
+
+test('a filter is the same bytes, whoever writes its search trees', () => {
+  const { stdout } = run(['filters'])
+  assert.is(stdout, describeFilters())
+  assert.match(stdout, /^\d{4} /m)
+  assert.match(stdout, /more than the 4096 instructions/)
 })
 
 test('a lone surrogate that stands for no byte is written as U+FFFD', () => {

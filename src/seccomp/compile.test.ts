@@ -271,6 +271,24 @@ test('a filter that is too large for the kernel is refused', () => {
   verify(compile({ defaultAction: 'SCMP_ACT_ERRNO', syscalls: syscalls.slice(0, 1000) }, 'x86_64').program)
 })
 
+test('so are more return values than it takes: none is mistaken for another', () => {
+  const syscalls = Array.from({ length: 5000 }, (_, errnoRet) => ({
+    ...rule('dup', [], 'SCMP_ACT_TRACE'),
+    errnoRet,
+  }))
+  assert.throws(() => compile({ defaultAction: 'SCMP_ACT_ERRNO', syscalls }, 'x86_64'), 'BPF_MAXINSNS')
+})
+
+test('where the conditions of a rule ask nothing, it decides before a later one without conditions', () => {
+  const high: SeccompArg = { index: 0, op: 'SCMP_CMP_MASKED_EQ', value: 0xffff_ffff_0000_0000n, valueTwo: 0n }
+  const verdict = filter({
+    architectures: ['SCMP_ARCH_X86'],
+    syscalls: [rule('dup', [high], 'SCMP_ACT_TRAP'), allow('dup')],
+  })
+  assert.is(verdict(41, [0], x86), RET.SCMP_ACT_TRAP)
+  assert.is(verdict(32, [0]), ALLOW)
+})
+
 for (const [name, text] of engineSamples) {
   if (!text.includes('"seccomp"')) continue
   test(`the filter of ${name} allows what programs need and refuses the rest`, () => {

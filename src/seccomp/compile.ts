@@ -22,9 +22,10 @@ import type { Machine } from '../base/platform.ts'
 import type { Seccomp, SeccompAction, SeccompArg, Uint64 } from '../config/types.ts'
 import { Errno } from '../linux/errno.ts'
 import { ABIS, type Abi, CALL_IPC, CALL_SOCKET, INDEX, NAMELESS } from './abis.ts'
-import { Program } from './emit.ts'
+import { Program, tooLong } from './emit.ts'
 import {
   ARM_PRIVATE,
+  BPF_MAXINSNS,
   Bpf,
   DATA_ARCH,
   DATA_ARGS,
@@ -36,6 +37,7 @@ import {
   RET_KILL_THREAD,
   X32_BIT,
 } from './kernel.ts'
+import { addCells, addRange, addTree, newRanges, type Ranges } from './search.ts'
 
 export interface Filter {
   /** Array of struct sock_filter, 8 bytes each. */
@@ -69,15 +71,15 @@ interface Condition {
   readonly lowMask: number
 }
 
-/** What decides about one system call: rules in order, and their return values. */
+/** What decides about one system call: rules in order, and their verdicts. */
 interface Check {
   readonly conditions: (readonly Condition[])[]
-  readonly returns: number[]
+  readonly verdicts: number[]
   /** Whether both halves of arguments count. */
   readonly wide: boolean
 }
 
-/** By index of a system call: 0 for the default action, index + 1 of a return value, or -index - 1 of a check. */
+/** By index of a system call: the index of a return value, 0 for the default action; or -index - 1 of a check. */
 type Verdicts = Int16Array
 
 /** An ABI that takes part. */
@@ -113,14 +115,14 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
     const { names, action, errnoRet, args } = rules[at]!
     const value = returnValue(action, errnoRet)
     if (value !== defaultReturn && (args === undefined || args.length === 0)) {
-      const verdict = number(returns, value) + 1
+      const verdict = number(returns, value)
       // Most of the work of a usual profile is done here, by an interpreter.
       for (const name of names) {
         const index = INDEX.get(name)
         if (index === undefined) unknown.push(unknownName(at, name))
         else if (plain[index] === 0) plain[index] = verdict
       }
-      for (const part of parts) addMultiplexed(part, names, plain, undefined, value, verdict, checks)
+      for (const part of parts) addMultiplexed(part, names, plain, undefined, verdict, checks)
       continue
     }
     const indices: number[] = []
@@ -133,12 +135,12 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
       for (const part of parts) for (const index of indices) mention(part, part.abi.cells[index]!)
       continue
     }
-    const verdict = number(returns, value) + 1
+    const verdict = number(returns, value)
     const alternatives = split(args!)
     for (const part of parts) {
       for (const index of indices)
-        for (const conditions of alternatives) add(part, index, plain, conditions, value, verdict, checks)
-      addMultiplexed(part, names, plain, alternatives, value, verdict, checks)
+        for (const conditions of alternatives) add(part, index, plain, conditions, verdict, checks)
+      addMultiplexed(part, names, plain, alternatives, verdict, checks)
     }
   }
 
@@ -192,10 +194,12 @@ function returnValue(action: SeccompAction, errno: number = Errno.EPERM!): numbe
   return action === 'SCMP_ACT_ERRNO' || action === 'SCMP_ACT_TRACE' ? value + (errno & 0xffff) : value
 }
 
-/** Place of a value in a list to which it is added if it is not there. */
-function number(list: number[], value: number): number {
-  const at = list.indexOf(value)
-  return at >= 0 ? at : list.push(value) - 1
+/** Place of a return value in the list, to which it is added if it is not there. Each takes an instruction. */
+function number(returns: number[], value: number): number {
+  const at = returns.indexOf(value)
+  if (at >= 0) return at
+  if (returns.length === BPF_MAXINSNS) throw tooLong()
+  return returns.push(value) - 1
 }
 
 /** Whether new calls answer ENOSYS; see the top. A tracer and a log are expected to cope with new calls themselves. */
@@ -238,6 +242,7 @@ function condition({ index, op, value, valueTwo = 0 }: SeccompArg): Condition {
 
 /** The conditions of a rule: lists of which one must hold as a whole. */
 function split(args: readonly SeccompArg[]): (readonly Condition[])[] {
+  if (args.length === 1) return [[condition(args[0]!)]]
   const conditions = args.map(condition)
   const indices = new Set(args.map((arg) => arg.index))
   return indices.size < args.length ? conditions.map((one) => [one]) : [conditions]
@@ -249,7 +254,6 @@ function add(
   index: number,
   plain: Verdicts,
   conditions: readonly Condition[],
-  value: number,
   verdict: number,
   checks: Check[],
 ): void {
@@ -263,8 +267,8 @@ function add(
   else if (before < 0) {
     const check = checks[-before - 1]!
     check.conditions.push(asking)
-    check.returns.push(value)
-  } else own[index] = -checks.push({ conditions: [asking], returns: [value], wide })
+    check.verdicts.push(verdict)
+  } else own[index] = -checks.push({ conditions: [asking], verdicts: [verdict], wide })
 }
 
 /** Adds a rule for the functions of socketcall(2) and ipc(2), where the ABI has them: they do the same as calls of these names. */
@@ -273,13 +277,13 @@ function addMultiplexed(
   names: readonly string[],
   plain: Verdicts,
   alternatives: readonly (readonly Condition[])[] | undefined,
-  value: number,
   verdict: number,
   checks: Check[],
 ): void {
   const { multiplexed } = part.abi
+  if (multiplexed === null) return
   const decided = (index: number): boolean => plain[index]! > 0 || part.own[index]! > 0
-  if (multiplexed === null || (decided(SOCKETCALL) && decided(IPC))) return
+  if (decided(SOCKETCALL) && decided(IPC)) return
   for (const name of names) {
     const code = multiplexed[INDEX.get(name) ?? NAMELESS]!
     if (!code) continue
@@ -291,7 +295,7 @@ function addMultiplexed(
     }
     for (const conditions of alternatives ?? [[]]) {
       const others = conditions.filter(({ index }) => index !== 0)
-      add(part, isIpc ? IPC : SOCKETCALL, plain, [...called, ...others], value, verdict, checks)
+      add(part, isIpc ? IPC : SOCKETCALL, plain, [...called, ...others], verdict, checks)
     }
   }
 }
@@ -299,43 +303,18 @@ function addMultiplexed(
 const SOCKETCALL = INDEX.get('socketcall')!
 const IPC = INDEX.get('ipc')!
 
-/** Ranges of numbers with the same verdict, in order; the first starts at 0. */
-interface Ranges {
-  readonly starts: number[]
-  readonly verdicts: number[]
-}
-
-function range(ranges: Ranges, start: number, verdict: number): void {
-  const { starts, verdicts } = ranges
-  const end = starts.length - 1
-  if (end >= 0 && verdicts[end] === verdict) return
-  starts.push(start)
-  verdicts.push(verdict)
-}
-
 /** Ranges of the ordinary calls of an ABI, and of arm's private ones. `rest`: verdict on numbers above those that rules name. */
-function partRanges(ranges: Ranges, { abi, own, touched, last: mentioned }: Part, plain: Verdicts, rest: number): void {
+function partRanges(ranges: Ranges, { abi, last: mentioned }: Part, verdicts: Verdicts, rest: number): void {
   const { base, names, ordinary, size } = abi
-  const verdicts = plain.slice()
-  // A rule without conditions beats those with some, but not one whose conditions ask nothing here and that came first.
-  for (const index of touched) if (own[index]! > 0 || plain[index] === 0) verdicts[index] = own[index]!
   let last = ordinary - 1
   while (last > mentioned && verdicts[names[last]!] === 0) last--
-  const { starts } = ranges
-  let before = ranges.verdicts.at(-1)
-  for (let cell = 0; cell <= last; cell++) {
-    const verdict = verdicts[names[cell]!]!
-    if (verdict === before) continue
-    before = verdict
-    starts[starts.length] = base + cell
-    ranges.verdicts[starts.length - 1] = verdict
-  }
+  addCells(ranges, verdicts, names, 0, last + 1, base)
   // Without any rule there is nothing that a call could be newer than.
   const beyond = last > 0 ? rest : 0
-  range(ranges, base + last + 1, beyond)
+  addRange(ranges, base + last + 1, beyond)
   if (size === ordinary) return
-  for (let cell = ordinary; cell < size; cell++) range(ranges, ARM_PRIVATE + cell - ordinary, verdicts[names[cell]!]!)
-  range(ranges, ARM_PRIVATE + size - ordinary, beyond)
+  addCells(ranges, verdicts, names, ordinary, size, ARM_PRIVATE)
+  addRange(ranges, ARM_PRIVATE + size - ordinary, beyond)
 }
 
 /** Writes the program. `returns[0]` is the default action. */
@@ -347,27 +326,32 @@ function emit(
   stub: boolean,
 ): Uint8Array {
   const kill = number(returns, RET_KILL_THREAD)
-  const killVerdict = kill === 0 ? 0 : kill + 1
-  const rest = stub ? number(returns, RET_ENOSYS) + 1 : 0
-  const program = new Program()
-  let next = program.return(RET_KILL_THREAD)
+  const rest = stub ? number(returns, RET_ENOSYS) : 0
+  const program = new Program(returns, checks.length)
+  let next = program.return(kill)
   for (let at = parts.length - 1; at >= 0; at--) {
     let first = at
     while (first > 0 && parts[first - 1]!.abi.token === parts[at]!.abi.token) first--
-    const ranges: Ranges = { starts: [], verdicts: [] }
-    for (let part = first; part <= at; part++) partRanges(ranges, parts[part]!, plain, rest)
+    const ranges = newRanges()
+    for (const part of parts.slice(first, at + 1)) {
+      const verdicts = plain.slice()
+      for (const index of part.touched) {
+        const verdict = part.own[index]!
+        // A rule without conditions beats those with some, but not one whose conditions ask nothing here and that came first.
+        if (verdict < 0 && plain[index] !== 0) continue
+        verdicts[index] = verdict
+        if (verdict < 0) program.setCheck(verdict, chain(program, checks[-verdict - 1]!))
+      }
+      partRanges(ranges, part, verdicts, rest)
+    }
     const { arch, token } = parts[at]!.abi
     if (arch === 'SCMP_ARCH_X86_64') {
       // x32 has no part. -1 is what a tracer leaves when it has skipped a call.
-      range(ranges, X32_BIT, killVerdict)
-      range(ranges, ALL, 0)
+      addRange(ranges, X32_BIT, kill)
+      addRange(ranges, ALL, 0)
     }
-    const leaf = (verdict: number): number =>
-      verdict < 0
-        ? chain(program, checks[-verdict - 1]!, returns[0]!)
-        : program.return(returns[verdict === 0 ? 0 : verdict - 1]!)
-    const section = tree(program, ranges, leaf, 0, ranges.starts.length - 1)
-    const entry = ranges.starts.length > 1 ? program.load(DATA_NR, section) : section
+    const section = addTree(program, ranges)
+    const entry = ranges.count > 1 ? program.load(DATA_NR, section) : section
     next = program.jump(Bpf.JEQ, token, entry, next)
     at = first
   }
@@ -375,33 +359,11 @@ function emit(
   return program.bytes()
 }
 
-/** Finds the range of the loaded number from `first` to `last`, by halves. `leaf`: the place for a verdict. Gives where that begins. */
-function tree(
-  program: Program,
-  ranges: Ranges,
-  leaf: (verdict: number) => number,
-  first: number,
-  last: number,
-): number {
-  const { starts, verdicts } = ranges
-  if (first === last) return leaf(verdicts[first]!)
-  // One number amid others.
-  if (last === first + 2 && verdicts[first] === verdicts[last] && starts[last] === starts[first + 1]! + 1) {
-    const around = leaf(verdicts[last]!)
-    return program.jump(Bpf.JEQ, starts[first + 1]!, leaf(verdicts[first + 1]!), around)
-  }
-  const middle = (first + last + 1) >> 1
-  const upper = tree(program, ranges, leaf, middle, last)
-  const lower = tree(program, ranges, leaf, first, middle - 1)
-  return program.jump(Bpf.JGE, starts[middle]!, upper, lower)
-}
-
 /** The rules of one call, the first first. */
-function chain(program: Program, check: Check, otherwise: number): number {
-  const { conditions, returns, wide } = check
-  let next = program.return(otherwise)
+function chain(program: Program, { conditions, verdicts, wide }: Check): number {
+  let next = program.return(0)
   for (let rule = conditions.length - 1; rule >= 0; rule--) {
-    let yes = program.return(returns[rule]!)
+    let yes = program.return(verdicts[rule]!)
     const all = conditions[rule]!
     for (let at = all.length - 1; at >= 0; at--) yes = compare(program, all[at]!, wide, yes, next)
     next = yes

@@ -10,18 +10,23 @@ const REACH = 255 - 2
 
 export class Program {
   /** Two words an instruction, struct sock_filter of linux/filter.h: code, jt and jf in the first, k in the second. */
-  private readonly words = new Uint32Array(2 * BPF_MAXINSNS)
-  private length = 0
-  /** What has been returned so far, and the nearest place that does. */
-  private readonly returned: number[] = []
-  private readonly returnsAt: number[] = []
+  readonly words = new Uint32Array(2 * BPF_MAXINSNS)
+  length = 0
+  readonly returns: Uint32Array
+  private readonly checks: number
+  /** Where verdicts are carried out, those on checks first; -1 for one that is not in the program yet. Of several places the nearest. */
+  readonly places: Int32Array
+
+  /** `returns`: by verdict, what the program returns. Verdicts below 0, down to -checks, have places of their own. */
+  constructor(returns: readonly number[], checks: number) {
+    this.returns = Uint32Array.from(returns)
+    this.checks = checks
+    this.places = new Int32Array(checks + returns.length).fill(-1)
+  }
 
   private push(code: number, k: number): number {
     const at = this.length
-    if (at === BPF_MAXINSNS)
-      throw new RuntError(
-        `linux.seccomp: the rules need more than the ${BPF_MAXINSNS} instructions that the kernel takes (BPF_MAXINSNS)`,
-      )
+    if (at === BPF_MAXINSNS) throw tooLong()
     const word = 2 * (BPF_MAXINSNS - 1 - at)
     this.words[word] = code
     this.words[word + 1] = k
@@ -29,14 +34,26 @@ export class Program {
     return at
   }
 
-  /** A place that ends the program with this value. */
-  return(value: number): number {
-    const known = this.returned.indexOf(value)
-    if (known >= 0) return this.returnsAt[known]!
-    this.returned.push(value)
-    const at = this.push(Bpf.RETURN, value)
-    this.returnsAt.push(at)
+  /** A place that carries out a verdict. */
+  leaf(verdict: number): number {
+    return verdict < 0 ? this.places[this.checks + verdict]! : this.return(verdict)
+  }
+
+  /** A place that ends the program with the value of a verdict. */
+  return(verdict: number): number {
+    const known = this.places[this.checks + verdict]!
+    return known >= 0 ? known : this.end(verdict)
+  }
+
+  private end(verdict: number): number {
+    const at = this.push(Bpf.RETURN, this.returns[verdict]!)
+    this.places[this.checks + verdict] = at
     return at
+  }
+
+  /** From here on a verdict below 0 is carried out there. */
+  setCheck(verdict: number, place: number): void {
+    this.places[this.checks + verdict] = place
   }
 
   /** Loads the word at an offset of struct seccomp_data and goes on at `next`. */
@@ -59,16 +76,12 @@ export class Program {
 
   /** Compares the loaded word with k, unsigned, and goes on at one of two places. */
   jump(code: number, k: number, yes: number, no: number): number {
-    const before = this.length - 1
-    if (before - yes >= REACH || before - no >= REACH) {
-      const nearYes = this.near(yes)
-      return this.put(code, k, nearYes, this.near(no))
+    let before = this.length - 1
+    if (before - yes > REACH || before - no > REACH) {
+      yes = this.near(yes)
+      no = this.near(no)
+      before = this.length - 1
     }
-    return this.push(code | ((before - yes) << 16) | ((before - no) << 24), k)
-  }
-
-  private put(code: number, k: number, yes: number, no: number): number {
-    const before = this.length - 1
     return this.push(code | ((before - yes) << 16) | ((before - no) << 24), k)
   }
 
@@ -79,10 +92,9 @@ export class Program {
     const word = 2 * (BPF_MAXINSNS - 1 - target)
     if (this.words[word] !== Bpf.RETURN) return this.push(Bpf.JUMP, distance)
     // No need to jump for that.
-    const value = this.words[word + 1]!
-    const known = this.returned.indexOf(value)
-    if (this.length - this.returnsAt[known]! - 1 > REACH) this.returnsAt[known] = this.push(Bpf.RETURN, value)
-    return this.returnsAt[known]!
+    const verdict = this.returns.indexOf(this.words[word + 1]!)
+    const known = this.return(verdict)
+    return this.length - known - 1 <= REACH ? known : this.end(verdict)
   }
 
   /** The program, struct sock_filter by struct sock_filter. */
@@ -90,3 +102,8 @@ export class Program {
     return new Uint8Array(this.words.buffer, 8 * (BPF_MAXINSNS - this.length), 8 * this.length)
   }
 }
+
+export const tooLong = (): RuntError =>
+  new RuntError(
+    `linux.seccomp: the rules need more than the ${BPF_MAXINSNS} instructions that the kernel takes (BPF_MAXINSNS)`,
+  )

@@ -5,6 +5,7 @@ import { Batch } from '../../session/batch.ts'
 import { CallError, Session } from '../../session/session.ts'
 import { encodeUtf8 } from '../bytes.ts'
 import { openPlatform } from '../platform.ts'
+import { describeFilters } from './filters.ts'
 import { planEverything, planMistake } from './plan.ts'
 
 let parsed = ''
@@ -74,6 +75,9 @@ export function start(): number {
       return 0
     case 'plan':
       platform.stdout(`${planEverything(platform.machine)}\n${planMistake(platform.machine)}`)
+      return 0
+    case 'filters':
+      platform.stdout(describeFilters())
       return 0
     case 'env':
       platform.stdout(`${platform.env[args[0]!] ?? 'unset'} ${platform.getenv(args[0]!) ?? 'unset'}`)
