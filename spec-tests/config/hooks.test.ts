@@ -655,4 +655,24 @@ test('hooks of one kind run one after the other in the order of the list', () =>
   assert.equal(order(made), ['one', 'two', 'three'])
 })
 
+only('runt', 'a hook that deletes its own container does not wait for the command that waits for it', () => {
+  for (const kind of ['createRuntime', 'poststart'] as const) {
+    const made = bundle((config) => {
+      config.process.args = ['sleep', '60']
+    })
+    const c = container(made)
+    mkdirSync(join(made.directory, 'extra'), { recursive: true })
+    const file = join(made.directory, 'extra', 'times')
+    const script = `{ date +%s%N; "$@"; date +%s%N; } >> ${file}`
+    made.config.hooks = {
+      [kind]: [{ path: '/bin/sh', args: ['sh', '-c', script, 'sh', ...words(['delete', '--force', c.id])] }],
+    }
+    made.write()
+    execute(words(['run', '--detach', '--bundle', made.directory, c.id]))
+    const [began, done] = readFileSync(file, 'utf8').trim().split('\n').map(BigInt)
+    assert.ok(done! - began! < 1_500_000_000n, `${kind}: it took ${(done! - began!) / 1_000_000n} ms`)
+    leavesNothing()
+  }
+})
+
 run()

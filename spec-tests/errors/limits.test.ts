@@ -48,6 +48,18 @@ for (const [what, limit, meaning] of [
     ok(c.create())
   })
 
+only('runt', 'where files may hardly have a byte, exec says which limit it was, and the container goes on', () => {
+  const c = started()
+  // The first leaves no room at all; the others for parts of what the process is executed from.
+  for (const size of [0, 8, 600, 1500, 2000]) {
+    const result = under(`--fsize=${size}`, ['exec', c.id, 'true'])
+    fails(result, /executor: .*ulimit -f/)
+    oneLine(result)
+  }
+  ok(execute(words(['exec', c.id, 'true'])))
+  assert.is(c.status(), 'running')
+})
+
 /** A command in a cgroup of its own that takes `most` processes at a time. */
 function withFew(most: number, args: readonly string[]): Result {
   const mount = mounts().find(({ type, superOptions }) =>

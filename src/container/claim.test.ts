@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import { S_IFDIR, STX_MODE, STX_NLINK } from '../linux/constants.ts'
 import { Batch } from '../session/batch.ts'
 import { lockSaved, planLockAgain, planUnlock } from './claim.ts'
+import { holders } from './claim-holder.ts'
 import { remove } from './delete.ts'
 import { type FakeHost, fakeHost } from './testing/fake-host.ts'
 
@@ -69,6 +70,43 @@ test('only with force it is worth waiting for a container that is being created'
   lockSaved(patient.runtime, 'box', true)
   lockSaved(impatient.runtime, 'box', false)
   assert.equal([tries(patient), tries(impatient)], [4, 1])
+})
+
+test('the holders of a lock, in /proc/locks', () => {
+  const locks = [
+    '1: POSIX  ADVISORY  WRITE 11 00:1c:77 0 EOF',
+    '2: FLOCK  ADVISORY  WRITE 12 fe:01:77 0 EOF',
+    '2: -> FLOCK  ADVISORY  WRITE 13 fe:01:77 0 EOF',
+    '3: FLOCK  ADVISORY  WRITE 14 fe:01:770 0 EOF',
+    '',
+  ]
+  assert.equal(holders(locks.join('\n'), 77), [12])
+  assert.equal(holders('', 77), [])
+})
+
+test('who is called by the command that has the lock does not wait for it', () => {
+  const tries = (holder: number): number => {
+    let flocks = 0
+    const fake = fakeHost(
+      {
+        '/run/runt/box/state.json': state,
+        '/proc/locks': `9: FLOCK  ADVISORY  WRITE ${holder} 00:1c:0 0 EOF\n`,
+        '/proc/self/stat': '30 (runt (alone)) R 20 1 1 0',
+        '/proc/20/stat': '20 (a hook) S 10 1 1 0',
+        '/proc/10/stat': '10 (runt) S 1 1 1 0',
+      },
+      (_, { name, args, memory }) => {
+        if (name === 'flock') return flocks++ < 5 ? 'EAGAIN' : 0
+        if (name !== 'statx') return undefined
+        const status = memory(args[4]!, 256).fill(0)
+        status[STX_NLINK] = 2
+        return 0
+      },
+    )
+    assert.type(lockSaved(fake.runtime, 'box', true), 'object')
+    return flocks
+  }
+  assert.equal([10, 20, 40].map(tries), [1, 1, 6])
 })
 
 test('where no lock can be had all goes on without', () => {

@@ -5,13 +5,14 @@
  * container of the same id, end its processes and remove its files. The lock is on the folder, not on its name, so whoever has waited for
  * it sees that the folder is gone; and it ends with the processes that have the descriptor, however they end.
  *
- * Where no lock can be had, commands go on without.
+ * Where no lock can be had, commands go on without; so does one that a hook of the container has called, for which the lock is never free.
  */
 import * as k from '../linux/constants.ts'
 import { Errno } from '../linux/errno.ts'
 import { ANY, Batch, type Label, type OutPointer, type Step, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import type { Answer } from '../session/session.ts'
+import { waitsForUs } from './claim-holder.ts'
 import type { Runtime } from './runtime.ts'
 import { HostSlot } from './slots.ts'
 import { finishLook, folderOf, planLook, planTrust, type Saved } from './state.ts'
@@ -64,7 +65,7 @@ export function planLockAgain(b: Batch, gone: Label): void {
 
 /**
  * Waits for the lock, and gives the state of a container that is to be removed, as `readSaved` does. Without `force` it does not wait for a
- * container that is being created, which cannot be removed anyway.
+ * container that is being created, which cannot be removed anyway; nor does it wait for a command that waits for it.
  */
 export function lockSaved(runtime: Runtime, id: string, force: boolean): Saved | 'missing' | 'unfinished' {
   const { host, platform } = runtime
@@ -81,6 +82,7 @@ export function lockSaved(runtime: Runtime, id: string, force: boolean): Saved |
     const isCreating = found === 'unfinished' || (typeof found === 'object' && found.pid === 0)
     const isTaken = answer.value(locked) === -Errno.EAGAIN!
     if (!isTaken || waited >= PATIENCE || (isCreating && !force)) return found
+    if (waited === 0 && waitsForUs(runtime)) return found
   }
 }
 

@@ -95,6 +95,11 @@ export function planSpawn(
 
 /** Writes the image, with the number of the stage's session descriptor in its place. */
 function planImage(b: Batch, image: number): void {
-  b.call('write', slot(HostSlot.MEMFD), image, STAGE_IMAGE_SIZE)
+  const whole = b.label()
+  const written = b.call('write', slot(HostSlot.MEMFD), image, STAGE_IMAGE_SIZE)
+  // A part of it would be executed, and killed.
+  b.branch(written, 'EQUAL', STAGE_IMAGE_SIZE, whole)
+  b.fail('ENOSPC')
+  b.place(whole)
   b.call('pwrite64', slot(HostSlot.MEMFD), SLOTS + 8 * Slot.STAGE_SESSION, 4, SESSION_WORD)
 }
