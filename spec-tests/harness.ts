@@ -40,6 +40,7 @@ import {
   sweep,
   unitsNamed,
   waitFor,
+  waitForPart,
 } from './host.ts'
 import { differences, SECOND_ATTEMPT } from './known-differences.ts'
 import { watch } from './watchdog.ts'
@@ -62,8 +63,9 @@ export const command: readonly string[] = (process.env.RUNTIME || 'dist/runt')
  * on a machine that builds something meanwhile, takes seconds.
  */
 const COMMAND_TIMEOUT = 25_000
-/** The same where a test is known to fail: with some peers because the command hangs. */
-const KNOWN_TIMEOUT = 8000
+/** The same where a test is known to fail, with some peers because the command hangs; and what part of other waits remains there. */
+const KNOWN_TIMEOUT = 5000
+const KNOWN_PART = 0.4
 let commandTimeout = COMMAND_TIMEOUT
 const TEST_TIMEOUT = 60_000 * patience
 
@@ -526,9 +528,11 @@ export function heading(title: string): Heading {
 
   const judge = async (name: string, body: Body): Promise<void> => {
     const say = (outcome: Outcome['outcome'], reason: string) => report({ heading: title, name, outcome, reason })
-    commandTimeout = expected[name] === undefined ? COMMAND_TIMEOUT : KNOWN_TIMEOUT
+    const isKnown = expected[name] !== undefined
+    commandTimeout = isKnown ? KNOWN_TIMEOUT : COMMAND_TIMEOUT
+    waitForPart(isKnown ? KNOWN_PART : 1)
     let error = await outcomeOf(body)
-    const unexpected = error && !(error instanceof Skip) && expected[name] === undefined
+    const unexpected = error && !(error instanceof Skip) && !isKnown
     let first = ''
     if (unexpected) {
       // Peers have races that are not ours to fix, and machines moments without time. The runner lists what needed it.

@@ -11,9 +11,16 @@ export function sleep(ms: number): void {
 /** How many times longer than usual everything may take: in slow guests, RUNT_SPEC_PATIENCE is above 1. */
 export const patience = Number(process.env.RUNT_SPEC_PATIENCE || 1)
 
+let share = 1
+
+/** From now on `waitFor` waits for this part of its time: where the condition is known to stay false. */
+export function waitForPart(part: number): void {
+  share = part
+}
+
 /** Waits until `condition` is true; false after `ms`, times `patience`. */
 export function waitFor(condition: () => boolean, ms = 5000): boolean {
-  const end = Date.now() + ms * patience
+  const end = Date.now() + ms * patience * share
   while (!condition()) {
     if (Date.now() > end) return false
     sleep(10)

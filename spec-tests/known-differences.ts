@@ -555,11 +555,9 @@ export const differences: Record<string, Record<string, Record<string, string>>>
       'run hands the listener to the agent, with the container process state, once': 'ociVersion is 0.2.0',
       'the connection to the agent is closed behind the state': 'it stays open as long as the container is there',
       'a process of exec has a listener of its own': 'tells the agent the pid of the init',
-      'an agent may be asked about every call that a runtime makes itself': 'waits for the agent for ever',
       'where the agent is gone by the time of start, the program does not run':
         'the process of create waits for the agent by itself',
       'listenerPath is ignored where no rule notifies': 'connects to the socket in any case',
-      'an agent may be asked about every call, by the default action': 'does not end',
       'SCMP_ACT_NOTIFY without listenerPath is refused': 'refuses it with a message that does not name it',
       'the flags of a filter are taken, with an agent too': 'TSYNC and a listener exclude each other',
     },

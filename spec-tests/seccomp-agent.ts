@@ -10,14 +10,14 @@ export interface Greeting {
   state: { ociVersion: string; fds: string[]; pid: number; metadata?: string; state: State }
   /** What the descriptors are. */
   links: string[]
-  /** Whether the connection ended with it. */
-  closed: boolean
 }
 
 export interface Agent {
   /** Path of its socket. */
   path: string
   greetings(): Greeting[]
+  /** How many of the connections that brought them have been closed. */
+  closed(): number
   /** Numbers of the system calls it was asked about. */
   calls(): number[]
 }
@@ -45,6 +45,7 @@ export function withAgent<T>(folder: string, failing: Record<number, number>, wo
     return work({
       path,
       greetings: () => lines().filter((line) => line.state),
+      closed: () => lines().filter((line) => line.closed).length,
       calls: () => lines().flatMap((line) => (line.call === undefined ? [] : [line.call])),
     })
   } finally {

@@ -18,25 +18,40 @@ def say(**words):
     print(json.dumps(words), flush=True)
 
 
+# By descriptor; runtimes are to close theirs, and some do at their end only.
+connections = {}
+
+
 def greet():
     connection, _ = server.accept()
+    connection.settimeout(10)
     text, control, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(16))
     fds = array.array("i", control[0][2]) if control else []
     links = [os.readlink(f"/proc/self/fd/{fd}") for fd in fds]
-    # The state may come in parts. The runtime is to close the connection.
-    connection.settimeout(10)
-    closed = False
-    try:
-        while not closed:
+    state = None
+    while state is None:
+        try:
+            state = json.loads(text)
+        except ValueError:
+            # It may come in parts.
             part = connection.recv(1 << 16)
+            if not part:
+                raise SystemExit(f"half a state: {text}")
             text += part
-            closed = not part
-    except TimeoutError:
-        pass
-    say(state=json.loads(text), links=links, closed=closed)
-    connection.close()
+    connections[connection.fileno()] = connection
+    poller.register(connection, select.POLLIN)
+    say(state=state, links=links, connection=connection.fileno())
     for fd in fds:
         poller.register(fd, select.POLLIN)
+
+
+def hear(connection):
+    if connection.recv(1 << 16):
+        raise SystemExit("something came behind the state")
+    poller.unregister(connection)
+    del connections[connection.fileno()]
+    say(closed=connection.fileno())
+    connection.close()
 
 
 def answer(fd):
@@ -63,6 +78,8 @@ while True:
     for fd, events in poller.poll():
         if fd == server.fileno():
             greet()
+        elif fd in connections:
+            hear(connections[fd])
         elif events & select.POLLIN:
             answer(fd)
         else:

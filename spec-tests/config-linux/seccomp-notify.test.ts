@@ -11,6 +11,7 @@ import {
   leavesNothing,
   ok,
   oneLine,
+  start,
 } from '../harness.ts'
 import { isAlive, waitFor } from '../host.ts'
 import { withAgent } from '../seccomp-agent.ts'
@@ -90,14 +91,14 @@ for (const command of ['run', 'exec'])
   })
 
 test('the connection to the agent is closed behind the state', () => {
-  const made = notifying('echo ran')
+  const made = notifying('exec sleep 60')
   withAgent(extra(made), failing, (agent) => {
     listener(made, agent.path)
-    ok(container(made).run())
-    assert.equal(
-      agent.greetings().map(({ closed }) => closed),
-      [true],
-    )
+    const c = container(made)
+    // It goes on: its end would close everything.
+    start(['run', '--bundle', made.directory, c.id])
+    assert.ok(waitFor(() => agent.greetings().length === 1))
+    assert.ok(waitFor(() => agent.closed() === 1))
   })
 })
 
