@@ -14,7 +14,7 @@ const source = join(root, 'src/engine-quickjs')
 
 export const ownMachine: Machine = arch() === 'arm64' ? 'aarch64' : 'x86_64'
 
-/** Commander's imports of Node.js, and what host.c does faster: text conversions, operations of batches, search trees of filters. */
+/** Commander's imports of Node.js, and what host.c does faster: text conversions, operations of batches, loops over system calls. */
 const substitutes: Plugin = {
   name: 'quickjs',
   setup(build) {

@@ -649,6 +649,50 @@ static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, J
   return step;
 }
 
+#define CALL_NAME 32 /* bytes for the name of a system call, a NUL at the end */
+
+/* The place of a name in sorted ones, or -1. `next`: where it probably is, for rules name calls in order. */
+static int64_t find_call(const char *names, int64_t count, const char *name, int64_t next) {
+  if (next < count && strcmp(names + CALL_NAME * next, name) == 0) return next;
+  for (int64_t low = 0, high = count; low < high;) {
+    int64_t middle = (low + high) / 2;
+    int order = strcmp(names + CALL_NAME * middle, name);
+    if (order == 0) return middle;
+    if (order < 0) low = middle + 1;
+    else high = middle;
+  }
+  return -1;
+}
+
+/* decide(decided, names, verdict, known): whether all names are known; the rest is told in src/seccomp/search.ts. */
+static JSValue host_decide(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  static JSAtom length;
+  if (length == 0) length = JS_NewAtom(ctx, "length");
+  size_t sizes[2];
+  int64_t verdict, given = integer_of(ctx, argv[1], length, -1), found = -1;
+  int16_t *decided = (int16_t *)bytes_of(ctx, argv[0], &sizes[0]);
+  const char *known = (const char *)bytes_of(ctx, argv[3], &sizes[1]);
+  if (decided == NULL || known == NULL || given < 0 || !integers(ctx, argv, 2, 1, &verdict)) return JS_EXCEPTION;
+  int64_t calls = sizes[1] / CALL_NAME;
+  if (calls > (int64_t)(sizes[0] / 2)) return JS_ThrowRangeError(ctx, "decide: outside of an array");
+  int all = 1;
+  for (int64_t i = 0; i < given; i++) {
+    size_t bytes;
+    JSValue name = JS_GetPropertyUint32(ctx, argv[1], i);
+    const char *chars = JS_ToCStringLen(ctx, &bytes, name);
+    JS_FreeValue(ctx, name);
+    if (chars == NULL) return JS_EXCEPTION;
+    int64_t call = strlen(chars) == bytes ? find_call(known, calls, chars, found + 1) : -1;
+    JS_FreeCString(ctx, chars);
+    if (call < 0) all = 0;
+    else {
+      if (decided[call] == 0) decided[call] = verdict;
+      found = call;
+    }
+  }
+  return JS_NewBool(ctx, all);
+}
+
 /* addCells(starts, verdicts, count, decided, names, first, end, base): the new count; the rest is told in src/seccomp/search.ts. */
 static JSValue host_add_cells(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
   size_t sizes[4];
@@ -853,6 +897,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("encodeInto", 3, host_encode_into),
     JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
     JS_CFUNC_DEF("addOperation", 5, host_add_operation),
+    JS_CFUNC_DEF("decide", 4, host_decide),
     JS_CFUNC_DEF("addCells", 8, host_add_cells), JS_CFUNC_DEF("addTree", 7, host_add_tree),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now), JS_CFUNC_DEF("prepare", 1, host_prepare),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),

@@ -23,6 +23,8 @@ export interface Host {
   encodeInto(text: string, bytes: Uint8Array, offset: number): number
   decode(buffer: ArrayBufferLike, offset: number, length: number): string
   addOperation: typeof operation.addOperation
+  /** decide of src/seccomp/search.ts. `known`: the names of system calls by index, sorted, 32 bytes each. */
+  decide(decided: Int16Array, names: readonly string[], verdict: number, known: Uint8Array): boolean
   /** addCells of src/seccomp/search.ts. Returns the new count. */
   addCells(
     starts: Uint32Array,

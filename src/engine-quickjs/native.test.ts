@@ -128,7 +128,7 @@ test('a batch is the same bytes, whoever writes its operations', () => {
   assert.match(mistake!, /process\.cwd: .*contains a NUL byte/)
 })
 
-test('a filter is the same bytes, whoever writes its search trees', () => {
+test('a filter is the same bytes, whoever looks up names and writes search trees', () => {
   const { stdout } = run(['filters'])
   assert.is(stdout, describeFilters())
   assert.match(stdout, /^\d{4} /m)

@@ -1,9 +1,18 @@
 /** Stands in for src/seccomp/search.ts in the QuickJS build: the same, with the loops in host.c. */
+import { INDEX } from '../seccomp/abis.ts'
 import { type Program, tooLong } from '../seccomp/emit.ts'
 import type { Ranges } from '../seccomp/search.ts'
 import { host } from './host.ts'
 
 export * from '../seccomp/search.ts'
+
+/** All names in order, each in as many bytes as CALL_NAME of host.c, the rest zeros. */
+const CALL_NAMES = new Uint8Array(32 * INDEX.size)
+for (const [name, index] of INDEX)
+  for (let at = 0; at < name.length; at++) CALL_NAMES[32 * index + at] = name.charCodeAt(at)
+
+export const decide = (decided: Int16Array, names: readonly string[], verdict: number): boolean =>
+  host.decide(decided, names, verdict, CALL_NAMES)
 
 export function addCells(
   ranges: Ranges,

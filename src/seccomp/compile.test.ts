@@ -262,6 +262,12 @@ test('programs whose jumps do not fit eight bits are right all the same', () => 
   assert.is(run({ nr: 0, arch: x86 }), KILL)
 })
 
+test('the names of system calls are sorted and short, as host.c has them', () => {
+  const names = [...INDEX.keys()]
+  assert.equal(names, [...names].sort())
+  assert.ok(names.every((name) => /^[ -~]{1,31}$/.test(name)))
+})
+
 test('a filter that is too large for the kernel is refused', () => {
   const syscalls = Array.from({ length: 1100 }, (_, value) => rule('dup', [{ index: 0, op: 'SCMP_CMP_EQ', value }]))
   assert.throws(

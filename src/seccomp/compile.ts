@@ -37,7 +37,7 @@ import {
   RET_KILL_THREAD,
   X32_BIT,
 } from './kernel.ts'
-import { addCells, addRange, addTree, newRanges, type Ranges } from './search.ts'
+import { addCells, addRange, addTree, decide, newRanges, type Ranges } from './search.ts'
 
 export interface Filter {
   /** Array of struct sock_filter, 8 bytes each. */
@@ -116,12 +116,8 @@ export function compile(seccomp: Seccomp, machine: Machine, { enosys = true }: C
     const value = returnValue(action, errnoRet)
     if (value !== defaultReturn && (args === undefined || args.length === 0)) {
       const verdict = number(returns, value)
-      // Most of the work of a usual profile is done here, by an interpreter.
-      for (const name of names) {
-        const index = INDEX.get(name)
-        if (index === undefined) unknown.push(unknownName(at, name))
-        else if (plain[index] === 0) plain[index] = verdict
-      }
+      if (!decide(plain, names, verdict))
+        for (const name of names) if (!INDEX.has(name)) unknown.push(unknownName(at, name))
       for (const part of parts) addMultiplexed(part, names, plain, undefined, verdict, checks)
       continue
     }

@@ -1,7 +1,8 @@
 /**
  * How a filter finds what is decided about a number: ranges of numbers with the same verdict, and a search tree over them. These are the
- * compiler's inner loops; on QuickJS, host.c has those of `addCells` and `addTree`.
+ * compiler's inner loops; on QuickJS, host.c has those of `decide`, `addCells` and `addTree`.
  */
+import { INDEX } from './abis.ts'
 import type { Program } from './emit.ts'
 import { Bpf } from './kernel.ts'
 
@@ -10,6 +11,17 @@ export interface Ranges {
   readonly starts: Uint32Array
   readonly verdicts: Int16Array
   count: number
+}
+
+/** Decides about the system calls of these names, unless that is done. Returns whether there are such, for all names. */
+export function decide(decided: Int16Array, names: readonly string[], verdict: number): boolean {
+  let known = true
+  for (const name of names) {
+    const index = INDEX.get(name)
+    if (index === undefined) known = false
+    else if (decided[index] === 0) decided[index] = verdict
+  }
+  return known
 }
 
 /** More than there are numbers of system calls with the same seccomp_data.arch. */

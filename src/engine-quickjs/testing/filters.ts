@@ -28,13 +28,26 @@ const long = (conditions: number): Seccomp => ({
   ],
 })
 
+/** Names that are no system calls but look like one to somebody who reads up to a NUL, or part of it. */
+const strange: Seccomp = {
+  defaultAction: 'SCMP_ACT_ERRNO',
+  syscalls: [
+    { names: ['read', 'open\0', 'open\0at', 'ope', '', 'ópen', 'zzz', '_', 'x'.repeat(100)], action: 'SCMP_ACT_ALLOW' },
+    { names: ['wríte', 'read', 'accept', 'accept'], action: 'SCMP_ACT_TRAP' },
+    // The first, the last, and from the last to the first.
+    { names: [...INDEX.keys()].slice(0, 1), action: 'SCMP_ACT_ALLOW' },
+    { names: [...INDEX.keys()].slice(-9).reverse(), action: 'SCMP_ACT_LOG' },
+  ],
+}
+
 /** A line for each filter: its length and a hash of its bytes, or why there is none. */
 export function describeFilters(): string {
   const lines: string[] = []
   const describe = (seccomp: Seccomp, machine: Machine): void => {
     try {
-      const { program } = compile(seccomp, machine)
-      lines.push(`${program.length} ${program.reduce((hash, byte) => Math.imul(hash ^ byte, 0x0100_0193), 0)}`)
+      const { program, unknown } = compile(seccomp, machine)
+      const hash = program.reduce((sum, byte) => Math.imul(sum ^ byte, 0x0100_0193), 0)
+      lines.push(`${program.length} ${hash} ${unknown}`)
     } catch (error) {
       lines.push((error as Error).message)
     }
@@ -47,6 +60,7 @@ export function describeFilters(): string {
       describe({ defaultAction: 'SCMP_ACT_ALLOW', architectures }, machine)
       for (let seed = 1; seed <= 40; seed++) describe(randomProfile(seed, names, architectures), machine)
     }
+    describe(strange, machine)
     for (let conditions = 900; conditions < 1050; conditions += 5) describe(long(conditions), machine)
   }
   return lines.join('\n')
