@@ -82,13 +82,12 @@ export function allowsAll(rules: readonly DeviceRule[]): boolean {
 export function deviceLines(rules: readonly DeviceRule[]): { field: string; file: string; line: string }[] {
   const lines = rules.map((rule, index) => deviceLine(`${FIELD}[${index}]`, rule))
   if (!rules[0] || !isAll(rules[0])) lines.unshift(deviceLine(FIELD, { allow: false }))
-  for (const rule of DEFAULT_RULES) lines.push(deviceLine(FIELD, rule))
-  return lines
+  return [...lines, ...DEFAULT_LINES]
 }
 
 /** The accesses of a rule, without letters that mean nothing. */
-export const accessesOf = ({ access }: DeviceRule): string =>
-  [...'rwm'].filter((letter) => (access || 'rwm').includes(letter)).join('')
+export const accessesOf = ({ access = '' }: DeviceRule): string =>
+  access === '' || access === 'rwm' ? 'rwm' : [...'rwm'].filter((letter) => access.includes(letter)).join('')
 
 function deviceLine(field: string, rule: DeviceRule): { field: string; file: string; line: string } {
   const number = (value: number | undefined): string => (isAny(value) ? '*' : String(value))
@@ -98,6 +97,8 @@ function deviceLine(field: string, rule: DeviceRule): { field: string; file: str
     line: isAll(rule) ? 'a' : `${rule.type} ${number(rule.major)}:${number(rule.minor)} ${accessesOf(rule)}`,
   }
 }
+
+const DEFAULT_LINES = DEFAULT_RULES.map((rule) => deviceLine(FIELD, rule))
 
 /** Lines that one batch takes at most. */
 const LINES = 200

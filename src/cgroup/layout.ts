@@ -105,43 +105,48 @@ export function ancestors(path: string): string[] {
  * any v1 controller beside it, makes the host a v2 host; hierarchies without a controller are then left out.
  */
 export function detectLayout(mountinfo: string, selfCgroup: string): Layout {
-  const own = selfCgroup.split('\n').flatMap((line) => {
-    const match = /^\d+:([^:]*):(\/.*)$/.exec(line)
-    return match ? [{ controllers: match[1] ? match[1].split(',') : [], path: match[2]! }] : []
-  })
-  const found: (Hierarchy & { id: string })[] = []
-  const covered = new Set<string>()
-  const mountpoints = new Map<string, string>()
+  // By controller; that of cgroup2 by ''. No controller is in two hierarchies.
+  const own = new Map<string, { controllers: string[]; path: string }>()
+  for (const line of selfCgroup.split('\n')) {
+    const start = line.indexOf(':') + 1
+    const end = line.indexOf(':/', start)
+    if (end < 0) continue
+    const names = line.slice(start, end).split(',')
+    const group = { controllers: names[0] === '' ? [] : names, path: line.slice(end + 1) }
+    for (const name of names) own.set(name, group)
+  }
+  // By the mount's id. Hosts have hundreds of mounts, most of which are passed over.
+  const found = new Map<string, Hierarchy & { target: string }>()
   for (const line of mountinfo.split('\n')) {
-    const separator = line.indexOf(' - ')
-    if (separator < 0) continue
-    const [id, parent, , root, target] = line.slice(0, separator).split(' ') as [string, string, string, string, string]
+    const first = line.indexOf(' ')
+    const second = line.indexOf(' ', first + 1)
+    const parent = found.get(line.slice(first + 1, second))
+    const separator = line.lastIndexOf(' - cgroup')
+    if (!parent && separator < 0) continue
+    const fields = line.slice(second + 1).split(' ', 3)
+    const target = fields[2]!
     // A mount right on top of another one hides it.
-    if (mountpoints.get(parent) === target) covered.add(parent)
-    mountpoints.set(id, target)
-    const [type, , options = ''] = line.slice(separator + 3).split(' ')
+    if (parent?.target === target) found.delete(line.slice(first + 1, second))
+    const described = separator < 0 ? [] : line.slice(separator + 3).split(' ')
+    const type = described[0]
     if (type !== 'cgroup' && type !== 'cgroup2') continue
-    const words = new Set(options.split(','))
-    const group = own.find(({ controllers }) =>
-      type === 'cgroup2'
-        ? controllers.length === 0
-        : controllers.length > 0 && controllers.every((name) => words.has(name)),
-    )
+    const word = type === 'cgroup2' ? '' : described[2]?.split(',').find((name) => own.has(name))
+    const group = word === undefined ? undefined : own.get(word)
     if (!group) continue
-    found.push({
-      id,
+    found.set(line.slice(0, first), {
       version: type === 'cgroup' ? 1 : 2,
       controllers: group.controllers,
       mountpoint: unescapeOctal(target),
-      own: below(group.path, unescapeOctal(root)),
+      own: below(group.path, unescapeOctal(fields[1]!)),
+      target,
     })
   }
   const chosen = new Map<string, Hierarchy>()
-  for (const { id, ...hierarchy } of found) {
-    const key = hierarchy.controllers.join()
-    if (covered.has(id)) continue
-    if (!chosen.has(key) || (isUsual(hierarchy.mountpoint) && !isUsual(chosen.get(key)!.mountpoint)))
-      chosen.set(key, hierarchy)
+  for (const { version, controllers, mountpoint, own } of found.values()) {
+    const key = controllers.join()
+    const other = chosen.get(key)
+    if (!other || (isUsual(mountpoint) && !isUsual(other.mountpoint)))
+      chosen.set(key, { version, controllers, mountpoint, own })
   }
   const hierarchies = [...chosen.values()]
   const unified = chosen.get('')
@@ -154,6 +159,7 @@ const isUsual = (mountpoint: string): boolean => mountpoint === USUAL || mountpo
 
 /** mountinfo writes blanks and backslashes in octal. */
 export function unescapeOctal(text: string): string {
+  if (!text.includes('\\')) return text
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 }
 

@@ -17,7 +17,8 @@ export type Source = { uid: readonly IdMapping[]; gid: readonly IdMapping[] } | 
 
 /** Whether a mount asks for mapped ids, by a quick look. */
 export const asksForIdmap = ({ options, uidMappings }: Mount): boolean =>
-  (uidMappings !== undefined && uidMappings.length > 0) || (options?.some((word) => /^r?idmap/.test(word)) ?? false)
+  (uidMappings !== undefined && uidMappings.length > 0) ||
+  (options?.some((word) => word.startsWith('idmap') || word.startsWith('ridmap')) ?? false)
 
 /**
  * Prepares the mounts with mapped ids, in the stage. Returns a descriptor by index of the mount: of a bind mount the detached mount itself,

@@ -73,17 +73,19 @@ const capabilityNumbers = new Map(k.CAPABILITIES.map((name, number) => [name, nu
 
 /** Mask of a list of capability names, 41 bits; unknown ones have been warned about when the config was read. */
 function capabilityMask(names: readonly string[] = []): number {
-  const numbers = new Set<number>()
+  let low = 0
+  let high = 0
   for (const name of names) {
     const number = capabilityNumbers.get(name)
-    if (number !== undefined) numbers.add(number)
+    if (number === undefined) continue
+    if (number < 32) low |= 1 << number
+    else high |= 1 << (number - 32)
   }
-  let mask = 0
-  for (const number of numbers) mask += 2 ** number
-  return mask
+  return high * 0x1_0000_0000 + (low >>> 0)
 }
 
-const hasBit = (mask: number, number: number): boolean => Math.floor(mask / 2 ** number) % 2 === 1
+const hasBit = (mask: number, number: number): boolean =>
+  (((number < 32 ? mask : mask / 0x1_0000_0000) >>> (number % 32)) & 1) === 1
 
 /** Drops what is not in the mask from the bounding set: a loop in the executor for each run of neighbours. */
 function planBounding(b: Batch, mask: number): void {

@@ -7,9 +7,7 @@ export function encodeUtf8(text: string): Uint8Array {
   return new Uint8Array(host.encode(text))
 }
 
-export function encodeInto(text: string, target: Uint8Array, offset: number): number {
-  return host.encodeInto(text, target, offset)
-}
+export const { encodeInto } = host
 
 export function decodeUtf8(bytes: Uint8Array): string {
   return host.decode(bytes.buffer, bytes.byteOffset, bytes.length)

@@ -544,9 +544,9 @@ static JSValue ask(JSContext *ctx, JSValueConst batch, JSAtom method, JSValueCon
   return JS_Invoke(ctx, batch, method, 1, &argument);
 }
 
-/* The operations of a batch; NULL after an exception. `size` is in bytes. */
-static uint8_t *operations_of(JSContext *ctx, JSValueConst batch, JSAtom name, size_t *size) {
-  JSValue array = JS_GetProperty(ctx, batch, name);
+/* A property that is a typed array; NULL after an exception. `size` is in bytes. */
+static uint8_t *array_of(JSContext *ctx, JSValueConst object, JSAtom name, size_t *size) {
+  JSValue array = JS_GetProperty(ctx, object, name);
   uint8_t *bytes = bytes_of(ctx, array, size);
   JS_FreeValue(ctx, array);
   return bytes;
@@ -561,16 +561,54 @@ static int append(JSContext *ctx, JSValueConst object, JSAtom array, JSAtom leng
   return done;
 }
 
+/* Puts a NUL-terminated string into the data of a batch; gives its offset, -1 after an exception. */
+static int64_t put_string(JSContext *ctx, JSValueConst batch, JSValueConst text) {
+  static JSAtom dataLength, capacity, bytes, grow, refuse;
+  if (dataLength == 0) {
+    dataLength = JS_NewAtom(ctx, "dataLength"), capacity = JS_NewAtom(ctx, "capacity"), bytes = JS_NewAtom(ctx, "bytes");
+    grow = JS_NewAtom(ctx, "grow"), refuse = JS_NewAtom(ctx, "refuse");
+  }
+  size_t length, size;
+  uint8_t *copy = NULL, *target = NULL;
+  const char *chars = JS_ToCStringLen(ctx, &length, text);
+  if (chars == NULL) return -1;
+  /* Text without surrogates is what it seems to be. */
+  if (memchr(chars, 0xed, length) != NULL && (copy = encode(ctx, text, &length)) == NULL) goto end;
+  const char *encoded = copy ? (const char *)copy : chars;
+  int64_t offset = integer_of(ctx, batch, dataLength, -1);
+  if (memchr(encoded, 0, length) != NULL) {
+    JS_FreeValue(ctx, ask(ctx, batch, refuse, text));
+  } else if (offset >= 0) {
+    if (offset + (int64_t)length + 1 > integer_of(ctx, batch, capacity, 0))
+      JS_FreeValue(ctx, ask(ctx, batch, grow, JS_NewInt64(ctx, offset + length + 1)));
+    target = array_of(ctx, batch, bytes, &size);
+    if (target != NULL && offset + length < size) memcpy(target + offset, encoded, length);
+    else target = NULL;
+    if (target != NULL && JS_SetProperty(ctx, batch, dataLength, JS_NewInt64(ctx, (offset + length + 8) & ~7ul)) < 0) target = NULL;
+  }
+end:
+  js_free(ctx, copy);
+  JS_FreeCString(ctx, chars);
+  if (target == NULL && !JS_HasException(ctx)) JS_ThrowTypeError(ctx, "putString: no place for it");
+  return target == NULL ? -1 : offset;
+}
+
+/* putString(batch, text): that of src/session/operation.ts. */
+static JSValue host_put_string(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t offset = put_string(ctx, argv[0], argv[1]);
+  return offset < 0 ? JS_EXCEPTION : JS_NewInt64(ctx, offset);
+}
+
 /* addOperation(batch, kind, number, args, prototype): that of src/session/operation.ts, which says the rest. */
 static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
-  static JSAtom ref, slot, offset, load, length, stringAt, data, outWords, count, ops, growOps, argLists, batch, index;
+  static JSAtom ref, slot, offset, load, length, data, outWords, count, ops, growOps, argLists, index;
   static const struct {
     JSAtom *atom;
     const char *name;
   } names[] = {
       {&ref, "ref"},           {&slot, "slot"},         {&offset, "offset"}, {&load, "load"},       {&length, "length"},
-      {&stringAt, "stringAt"}, {&data, "data"},         {&outWords, "outWords"}, {&count, "count"}, {&ops, "ops"},
-      {&growOps, "growOps"},   {&argLists, "argLists"}, {&batch, "batch"},   {&index, "index"},
+      {&data, "data"},         {&outWords, "outWords"}, {&count, "count"}, {&ops, "ops"},
+      {&growOps, "growOps"},   {&argLists, "argLists"}, {&index, "index"},
   };
   if (ref == 0)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) *names[i].atom = JS_NewAtom(ctx, names[i].name);
@@ -580,10 +618,10 @@ static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, J
     return JS_HasException(ctx) ? JS_EXCEPTION : JS_ThrowTypeError(ctx, "addOperation: no operation");
   if (JS_SetProperty(ctx, b, count, JS_NewInt32(ctx, own + 1)) < 0) return JS_EXCEPTION;
   size_t size;
-  uint8_t *records = operations_of(ctx, b, ops, &size);
+  uint8_t *records = array_of(ctx, b, ops, &size);
   if (records != NULL && own * sizeof(struct operation) == size) {
     JS_FreeValue(ctx, JS_Invoke(ctx, b, growOps, 0, NULL));
-    records = operations_of(ctx, b, ops, &size);
+    records = array_of(ctx, b, ops, &size);
   }
   if (records == NULL || JS_HasException(ctx)) return JS_EXCEPTION;
   if ((own + 1) * sizeof(struct operation) > size) return JS_ThrowRangeError(ctx, "addOperation: no room for it");
@@ -603,9 +641,8 @@ static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, J
       op->args[i] = wide < 0 ? (uint64_t)(int64_t)wide : (uint64_t)wide;
       continue;
     } else if (JS_IsString(arg)) {
-      JSValue answer = ask(ctx, b, stringAt, arg);
-      if (JS_VALUE_GET_TAG(answer) == JS_TAG_INT) value = DATA + JS_VALUE_GET_INT(answer);
-      JS_FreeValue(ctx, answer);
+      value = put_string(ctx, b, arg);
+      if (value >= 0) value += DATA;
     } else if (JS_IsBigInt(ctx, arg)) {
       int64_t wide;
       if (JS_ToBigInt64(ctx, &wide, arg) == 0) {
@@ -643,10 +680,49 @@ static JSValue host_add_operation(JSContext *ctx, JSValueConst this, int argc, J
   }
   if (append(ctx, b, argLists, length, JS_DupValue(ctx, args)) < 0) return JS_EXCEPTION;
   JSValue step = JS_NewObjectProto(ctx, argv[4]);
-  if (JS_DefinePropertyValue(ctx, step, batch, JS_DupValue(ctx, b), JS_PROP_C_W_E) < 0 ||
-      JS_DefinePropertyValue(ctx, step, index, JS_NewInt32(ctx, own), JS_PROP_C_W_E) < 0)
-    return JS_EXCEPTION;
-  return step;
+  return JS_DefinePropertyValue(ctx, step, index, JS_NewInt32(ctx, own), JS_PROP_C_W_E) < 0 ? JS_EXCEPTION : step;
+}
+
+/* A typed array of 32-bit words; NULL after an exception. */
+static uint32_t *words_of(JSContext *ctx, JSValueConst array, size_t *count) {
+  uint32_t *words = (uint32_t *)bytes_of(ctx, array, count);
+  *count /= sizeof *words;
+  return words;
+}
+
+/* addToWords(words, from, offsets, value): that of src/session/operation.ts. */
+static JSValue host_add_to_words(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  int64_t from, value;
+  size_t count, given;
+  uint32_t *words = words_of(ctx, argv[0], &count), *offsets = words == NULL ? NULL : words_of(ctx, argv[2], &given);
+  if (offsets == NULL || !integers(ctx, argv, 1, 1, &from) || !integers(ctx, argv, 3, 1, &value)) return JS_EXCEPTION;
+  for (size_t i = 0; i < given; i++) {
+    uint64_t word = (uint64_t)from + offsets[i];
+    if (word >= count) return JS_ThrowRangeError(ctx, "addToWords: no such word");
+    words[word] += value;
+  }
+  return JS_UNDEFINED;
+}
+
+/* placeJumps(words, jumps, count): that of src/session/operation.ts. */
+static JSValue host_place_jumps(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+  static JSAtom index, length;
+  if (index == 0) index = JS_NewAtom(ctx, "index"), length = JS_NewAtom(ctx, "length");
+  size_t count;
+  uint32_t *words = words_of(ctx, argv[0], &count);
+  int64_t end = integer_of(ctx, argv[1], length, -1), last;
+  if (words == NULL || !integers(ctx, argv, 2, 1, &last)) return JS_EXCEPTION;
+  for (int64_t i = 0; i < end; i += 2) {
+    JSValue word = JS_GetPropertyUint32(ctx, argv[1], i), label = JS_GetPropertyUint32(ctx, argv[1], i + 1);
+    int64_t to = integer_of(ctx, label, index, -1), at = JS_VALUE_GET_TAG(word) == JS_TAG_INT ? JS_VALUE_GET_INT(word) : -1;
+    JS_FreeValue(ctx, word);
+    JS_FreeValue(ctx, label);
+    if (JS_HasException(ctx)) return JS_EXCEPTION;
+    if (at < 0 || at >= (int64_t)count) return JS_ThrowRangeError(ctx, "placeJumps: no such word");
+    if (to < 0 || to > last) return JS_FALSE;
+    words[at] |= (uint32_t)to << 16;
+  }
+  return JS_TRUE;
 }
 
 #define CALL_NAME 32 /* bytes for the name of a system call, a NUL at the end */
@@ -896,9 +972,10 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("write", 2, host_write),   JS_CFUNC_DEF("encode", 1, host_encode),
     JS_CFUNC_DEF("encodeInto", 3, host_encode_into),
     JS_CFUNC_DEF("decode", 3, host_decode), JS_CFUNC_DEF("close", 1, host_close),
-    JS_CFUNC_DEF("addOperation", 5, host_add_operation),
     JS_CFUNC_DEF("decide", 4, host_decide),
     JS_CFUNC_DEF("addCells", 8, host_add_cells), JS_CFUNC_DEF("addTree", 7, host_add_tree),
+    JS_CFUNC_DEF("addOperation", 5, host_add_operation), JS_CFUNC_DEF("addToWords", 4, host_add_to_words),
+    JS_CFUNC_DEF("placeJumps", 3, host_place_jumps), JS_CFUNC_DEF("putString", 2, host_put_string),
     JS_CFUNC_DEF("exit", 1, host_exit),     JS_CFUNC_DEF("now", 0, host_now), JS_CFUNC_DEF("prepare", 1, host_prepare),
     JS_CFUNC_DEF("args", 0, host_args),     JS_CFUNC_DEF("env", 0, host_env),
     JS_CFUNC_DEF("getenv", 1, host_getenv), JS_CFUNC_DEF("alone", 0, host_alone),

@@ -46,6 +46,9 @@ export interface Host {
     verdicts: Int16Array,
     count: number,
   ): number
+  addToWords: typeof operation.addToWords
+  placeJumps: typeof operation.placeJumps
+  putString: typeof operation.putString
   close(fd: number): void
   exit(status: number): never
   /** Gets memory for what a command that plans much will write: `bytes` of it new. */

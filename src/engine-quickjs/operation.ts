@@ -1,6 +1,6 @@
-/** Stands in for src/session/operation.ts in the QuickJS build: the same, with operations added by host.c. */
+/** Stands in for src/session/operation.ts in the QuickJS build: the same, done by host.c in a fraction of the time. */
 import { host } from './host.ts'
 
 export * from '../session/operation.ts'
 
-export const addOperation = host.addOperation
+export const { addOperation, addToWords, placeJumps, putString } = host

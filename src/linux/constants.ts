@@ -25,6 +25,7 @@ export const O_NOFOLLOW = 0x2000_0000
 
 /** The machine's own bits for portable open(2) flags. */
 export function openFlags(flags: number, machine: Machine): number {
+  if (flags < O_DIRECTORY) return flags
   const directory = machine === 'x86_64' ? 0o200000 : 0o40000
   const nofollow = machine === 'x86_64' ? 0o400000 : 0o100000
   return (flags & 0x0fff_ffff) | (flags & O_DIRECTORY ? directory : 0) | (flags & O_NOFOLLOW ? nofollow : 0)

@@ -6,7 +6,6 @@
  * of output buffers, which lie behind all results) is remembered and filled in by `encode`. For the same reason objects are
  * told apart by a number instead of `instanceof`, and `list[list.length] = item` stands for Array.push, which is a call.
  */
-import { encodeInto } from '../base/bytes.ts'
 import { RuntError } from '../base/errors.ts'
 import type { Machine } from '../base/platform.ts'
 import {
@@ -24,7 +23,18 @@ import {
 } from '../executor/protocol.ts'
 import { Errno } from '../linux/errno.ts'
 import { type SyscallName, syscallName, syscallNumbers } from '../linux/syscalls.ts'
-import { addOperation, type DataPointer, OP_WORDS, type OutPointer, Ref, type SlotValue } from './operation.ts'
+import {
+  addOperation,
+  addToWords,
+  type DataPointer,
+  type Jumps,
+  OP_WORDS,
+  type OutPointer,
+  placeJumps,
+  putString,
+  Ref,
+  type SlotValue,
+} from './operation.ts'
 
 export type { DataPointer, OutPointer } from './operation.ts'
 
@@ -51,16 +61,13 @@ export function slot(number: number): SlotValue {
 /** Any errno at all, for `Step.on`. */
 export const ANY = 255
 
-/**
- * One operation of a batch. As an argument of a later operation it stands for its result.
- * It holds two fields and no more: QuickJS allocates again for every two or three that a new object gets.
- */
+/** One operation of a batch. As an argument of a later operation it stands for its result. */
 export class Step {
   declare readonly ref: typeof Ref.STEP
   declare readonly batch: Batch
   declare readonly index: number
 
-  /** Those of new operations are made by `addOperation`. */
+  /** Those of new operations are made by `addOperation`: objects with an index only, whose prototype is their batch's. */
   constructor(batch: Batch, index: number) {
     this.batch = batch
     this.index = index
@@ -116,10 +123,13 @@ const BLANK = 0xe000
 /** Placeholder in a template for a text that is filled in when the template is inserted. May be part of a longer text. */
 export const blank = (index: number): string => String.fromCharCode(BLANK + index)
 
+/** A text cut into pieces: every second one is a blank. */
+const cut = (text: string): string[] => text.split(/([\ue000-\ue0ff])/)
+
 /** A text with its blanks filled in. */
-function fill(pattern: string, fillings: readonly string[]): string {
-  let text = ''
-  for (let at = 0; at < pattern.length; at++) text += fillings[pattern.charCodeAt(at) - BLANK] ?? pattern[at]
+function fill(pieces: readonly string[], fillings: readonly string[]): string {
+  let text = pieces[0]!
+  for (let i = 1; i < pieces.length; i += 2) text += fillings[pieces[i]!.charCodeAt(0) - BLANK]! + pieces[i + 1]!
   return text
 }
 
@@ -129,12 +139,13 @@ const hasBlank = (text: string): boolean => /[\ue000-\ue0ff]/.test(text)
 export interface Template {
   readonly ops: Uint32Array
   readonly data: Uint8Array
-  readonly dataWords: readonly number[]
-  /** Texts with blanks, each with the words that hold its address. */
-  readonly patterns: readonly { readonly text: string; readonly words: readonly number[] }[]
-  readonly resultWords: readonly number[]
-  /** Words whose high half says where to go on: an operation of the template. */
-  readonly jumpWords: readonly number[]
+  /** Offsets in `ops` of words that depend on where the template's data, results and operations come to lie. */
+  readonly dataWords: Uint32Array
+  readonly resultWords: Uint32Array
+  /** The high half of these says where to go on: an operation of the template. */
+  readonly jumpWords: Uint32Array
+  /** Texts with blanks, each with the words that hold its address; zero here. */
+  readonly patterns: readonly { readonly pieces: readonly string[]; readonly words: Uint32Array }[]
   /** How many operations. */
   readonly count: number
   readonly describe: (index: number) => Description
@@ -154,33 +165,32 @@ export class Batch {
   private readonly numbers: Readonly<Record<SyscallName, number>>
   /** Arguments of each operation planned here, those of templates left out. */
   readonly argLists: Arg[][] = []
-  /** What operations are for, from which one on. */
-  private readonly subjects: string[] = []
-  private readonly subjectsFrom: number[] = []
+  /** What operations are for, each followed by the index of the first such operation. */
+  private readonly subjects: (string | number)[] = []
   /** Templates, and the index of their first operation. */
   private readonly inserted: { base: number; template: Template; fillings: readonly string[] }[] = []
   private subject = ''
-  ops = new Uint32Array(32 * OP_WORDS)
-  private bytes = new Uint8Array(1024)
-  private dataLength = 0
+  ops = new Uint32Array(64 * OP_WORDS)
+  bytes = new Uint8Array(1024)
+  dataLength = 0
   /** How long the data may become before `bytes` has to grow. */
-  private room_ = 1024 - 8
+  capacity = 1024 - 8
   private outBytes = 0
-  /** Offsets of strings in the data. */
-  private readonly strings_ = new Map<string, number>()
   /** Words of `ops` that hold an offset into the output. See operation.ts. */
   readonly outWords: number[] = []
-  /** Words of `ops` and the labels whose indices go there: in the high half, or (forks) as a whole. */
-  private readonly jumpWords: number[] = []
-  private readonly jumpLabels: Label[] = []
-  private readonly forkWords: number[] = []
-  private readonly forkLabels: Label[] = []
+  private readonly jumps: Jumps = []
+  /** Forks, and where their children go on. */
+  private readonly forks: { index: number; child: Label }[] = []
   /** Offsets in the data where the address of an output buffer goes. */
   private readonly patches: { offset: number; pointer: OutPointer }[] = []
   /** Whether structures in the data hold addresses, which a template could not move. */
   private pointed = false
 
+  /** The prototype of this batch's steps. */
+  private readonly steps: Step = Object.create(Step.prototype)
+
   constructor(machine: Machine) {
+    ;(this.steps as { batch: Batch }).batch = this
     this.machine = machine
     this.numbers = syscallNumbers[machine]
   }
@@ -189,23 +199,20 @@ export class Batch {
   about(text: string): this {
     if (text !== this.subject) {
       this.subject = text
-      const { subjects, subjectsFrom } = this
-      subjects[subjects.length] = text
-      subjectsFrom[subjectsFrom.length] = this.count
+      this.subjects.push(text, this.count)
     }
     return this
   }
 
   /** A system call. Arguments in the kernel's order. */
   call(name: SyscallName, ...args: Arg[]): Step {
-    return addOperation(this, Kind.SYSCALL, this.numbers[name], args, Step.prototype)
+    return addOperation(this, Kind.SYSCALL, this.numbers[name], args, this.steps)
   }
 
   /** clone or clone3; the child goes on at `child`. */
   fork(name: 'clone' | 'clone3', args: Arg[], child: Label): Step {
     const step = this.push(Kind.FORK, this.numbers[name], args)
-    this.forkWords.push(step.index * OP_WORDS + (Op.ARGS + 5 * 8) / 4)
-    this.forkLabels.push(child)
+    this.forks.push({ index: step.index, child })
     return step
   }
 
@@ -265,14 +272,16 @@ export class Batch {
 
   /** See Step.on. */
   expect(index: number, errnos: readonly string[] | typeof ANY, label: Label): void {
+    const { ops } = this
     const word = index * OP_WORDS + MODES_WORD
-    if (errnos === ANY) this.ops[word]! |= ANY << 16
+    if (errnos === ANY) ops[word]! |= ANY << 16
     else {
       if (errnos.length > 4) throw new RuntError('internal error: more than four expected errnos')
-      for (let i = 0; i < errnos.length; i++)
-        this.ops[word + (i >> 1)]! |= Errno[errnos[i]!]! << (i === 0 ? 16 : i === 1 ? 24 : 8 * (i - 2))
+      ops[word]! |= Errno[errnos[0]!]! << 16
+      for (let i = 1; i < errnos.length; i++)
+        ops[word + (i >> 1)]! |= Errno[errnos[i]!]! << (i === 1 ? 24 : 8 * (i - 2))
     }
-    this.target(index, label)
+    this.jumps.push(word + 1, label)
   }
 
   /** Makes all operations so far that expect no error go on at `label` if they fail. Does not reach into templates. */
@@ -307,25 +316,14 @@ export class Batch {
 
   /** A NUL-terminated string. Throws a RuntError when it holds a NUL itself. */
   string(text: string): DataPointer {
-    const offset = this.stringAt(text)
+    const offset = putString(this, text)
     const end = this.bytes.indexOf(0, offset)
     return { ref: Ref.DATA, offset, length: end - offset + 1, load: 0, text }
   }
 
-  /** Offset of a NUL-terminated string in the data. */
-  stringAt(text: string): number {
-    const known = this.strings_.get(text)
-    if (known !== undefined) return known
-    const offset = this.dataLength
-    // At most three bytes of UTF-8 for a UTF-16 unit, and the NUL. Memory beyond the data is zero.
-    const end = offset + 3 * text.length + 1
-    if (end > this.room_) this.grow(end)
-    const length = encodeInto(text, this.bytes, offset)
-    if (length < 0)
-      throw new RuntError(`${this.subject ? `${this.subject}: ` : ''}${JSON.stringify(text)} contains a NUL byte`)
-    this.dataLength = (offset + length + 8) & ~7
-    this.strings_.set(text, offset)
-    return offset
+  /** See operation.ts. */
+  refuse(text: string): never {
+    throw new RuntError(`${this.subject ? `${this.subject}: ` : ''}${JSON.stringify(text)} contains a NUL byte`)
   }
 
   /** An array of pointers to strings, ended by a null pointer, as execve(2) takes. */
@@ -382,40 +380,43 @@ export class Batch {
     const offset = this.room(template.data.length)
     this.bytes.set(template.data, offset)
     const { ops } = this
-    const { dataWords, resultWords, jumpWords } = template
-    for (let i = 0; i < dataWords.length; i++) ops[from + dataWords[i]!]! += offset
-    for (let i = 0; i < resultWords.length; i++) ops[from + resultWords[i]!]! += 8 * base
-    for (const { text, words } of template.patterns) {
-      const address = DATA + this.stringAt(fill(text, fillings))
-      for (let i = 0; i < words.length; i++) ops[from + words[i]!] = address
-    }
-    for (let i = 0; i < jumpWords.length; i++) ops[from + jumpWords[i]!]! += base << 16
+    addToWords(ops, from, template.dataWords, offset)
+    addToWords(ops, from, template.resultWords, 8 * base)
+    addToWords(ops, from, template.jumpWords, base << 16)
+    const { patterns } = template
+    for (let i = 0; i < patterns.length; i++)
+      addToWords(ops, from, patterns[i]!.words, DATA + putString(this, fill(patterns[i]!.pieces, fillings)))
     this.inserted.push({ base, template, fillings })
     this.count += template.count
   }
 
   /** Makes a template of all that was planned here. Output buffers, forks and structures with pointers cannot be part of one. */
   template(): Template {
-    if (this.outBytes > 0 || this.forkWords.length > 0 || this.inserted.length > 0 || this.pointed)
+    if (this.outBytes > 0 || this.forks.length > 0 || this.inserted.length > 0 || this.pointed)
       throw new RuntError('internal error: this plan cannot be a template')
     const wordsOf = (refers: (arg: Arg) => boolean): number[] =>
       this.argLists.flatMap((args, index) =>
         args.flatMap((arg, i) => (refers(arg) ? [index * OP_WORDS + Op.ARGS / 4 + 2 * i] : [])),
       )
-    const patterns = [...this.strings_.keys()]
-      .filter(hasBlank)
-      .map((text) => ({ text, words: wordsOf((arg) => arg === text) }))
+    const patterns = [...new Set(this.argLists.flat())]
+      .filter((arg) => typeof arg === 'string' && hasBlank(arg))
+      .map((text) => ({ pieces: cut(text as string), words: Uint32Array.from(wordsOf((arg) => arg === text)) }))
+    for (const { words } of patterns) for (const word of words) this.ops[word] = 0
     const ops = this.ops.slice(0, this.count * OP_WORDS)
-    this.jumpWords.forEach((word, index) => {
-      ops[word]! |= resolve(this.jumpLabels[index]!, this.count) << 16
-    })
+    this.placeJumps(ops)
+    const data = this.bytes.slice(0, this.dataLength)
+    // The batch lives on in `describe`.
+    this.ops = ops
+    this.bytes = data
     return {
       ops,
-      data: this.bytes.slice(0, this.dataLength),
-      dataWords: wordsOf((arg) => (typeof arg === 'string' ? !hasBlank(arg) : refOf(arg) === Ref.DATA)),
+      data,
+      dataWords: Uint32Array.from(
+        wordsOf((arg) => (typeof arg === 'string' ? !hasBlank(arg) : refOf(arg) === Ref.DATA)),
+      ),
       patterns,
-      resultWords: wordsOf(isStep),
-      jumpWords: this.jumpWords,
+      resultWords: Uint32Array.from(wordsOf(isStep)),
+      jumpWords: Uint32Array.from(this.jumps.filter((item) => typeof item === 'number')),
       count: this.count,
       describe: (index) => this.describe(index),
     }
@@ -436,9 +437,9 @@ export class Batch {
         return {
           ...description,
           args: description.args.map((arg) =>
-            isStep(arg) ? new Step(this, arg.index + base) : typeof arg === 'string' ? fill(arg, fillings) : arg,
+            isStep(arg) ? new Step(this, arg.index + base) : typeof arg === 'string' ? fill(cut(arg), fillings) : arg,
           ),
-          about: fill(description.about, fillings),
+          about: fill(cut(description.about), fillings),
         }
       }
       own -= template.count
@@ -447,8 +448,8 @@ export class Batch {
     const kind = this.ops[at + 1]! & 0xff
     const calls = kind === Kind.SYSCALL || kind === Kind.FORK
     const name = calls ? (syscallName(this.ops[at]!, this.machine) ?? null) : null
-    const since = this.subjectsFrom.findLastIndex((from) => from <= index)
-    return { kind, name, args: this.argLists[own]!, about: this.subjects[since] ?? '' }
+    const from = this.subjects.findLastIndex((item) => typeof item === 'number' && item <= index)
+    return { kind, name, args: this.argLists[own]!, about: (this.subjects[from - 1] as string | undefined) ?? '' }
   }
 
   /** See operation.ts. */
@@ -459,28 +460,26 @@ export class Batch {
   }
 
   private target(index: number, label: Label): void {
-    const { jumpWords, jumpLabels } = this
-    jumpWords[jumpWords.length] = index * OP_WORDS + TARGET_WORD
-    jumpLabels[jumpLabels.length] = label
+    this.jumps.push(index * OP_WORDS + TARGET_WORD, label)
   }
 
   /** Makes room for so many bytes of data; new ones are zero. */
-  private grow(length: number): void {
+  grow(length: number): void {
     const larger = new Uint8Array(Math.max(length + 8, 2 * this.bytes.length))
     larger.set(this.bytes)
     this.bytes = larger
-    this.room_ = larger.length - 8
+    this.capacity = larger.length - 8
   }
 
   private room(length: number): number {
     const offset = this.dataLength
-    if (offset + length > this.room_) this.grow(offset + length)
+    if (offset + length > this.capacity) this.grow(offset + length)
     this.dataLength = (offset + length + 7) & ~7
     return offset
   }
 
   private push(kind: number, number: number, args: Arg[]): Step {
-    return addOperation(this, kind, number, args, Step.prototype)
+    return addOperation(this, kind, number, args, this.steps)
   }
 
   /** The message. `flags` are those of protocol.ts. `memory`: where it may be made. */
@@ -505,18 +504,19 @@ export class Batch {
     const ops = words.subarray(operationsAt / 4)
     ops.set(this.ops.subarray(0, count * OP_WORDS))
     const outputs = RESULTS + 8 * count
-    for (const word of this.outWords) ops[word]! += outputs
+    const { outWords } = this
+    for (let i = 0; i < outWords.length; i++) ops[outWords[i]!]! += outputs
     for (const { offset, pointer } of this.patches) words[(HEADER_SIZE + offset) / 4] = outputs + pointer.offset
-    const { jumpWords, jumpLabels, forkWords, forkLabels } = this
-    for (let i = 0; i < jumpWords.length; i++) ops[jumpWords[i]!]! |= resolve(jumpLabels[i]!, count) << 16
-    for (let i = 0; i < forkWords.length; i++) ops[forkWords[i]!] = resolve(forkLabels[i]!, count)
+    this.placeJumps(ops)
     return message
   }
-}
 
-function resolve(label: Label, count: number): number {
-  if (label.index < 0 || label.index > count) throw new RuntError('internal error: a jump to a label that has no place')
-  return label.index
+  /** Fills in where jumps and forks of these operations go on. */
+  private placeJumps(ops: Uint32Array): void {
+    for (const { index, child } of this.forks) ops[index * OP_WORDS + (Op.ARGS + 5 * 8) / 4] = child.index
+    if (!placeJumps(ops, this.jumps, this.count))
+      throw new RuntError('internal error: a jump to a label that has no place')
+  }
 }
 
 /** The value behind a pointer, when the operation runs. */

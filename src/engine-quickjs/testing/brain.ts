@@ -6,7 +6,7 @@ import { CallError, Session } from '../../session/session.ts'
 import { encodeUtf8 } from '../bytes.ts'
 import { openPlatform } from '../platform.ts'
 import { describeFilters } from './filters.ts'
-import { planEverything, planMistake } from './plan.ts'
+import { planEverything, planMistakes } from './plan.ts'
 
 let parsed = ''
 const program = new Command('test').exitOverride().enablePositionalOptions()
@@ -74,7 +74,7 @@ export function start(): number {
       }
       return 0
     case 'plan':
-      platform.stdout(`${planEverything(platform.machine)}\n${planMistake(platform.machine)}`)
+      platform.stdout(`${planEverything(platform.machine)}\n${planMistakes(platform.machine)}`)
       return 0
     case 'filters':
       platform.stdout(describeFilters())

@@ -1,6 +1,6 @@
 /** A batch with every kind of argument, planned by both engines for native.test.ts. */
 import type { Machine } from '../../base/platform.ts'
-import { at, Batch, load, slot } from '../../session/batch.ts'
+import { at, Batch, blank, load, slot } from '../../session/batch.ts'
 
 const numbers = [0, 1, -1, -100, 2 ** 31, -(2 ** 31), 2 ** 32 - 1, 2 ** 32 + 5, -(2 ** 40) - 3, 2 ** 53 - 1, 2 ** 63]
 const large = [0n, -1n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n, -(2n ** 63n)]
@@ -20,6 +20,11 @@ function plan(b: Batch): Batch {
 export function planEverything(machine: Machine): string {
   const b = plan(new Batch(machine))
   b.insert(plan(new Batch(machine)).template())
+  const pattern = new Batch(machine).about(`mount of ${blank(1)}`)
+  pattern.call('mount', blank(0), `/to/${blank(1)}/${blank(0)}`, 0, 0, blank(0))
+  b.insert(pattern.template(), ['from', 'naïve'])
+  // Texts that the data has to grow for.
+  for (const text of ['x'.repeat(1500), '漢'.repeat(1500), `\udcff${'y'.repeat(5000)}`]) b.call('chdir', text)
   // More than there is room for at first.
   for (let fd = 0; fd < 100; fd++) b.call('close', fd)
   const out = b.out(100)
@@ -33,12 +38,22 @@ export function planEverything(machine: Machine): string {
   return b.encode(7, 0).join()
 }
 
-/** What is wrong with an argument that cannot be sent. */
-export function planMistake(machine: Machine): string {
-  try {
-    new Batch(machine).about('process.cwd').call('chdir', '/a\0b')
-    return 'nothing'
-  } catch (error) {
-    return `${error}`
+/** What is wrong with an argument that cannot be sent, and with a jump to nowhere. */
+export function planMistakes(machine: Machine): string {
+  const mistake = (plan: (b: Batch) => void): string => {
+    try {
+      plan(new Batch(machine))
+      return 'nothing'
+    } catch (error) {
+      return `${error}`
+    }
   }
+  return [
+    mistake((b) => b.about('process.cwd').call('chdir', '/a\0b')),
+    mistake((b) => b.string('/\udcff\0')),
+    mistake((b) => {
+      b.jump(b.label())
+      b.encode(1, 0)
+    }),
+  ].join('; ')
 }
