@@ -29,7 +29,7 @@ import {
 } from '../harness.ts'
 import { cgroupDirectory, isAlive, mounts } from '../host.ts'
 
-const { test, run } = heading('config-linux/user-namespaces')
+const { test, only, run } = heading('config-linux/user-namespaces')
 
 const UID = 100_000
 const GID = 200_000
@@ -276,6 +276,22 @@ test('a sysctl of a namespace is set', () => {
     config.linux.sysctl = { 'net.ipv4.ip_forward': '1' }
   })
   assert.is(inside('cat /proc/sys/net/ipv4/ip_forward', made), '1\n')
+})
+
+// runc since 1.4.
+only('runt', "a sysctl of the user namespace is set, and not the host's", () => {
+  const path = '/proc/sys/user/max_net_namespaces'
+  const before = readFileSync(path, 'utf8')
+  const made = mapped((config) => {
+    config.linux.sysctl = { 'user.max_net_namespaces': '7' }
+  })
+  assert.is(inside(`cat ${path}`, made), '7\n')
+  assert.is(readFileSync(path, 'utf8'), before)
+  const own = bundle((config) => {
+    config.linux.namespaces.push({ type: 'user', path: '/proc/self/ns/user' })
+    config.linux.sysctl = { 'user.max_net_namespaces': before.trim() }
+  })
+  oneLine(fails(container(own).run(), /linux\.sysctl "user\.max_net_namespaces": the user namespace .* is the host's/))
 })
 
 test('limits of the process are those of the configuration', () => {

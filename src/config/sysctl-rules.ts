@@ -16,6 +16,8 @@ export function sysctlPath(key: string): string | undefined {
 /** Which namespace a sysctl belongs to; undefined: to none, so that it would change the host. */
 function sysctlNamespace(path: string): NamespaceType | undefined {
   if (path.startsWith('net/')) return 'network'
+  // Limits of the namespace and those below it; Linux 4.9.
+  if (path.startsWith('user/')) return 'user'
   if (path === 'kernel/hostname' || path === 'kernel/domainname') return 'uts'
   if (path.startsWith('fs/mqueue/') || /^kernel\/(?:sem$|shm|msg)/.test(path)) return 'ipc'
   return undefined

@@ -53,6 +53,10 @@ test('what needs a namespace is refused without one', () => {
     'config.json: linux.sysctl["kernel.shmmax"]: needs an ipc namespace in linux.namespaces',
   )
   assert.is(
+    without({ linux: { sysctl: { 'user.max_net_namespaces': '1' } } }),
+    'config.json: linux.sysctl["user.max_net_namespaces"]: needs a user namespace in linux.namespaces',
+  )
+  assert.is(
     without({ linux: { netDevices: { eth0: {} } } }),
     'config.json: linux.netDevices: "eth0" needs a network namespace in linux.namespaces',
   )

@@ -33,19 +33,27 @@ export function planSysctls(train: Train, config: Config): void {
   }
 }
 
-/** Refuses sysctls of the network where the namespace's path leads to the runtime's own: they would change the host. */
+/** Namespaces that a config may join though they are the runtime's own: type, where its sysctls lie, its file in /proc/PID/ns. */
+const PERHAPS_OURS = [
+  ['network', 'net/', 'net'],
+  ['user', 'user/', 'user'],
+] as const
+
+/** Refuses sysctls of the network, and of users, where the namespace's path leads to the runtime's own: they would change the host. */
 export function checkSysctls({ host, platform }: Runtime, { linux }: Config): void {
-  const path = linux?.namespaces?.find(({ type }) => type === 'network')?.path
-  const key = Object.keys(linux?.sysctl ?? {}).find((name) => sysctlPath(name)?.startsWith('net/'))
-  if (path === undefined || key === undefined) return
-  const b = new Batch(platform.machine).about(`linux.namespaces (network): path ${path}`)
-  const [own, joined] = ['/proc/self/ns/net', path].map((name) => {
-    const status = b.out(256)
-    c.statx(b, k.AT_FDCWD, name, 0, status)
-    return status
-  }) as [OutPointer, OutPointer]
-  const answer = host.run(b)
-  // Namespaces are files of one file system.
-  if (answer.long(own, k.STX_INO) === answer.long(joined, k.STX_INO))
-    throw new RuntError(`linux.sysctl "${key}": the network namespace ${path} is the host's`)
+  for (const [type, folder, file] of PERHAPS_OURS) {
+    const path = linux?.namespaces?.find((namespace) => namespace.type === type)?.path
+    const key = Object.keys(linux?.sysctl ?? {}).find((name) => sysctlPath(name)?.startsWith(folder))
+    if (path === undefined || key === undefined) continue
+    const b = new Batch(platform.machine).about(`linux.namespaces (${type}): path ${path}`)
+    const [own, joined] = [`/proc/self/ns/${file}`, path].map((name) => {
+      const status = b.out(256)
+      c.statx(b, k.AT_FDCWD, name, 0, status)
+      return status
+    }) as [OutPointer, OutPointer]
+    const answer = host.run(b)
+    // Namespaces are files of one file system.
+    if (answer.long(own, k.STX_INO) === answer.long(joined, k.STX_INO))
+      throw new RuntError(`linux.sysctl "${key}": the ${type} namespace ${path} is the host's`)
+  }
 }
