@@ -257,7 +257,8 @@ function add(
   const before = own[index]!
   if (before > 0 || plain[index]! > 0 || cells[index] === size) return
   // A mask of zero asks nothing.
-  const asking = conditions.filter(({ lowMask, highMask }) => lowMask !== 0 || (wide && highMask !== 0))
+  const usual = conditions.length === 1 && conditions[0]!.lowMask !== 0
+  const asking = usual ? conditions : conditions.filter((one) => one.lowMask !== 0 || (wide && one.highMask !== 0))
   if (before === 0) touched.push(index)
   if (asking.length === 0) own[index] = verdict
   else if (before < 0) {
@@ -324,11 +325,12 @@ function emit(
   const kill = number(returns, RET_KILL_THREAD)
   const rest = stub ? number(returns, RET_ENOSYS) : 0
   const program = new Program(returns, checks.length)
+  const ranges = newRanges()
   let next = program.return(kill)
   for (let at = parts.length - 1; at >= 0; at--) {
     let first = at
     while (first > 0 && parts[first - 1]!.abi.token === parts[at]!.abi.token) first--
-    const ranges = newRanges()
+    ranges.count = 0
     for (const part of parts.slice(first, at + 1)) {
       const verdicts = plain.slice()
       for (const index of part.touched) {
