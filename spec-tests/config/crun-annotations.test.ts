@@ -1,22 +1,25 @@
 /** config.md, "Annotations": those of crun's that change what a container is. docs/annotations.md tells them. */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
   bundle,
+  type Config,
   container,
   environment,
   fails,
   heading,
   inside,
   run as invoke,
+  leavesNothing,
   ok,
   oneLine,
   skip,
+  started,
   words,
 } from '../harness.ts'
-import { waitFor } from '../host.ts'
+import { cgroupDirectory, unified, waitFor } from '../host.ts'
 import { withAgent } from '../seccomp-agent.ts'
 
 const { test, only, run } = heading('config/crun-annotations')
@@ -200,6 +203,41 @@ only('runt', 'run.oci.seccomp.plugins, and a kind of context that is none, are r
     })
     oneLine(fails(invoke(['run', '--bundle', made.directory, container(made).id]), pattern))
   }
+})
+
+const delegated = (config: Config): void => {
+  config.annotations = { 'run.oci.delegate-cgroup': 'payload' }
+  if (!config.linux.namespaces.some(({ type }) => type === 'cgroup')) config.linux.namespaces.push({ type: 'cgroup' })
+  config.linux.resources = { ...config.linux.resources, pids: { limit: 50 } }
+  config.process.args = ['sleep', '60']
+}
+
+// crun only does so beside run.oci.systemd.subgroup.
+only('runt', 'run.oci.delegate-cgroup: a cgroup below that with the limits, for the program and for exec', () => {
+  if (!unified) skip('cgroup2 is not the only hierarchy')
+  const c = started(delegated)
+  const folder = cgroupDirectory('pids', c.bundle.config.linux.cgroupsPath)!
+  const text = (name: string): string => readFileSync(join(folder, name), 'utf8')
+  assert.equal([text('pids.max'), text('payload/pids.max')], ['50\n', 'max\n'])
+  assert.equal([text('cgroup.procs'), text('payload/cgroup.procs')], ['', `${c.state().pid}\n`])
+  assert.is(ok(invoke(['exec', c.id, 'cat', '/proc/self/cgroup'])).stdout, '0::/payload\n')
+  ok(invoke(['pause', c.id]))
+  assert.is(c.status(), 'paused')
+  ok(invoke(['resume', c.id]))
+  ok(invoke(['update', '--pids-limit', '60', c.id]))
+  assert.is(text('pids.max'), '60\n')
+  ok(c.delete('--force'))
+  assert.not(existsSync(folder))
+})
+
+only('runt', 'run.oci.delegate-cgroup: refused for what is no name, and where there is cgroup v1', () => {
+  const c = container((config) => {
+    delegated(config)
+    config.annotations = { 'run.oci.delegate-cgroup': unified ? '../other' : 'payload' }
+  })
+  const words = unified ? /"\.\.\/other" is not the name of a folder/ : /it takes a cgroup .* cgroup v2 only/
+  oneLine(fails(c.create(), words))
+  leavesNothing()
 })
 
 run()

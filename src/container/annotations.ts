@@ -20,6 +20,7 @@ const PIDFD_RECEIVER = 'run.oci.pidfd_receiver'
 
 const CONTEXT_TYPE = 'run.oci.mount_context_type'
 const PLUGINS = 'run.oci.seccomp.plugins'
+export const DELEGATE_CGROUP = 'run.oci.delegate-cgroup'
 
 /** Annotations with which who writes them can reach beyond the container (features.md, `potentiallyUnsafeConfigAnnotations`). */
 export const unsafeAnnotations: readonly string[] = [
@@ -56,6 +57,9 @@ export const bpfData = (annotations: Annotations): string | undefined => annotat
 
 /** Socket that gets a pidfd of the container's process, as with --pidfd-socket. */
 export const pidfdReceiver = (annotations: Annotations): string | undefined => annotations?.[PIDFD_RECEIVER]
+
+/** Name of a cgroup below the container's, which the program begins in (delegated-cgroup.ts). */
+export const delegatedCgroup = (annotations: Annotations): string | undefined => annotations?.[DELEGATE_CGROUP]
 
 /** Mount options that take an SELinux context (mount(8)); of the annotation, and of a mount's own options. */
 export const CONTEXT_TYPES: readonly string[] = ['context', 'fscontext', 'defcontext', 'rootcontext']

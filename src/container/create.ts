@@ -24,11 +24,19 @@ import { Batch, type OutPointer, slot } from '../session/batch.ts'
 import * as c from '../session/calls.ts'
 import { type Answer, CallError } from '../session/session.ts'
 import { Train } from '../session/train.ts'
-import { AGENT_VARIABLE, contextType, keepsGroups, pidfdReceiver, refusePlugins } from './annotations.ts'
+import {
+  AGENT_VARIABLE,
+  contextType,
+  delegatedCgroup,
+  keepsGroups,
+  pidfdReceiver,
+  refusePlugins,
+} from './annotations.ts'
 import { cgroupOwner } from './cgroup-owner.ts'
 import { type CgroupFacts, type CgroupPlace, placeCgroup, planUidMap } from './cgroup-place.ts'
 import { planLock } from './claim.ts'
 import { danglingTarget, makeTarget } from './dangling-targets.ts'
+import { checkDelegated, delegateBelow } from './delegated-cgroup.ts'
 import { planDevices } from './devices.ts'
 import {
   finishReading,
@@ -203,6 +211,7 @@ function setUp(
       runtime.warn('linux.resources.devices: not enforced, for no cgroup hierarchy is mounted that could do it')
   }
   checkSysctls(runtime, config)
+  checkDelegated(config, cgroup)
   const stack = findStack(runtime, config, root)
   const systemd = cgroup?.systemd ? cgroups.callSystemd(host, machine, cgroup) : null
   const user = userNamespaceOf(config)
@@ -298,7 +307,7 @@ function setUp(
   // Waits for the cgroup. Every call after the first gives the same outcome at once.
   let made: Outcome<void> | null = null
   const finishMaking = (): Outcome<void> => {
-    made ??= attempt(() => finishCgroup(runtime, control, making, cgroupOwner(config), progress))
+    made ??= attempt(() => finishCgroup(runtime, control, making, ownerOf(config), progress))
     return made
   }
   if (cgroupFirst && !needsOnlyCgroup) {
@@ -461,6 +470,7 @@ function setUp(
   }
 
   const { lookup, passwd, terminal, answer } = finishInside(runtime, train, inside, saved, looking, waitForResults)
+  delegateBelow(runtime, config, cgroup, saved.pid)
   if (!privileged && !visible) demandSight(host, machine, stat.path, cgroupFacts.mountinfo)
   const program = checkProgram(init, machine, config, lookup, answer)
   const home = passwd && `HOME=${homeOf(finishReading(init, machine, answer, passwd), config.process.user.uid)}`
@@ -631,6 +641,10 @@ function planJoin(b: Batch, cgroup: cgroups.CgroupPaths, reach: Reach): void {
   cgroups.joinSelf(b, cgroup, 2, InitSlot.CGROUP)
   b.place(joined)
 }
+
+/** Who gets the container's cgroup; nobody, if it is one below that is for the program. */
+const ownerOf = (config: Config): number | null =>
+  delegatedCgroup(config.annotations) === undefined ? cgroupOwner(config) : null
 
 /** Waits until the cgroup can be joined. */
 function finishCgroup(
