@@ -30,7 +30,7 @@ interface Counts {
 }
 
 /** How long one unit test file may take, and one run of the black-box tests, in milliseconds. */
-const UNIT_TIMEOUT = 400_000
+const UNIT_TIMEOUT = 600_000
 const SPEC_TIMEOUT = 1_200_000
 
 /** Runs a command; its output is the stage's. True when it succeeds. */

@@ -131,12 +131,8 @@ export const notes: Readonly<Record<string, Readonly<Record<string, string>>>> =
   'config-linux/seccomp-notify': {
     'the connection to the agent is closed behind the state':
       'config-linux.md, Seccomp, listenerPath: the runtime sends the container process state once. The specification does not say when it closes; an agent that reads to the end waits otherwise.',
-    'an agent may be asked about every call that a runtime makes itself':
-      'config-linux.md, Seccomp, forbids SCMP_ACT_NOTIFY for no call. The test is right.',
     'the flags of a filter are taken, with an agent too':
       'config-linux.md, Seccomp: flags and listenerPath exclude each other nowhere. The test is right.',
-    'an agent may be asked about every call, by the default action':
-      'config-linux.md, Seccomp: defaultAction takes the actions that rules take. The test is right.',
   },
   'config-linux/propagation': {
     '*': "config-linux.md, Rootfs Mount Propagation: rootfsPropagation is that of the root, however the root is changed and whatever the host's is. The test is right.",
