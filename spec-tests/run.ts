@@ -205,7 +205,8 @@ for (const [what, title] of [
 }
 const again = all.filter(({ outcome, reason }) => outcome === 'passed' && reason.startsWith(SECOND_ATTEMPT))
 if (again.length > 0) console.log('\nPassed at the second attempt only; look into it:')
-for (const { heading, name, reason } of again) console.log(`  ${heading}: ${name}: ${reason.split('\n')[0]}`)
+for (const { heading, name, reason } of again)
+  console.log(`  ${heading}: ${name}: ${reason.trim().split('\n').slice(0, 12).join('\n    ')}`)
 const flaky = again.length > SECOND_ATTEMPTS
 if (flaky) console.log(`These are more than ${SECOND_ATTEMPTS}, which counts as a failure.`)
 
